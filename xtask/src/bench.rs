@@ -1,0 +1,84 @@
+//! `cargo xtask bench`: Stopgap beside its peers, both in the same run, so that the ratio holds on
+//! a noisy machine. Nothing here passes or fails by a time.
+
+mod cpu;
+mod gateway;
+mod nginx;
+mod report;
+mod server;
+mod verify;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::cargo::{cargo, root, succeed, target_directory};
+use crate::tools;
+
+/// The command's options.
+#[derive(clap::Args)]
+pub struct Options {
+    /// What to measure
+    #[arg(value_enum, default_value = "all")]
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Verifying Microsoft's real document, against xmlsec1
+    Verify,
+    /// CPU time per request of the gateway, against nginx as a reverse proxy
+    Gateway,
+    /// Both
+    All,
+}
+
+/// Where a benchmark finds and leaves things.
+struct Bench {
+    /// The binary that is measured.
+    stopgap: PathBuf,
+    /// A folder of this run's own.
+    scratch: PathBuf,
+}
+
+/// Runs what was asked for. Always true: a measurement that could be made passes.
+pub fn run(options: &Options) -> Result<bool> {
+    equip()?;
+    succeed(cargo().args(["build", "--release", "--package", "stopgap"]))?;
+    let target = target_directory()?;
+    let bench = Bench { stopgap: target.join("release/stopgap"), scratch: target.join("bench") };
+    std::fs::create_dir_all(&bench.scratch)?;
+
+    let page = root().join("docs/benchmarks.md");
+    if matches!(options.what, What::Verify | What::All) {
+        let section = verify::run(&bench)?;
+        println!("\n{section}");
+        report::write(&page, "verify", &section)?;
+    }
+    if matches!(options.what, What::Gateway | What::All) {
+        let section = gateway::run(&bench)?;
+        println!("\n{section}");
+        report::write(&page, "gateway", &section)?;
+    }
+    println!("written to {}", page.display());
+    Ok(true)
+}
+
+fn equip() -> Result<()> {
+    let wanted: Vec<tools::Tool> = tools::TESTS
+        .iter()
+        .filter(|tool| ["nginx", "xmlsec1"].contains(&tool.name))
+        .chain(tools::BENCHMARKS)
+        .copied()
+        .collect();
+    let missing = tools::missing(&wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    tools::install(&missing);
+    let missing: Vec<&str> = tools::missing(&wanted).iter().map(|tool| tool.name).collect();
+    if !missing.is_empty() {
+        bail!("cannot measure without {}", missing.join(", "));
+    }
+    Ok(())
+}

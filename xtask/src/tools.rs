@@ -1,0 +1,165 @@
+//! The programs that tests use beside Rust's own: which there are, and Debian's packages for the rest.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::cargo;
+
+/// A program of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// The command, or an absolute path that must exist.
+    pub name: &'static str,
+    /// Debian's package.
+    pub package: &'static str,
+    /// What it is there for.
+    pub purpose: &'static str,
+}
+
+const fn tool(name: &'static str, package: &'static str, purpose: &'static str) -> Tool {
+    Tool { name, package, purpose }
+}
+
+/// What the tests need.
+pub const TESTS: &[Tool] = &[
+    tool("nginx", "nginx-light", "the nginx target against the real server"),
+    tool("xmlsec1", "xmlsec1", "signatures against another implementation"),
+    // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
+    tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
+    tool("xmllint", "libxml2-utils", "canonical form and the XML Schema"),
+    tool("openssl", "openssl", "keys and certificates of another make"),
+    tool("unshare", "util-linux", "nginx's own test of staged files in a private mount namespace"),
+    tool("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the platform's trust store"),
+];
+
+/// What the benchmarks need beside that.
+pub const BENCHMARKS: &[Tool] = &[tool("wrk", "wrk", "load")];
+
+/// The tools of `wanted` that this machine does not have.
+pub fn missing(wanted: &[Tool]) -> Vec<Tool> {
+    wanted.iter().copied().filter(|tool| !present(tool.name)).collect()
+}
+
+fn present(name: &str) -> bool {
+    if name.starts_with('/') {
+        return Path::new(name).exists();
+    }
+    env::split_paths(&search_path()).any(|folder| folder.join(name).is_file())
+}
+
+/// `PATH` with the folders that hold nginx, which a user's own may lack.
+pub fn search_path() -> OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin".into(), "/sbin".into()];
+    env::join_paths(env::split_paths(&path).chain(system)).unwrap_or(path)
+}
+
+/// Installs the packages of `tools` where this process may; says what it does. What is missing
+/// afterwards is for the caller to find out.
+pub fn install(tools: &[Tool]) {
+    let mut packages: Vec<&str> = tools.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    let Some(become_root) = root_prefix() else {
+        println!("    not installed: neither root nor sudo without a password");
+        println!("    as root: apt-get install -y --no-install-recommends {}", packages.join(" "));
+        return;
+    };
+    if !present("apt-get") {
+        println!("    not installed: no apt-get here; Debian calls them {}", packages.join(" "));
+        return;
+    }
+    let keep_quiet =
+        packages.contains(&"nginx-light").then(|| KeepFromStarting::new(become_root, "nginx.service"));
+    let apt = |arguments: &[&str]| {
+        let mut command = as_root(become_root, "env");
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]);
+        command.args(arguments);
+        if let Err(error) = cargo::succeed(&mut command) {
+            println!("    {error:#}");
+        }
+    };
+    // An index that is only partly fresh may still hold the packages: go on after a failure.
+    apt(&["update"]);
+    apt(&[&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat());
+    drop(keep_quiet);
+}
+
+/// The words before a command that make it root's, or `None`.
+fn root_prefix() -> Option<&'static [&'static str]> {
+    if nix::unistd::geteuid().is_root() {
+        return Some(&[]);
+    }
+    let sudo = Command::new("sudo")
+        .args(["-n", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    sudo.is_ok_and(|status| status.success()).then_some(&["sudo", "-n"])
+}
+
+fn as_root(prefix: &[&str], program: &str) -> Command {
+    let mut words = prefix.iter().copied().chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+/// Debian starts a service when its package is installed, and the tests want the program only. A
+/// runtime mask (gone with the next boot, and with this value) keeps systemd from starting it;
+/// without systemd the package starts nothing.
+struct KeepFromStarting {
+    become_root: &'static [&'static str],
+    unit: &'static str,
+    masked: bool,
+}
+
+impl KeepFromStarting {
+    fn new(become_root: &'static [&'static str], unit: &'static str) -> Self {
+        let masked = Path::new("/run/systemd/system").is_dir()
+            && as_root(become_root, "systemctl")
+                .args(["mask", "--runtime", unit])
+                .status()
+                .is_ok_and(|status| status.success());
+        Self { become_root, unit, masked }
+    }
+}
+
+impl Drop for KeepFromStarting {
+    fn drop(&mut self) {
+        if !self.masked {
+            return;
+        }
+        let unmasked =
+            as_root(self.become_root, "systemctl").args(["unmask", "--runtime", self.unit]).status();
+        let unit = self.unit;
+        match unmasked {
+            Ok(status) if status.success() => {
+                println!("    {unit} is installed and not started; Debian enables it for the next boot:");
+                println!("    `systemctl disable {unit}` keeps it off");
+            }
+            _ => println!("    {unit} is still masked: `systemctl unmask --runtime {unit}`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_not_there_is_missing() {
+        let shell = tool("sh", "dash", "");
+        let nothing = tool("no-such-program-here", "none", "");
+        let no_file = tool("/no/such/file", "none", "");
+        assert_eq!(missing(&[shell, nothing, no_file]), [nothing, no_file]);
+    }
+
+    #[test]
+    fn sudo_comes_before_the_program() {
+        assert_eq!(cargo::words(as_root(&["sudo", "-n"], "env").arg("A=b")), "sudo -n env A=b");
+        assert_eq!(cargo::words(as_root(&[], "env").arg("A=b")), "env A=b");
+    }
+}
