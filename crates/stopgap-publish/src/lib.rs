@@ -1,1 +1,37 @@
-//! publish
+//! The publisher's bench: start a feed, write a mitigation, check it, prove it, sign it, serve it.
+//!
+//! ```text
+//! folder ── mitigations/<id>/ ──> assemble ──> lint ──> prove ──> sign ──> public/feed.xml ──> serve
+//!   │                              one unsigned document                      (rename)           │
+//!   └── pki: root, intermediate, signing key                              agents: GET, events <──┘
+//! ```
+//!
+//! Signing lives in this crate alone; an agent needs none of it. Nothing here prints: functions take
+//! plain arguments and return values, and the binary turns them into words and exit codes.
+
+pub mod assemble;
+pub mod events;
+// pub mod key;
+pub mod pki;
+pub mod requests;
+pub mod serve;
+// pub mod sign;
+mod watch;
+
+/// The namespace of XML Signature (<https://www.w3.org/TR/xmldsig-core/>).
+pub(crate) const DSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(octets: &[u8]) -> String {
+    use std::fmt::Write as _;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub(crate) fn sha256_hex(octets: &[u8]) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, octets).as_ref())
+}
