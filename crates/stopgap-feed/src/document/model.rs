@@ -1,4 +1,4 @@
-//! What a feed says, as values. [`super::parse`] makes them from verified octets; nothing here
+//! What a feed says, as values. [`Document::parse`] makes them from verified octets; nothing here
 //! reads XML.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Document {
     pub mitigations: Vec<Mitigation>,
     /// `Withdrawn` elements in document order.
     pub withdrawn: Vec<Withdrawn>,
+    /// What the root holds that this build does not know, each as a sentence. It is ignored.
+    pub warnings: Vec<String>,
 }
 
 /// A recalled mitigation: it is taken off at once.

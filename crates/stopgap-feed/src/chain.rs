@@ -1,0 +1,328 @@
+//! X.509: from the signer's certificate to a root that the operator named, and nothing else.
+//!
+//! `rustls-webpki` builds the path (signatures, names, validity, path lengths, name constraints,
+//! CRLs). What it leaves to its caller is here: the leaf's extended key usages one by one, its key
+//! usage, and whose name it bears.
+//!
+//! Two decisions:
+//! - An anchor is a key that the operator trusts for as long as it stands in the trust file. Its own
+//!   validity is not judged (RFC 5280 section 6.1.1 (d) gives an anchor none), so that a root that
+//!   ran out does not take the channel down with it; trust ends by taking it out of the file.
+//! - Any certificate can be an anchor: a root, an intermediate, or the signer's own.
+
+use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use serde::{Deserialize, Serialize};
+use webpki::{
+    BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy,
+    ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, RevocationCheckDepth, RevocationOptions,
+    RevocationOptionsBuilder, UnknownStatusPolicy, anchor_from_trusted_cert,
+};
+
+use crate::certificate::{Facts, Oid};
+
+/// `revocation` of a trust file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevocationMode {
+    /// The signer's certificate must be known to be good: no list, or one that ran out, refuses. An
+    /// intermediate's revocation counts where a list of its issuer is at hand.
+    Require,
+    /// A revoked certificate refuses; that nothing is known does not.
+    #[default]
+    Prefer,
+    /// No list is looked at.
+    Off,
+}
+
+/// How revocation is judged: the mode and the lists at hand. A listed certificate is revoked
+/// whatever date the list gives, for signatures before that date too.
+#[derive(Debug, Clone, Default)]
+pub struct Revocation {
+    /// The mode.
+    pub mode: RevocationMode,
+    /// Local lists and fetched ones; each counts only where its signature verifies.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+impl Revocation {
+    /// No list is looked at.
+    pub fn off() -> Self {
+        Self { mode: RevocationMode::Off, crls: Vec::new() }
+    }
+}
+
+/// Why a certificate is not the one that the operator trusts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ChainError {
+    #[error("the certificate of `{subject}` cannot be read: expected X.509 in DER")]
+    BadCertificate { subject: String },
+    #[error("a trusted root cannot be read: {detail}")]
+    BadRoot { detail: String },
+    #[error("a revocation list cannot be read: {detail}")]
+    BadCrl { detail: String },
+    #[error(
+        "unknown root: expected a path from `{subject}` (issued by `{issuer}`) to one of: {expected}; found none"
+    )]
+    UnknownRoot { subject: String, issuer: String, expected: String },
+    #[error(
+        "a certificate in the path of `{subject}` has expired: expected to be valid at {at}, found valid until {not_after}"
+    )]
+    Expired { subject: String, not_after: Timestamp, at: Timestamp },
+    #[error(
+        "a certificate in the path of `{subject}` is not valid yet: expected to be valid at {at}, found valid from {not_before}"
+    )]
+    NotYetValid { subject: String, not_before: Timestamp, at: Timestamp },
+    #[error("a certificate in the path of `{subject}` is revoked")]
+    Revoked { subject: String },
+    #[error("revocation of `{subject}` is unknown: expected a current CRL of `{issuer}`, found {found}")]
+    RevocationUnknown { subject: String, issuer: String, found: String },
+    #[error("the path of `{subject}` does not hold: {detail}")]
+    BadPath { subject: String, detail: String },
+    #[error("wrong extended key usage of {of} `{subject}`: expected {expected}, found {found}")]
+    WrongEku { of: &'static str, subject: String, expected: String, found: String },
+    #[error("wrong issuer of `{subject}`: expected common name {expected}, found `{found}`")]
+    WrongIssuer { subject: String, expected: String, found: String },
+    #[error("wrong signer: expected common name `{expected}`, found `{found}`")]
+    WrongSigner { expected: String, found: String },
+    #[error("wrong key usage of `{subject}`: expected digitalSignature, found other usages only")]
+    WrongKeyUsage { subject: String },
+    #[error("the signer `{subject}` is a certificate authority: expected an end entity's certificate")]
+    SignerIsCa { subject: String },
+}
+
+impl ChainError {
+    /// The stable name of this refusal.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ChainError::BadCertificate { .. } => "bad-certificate",
+            ChainError::BadRoot { .. } => "bad-root",
+            ChainError::BadCrl { .. } => "bad-crl",
+            ChainError::UnknownRoot { .. } => "unknown-root",
+            ChainError::Expired { .. } => "expired-certificate",
+            ChainError::NotYetValid { .. } => "not-yet-valid-certificate",
+            ChainError::Revoked { .. } => "revoked-certificate",
+            ChainError::RevocationUnknown { .. } => "revocation-unknown",
+            ChainError::BadPath { .. } => "bad-path",
+            ChainError::WrongEku { .. } => "wrong-eku",
+            ChainError::WrongIssuer { .. } => "wrong-issuer",
+            ChainError::WrongSigner { .. } => "wrong-signer",
+            ChainError::WrongKeyUsage { .. } => "wrong-key-usage",
+            ChainError::SignerIsCa { .. } => "signer-is-ca",
+        }
+    }
+}
+
+/// What a path must be.
+#[derive(Debug, Clone, Copy)]
+pub struct Requirements<'a> {
+    /// Anchors: a path ends in one of these and nowhere else.
+    pub roots: &'a [CertificateDer<'static>],
+    /// Extended key usages that the leaf must all have; an intermediate that is limited to some must
+    /// allow them.
+    pub eku: &'a [Oid],
+    /// When certificates must be valid.
+    pub at: Timestamp,
+    /// Which lists count.
+    pub revocation: &'a Revocation,
+}
+
+/// Verifies that `leaf` is an end entity's certificate with a path through `intermediates` that
+/// fulfills the requirements. Returns the leaf's facts.
+pub fn verify_path(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    requirements: &Requirements<'_>,
+) -> Result<Facts, ChainError> {
+    let facts = Facts::read(leaf)
+        .ok_or_else(|| ChainError::BadCertificate { subject: "the signature's leaf".to_owned() })?;
+    if facts.ca {
+        return Err(ChainError::SignerIsCa { subject: facts.subject });
+    }
+    build(leaf, intermediates, requirements, &facts)?;
+    if facts.digital_signature == Some(false) {
+        return Err(ChainError::WrongKeyUsage { subject: facts.subject });
+    }
+    if !requirements.eku.iter().all(|oid| facts.eku.contains(oid)) {
+        return Err(wrong_eku("the signer", &facts, requirements));
+    }
+    Ok(facts)
+}
+
+fn build(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    requirements: &Requirements<'_>,
+    facts: &Facts,
+) -> Result<(), ChainError> {
+    if requirements.roots.iter().any(|root| root.as_ref() == leaf.as_ref()) {
+        return pinned_leaf(requirements, facts);
+    }
+    let anchors: Vec<TrustAnchor<'_>> = requirements
+        .roots
+        .iter()
+        .map(|root| anchor_from_trusted_cert(root).map_err(|e| ChainError::BadRoot { detail: e.to_string() }))
+        .collect::<Result<_, _>>()?;
+    let crls = parse_crls(requirements.revocation)?;
+    let crls: Vec<&CertRevocationList<'_>> = crls.iter().collect();
+    let end_entity = EndEntityCert::try_from(leaf)
+        .map_err(|e| ChainError::BadPath { subject: facts.subject.clone(), detail: e.to_string() })?;
+    // A time before 1970 is before every certificate.
+    let seconds = u64::try_from(requirements.at.as_second()).unwrap_or(0);
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+
+    for options in revocation_passes(requirements.revocation, &crls, facts)? {
+        end_entity
+            .verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                &anchors,
+                intermediates,
+                time,
+                Usages(requirements.eku),
+                options,
+                None,
+            )
+            .map_err(|error| explain(error, facts, requirements))?;
+    }
+    Ok(())
+}
+
+/// The signer's own certificate is the anchor: the path is that certificate alone. Its validity is
+/// judged, since it is the signer's; no list of it is authoritative.
+fn pinned_leaf(requirements: &Requirements<'_>, facts: &Facts) -> Result<(), ChainError> {
+    let (subject, at) = (facts.subject.clone(), requirements.at);
+    if at < facts.not_before {
+        return Err(ChainError::NotYetValid { subject, not_before: facts.not_before, at });
+    }
+    if at > facts.not_after {
+        return Err(ChainError::Expired { subject, not_after: facts.not_after, at });
+    }
+    Ok(())
+}
+
+/// The path is built once without revocation where there is nothing to check. `Require` takes two
+/// passes, since `webpki` has one policy for the whole path: the leaf must be known, then the rest
+/// must not be known to be revoked.
+fn revocation_passes<'a>(
+    revocation: &Revocation,
+    crls: &'a [&'a CertRevocationList<'a>],
+    facts: &Facts,
+) -> Result<Vec<Option<RevocationOptions<'a>>>, ChainError> {
+    let builder = match (revocation.mode, RevocationOptionsBuilder::new(crls)) {
+        (RevocationMode::Off, _) | (RevocationMode::Prefer, Err(_)) => return Ok(vec![None]),
+        (RevocationMode::Require, Err(_)) => {
+            return Err(ChainError::RevocationUnknown {
+                subject: facts.subject.clone(),
+                issuer: facts.issuer.clone(),
+                found: "no list at all".to_owned(),
+            });
+        }
+        (_, Ok(builder)) => builder,
+    };
+    let lenient = builder
+        .clone()
+        .with_depth(RevocationCheckDepth::Chain)
+        .with_status_policy(UnknownStatusPolicy::Allow);
+    let strict = builder
+        .with_depth(RevocationCheckDepth::EndEntity)
+        .with_status_policy(UnknownStatusPolicy::Deny)
+        .with_expiration_policy(ExpirationPolicy::Enforce);
+    Ok(match revocation.mode {
+        RevocationMode::Require => vec![Some(strict.build()), Some(lenient.build())],
+        _ => vec![Some(lenient.build())],
+    })
+}
+
+fn parse_crls(revocation: &Revocation) -> Result<Vec<CertRevocationList<'_>>, ChainError> {
+    if revocation.mode == RevocationMode::Off {
+        return Ok(Vec::new());
+    }
+    let parse = |der: &'_ CertificateRevocationListDer<'static>| {
+        BorrowedCertRevocationList::from_der(der).and_then(|crl| crl.to_owned()).map(CertRevocationList::from)
+    };
+    revocation
+        .crls
+        .iter()
+        .map(|der| parse(der).map_err(|e| ChainError::BadCrl { detail: e.to_string() }))
+        .collect()
+}
+
+/// RFC 5280 section 4.2.1.12, down the path: a certificate without the extension limits nothing, one
+/// with it must allow each required usage. ([`verify_path`] demands more of the leaf.)
+struct Usages<'a>(&'a [Oid]);
+
+impl ExtendedKeyUsageValidator for Usages<'_> {
+    fn validate(&self, present: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        const ANY: Oid = Oid::new_unwrap("2.5.29.37.0");
+        let mut limited = false;
+        let mut missing: Vec<&Oid> = self.0.iter().collect();
+        for id in present {
+            let id = id?;
+            limited = true;
+            if id == KeyPurposeId::new(ANY.as_bytes()) {
+                return Ok(());
+            }
+            missing.retain(|oid| id != KeyPurposeId::new(oid.as_bytes()));
+        }
+        if limited && !missing.is_empty() { Err(webpki::Error::EmptyEkuExtension) } else { Ok(()) }
+    }
+}
+
+fn explain(error: webpki::Error, facts: &Facts, requirements: &Requirements<'_>) -> ChainError {
+    let subject = facts.subject.clone();
+    let issuer = facts.issuer.clone();
+    let at = requirements.at;
+    let time = |time: UnixTime| {
+        i64::try_from(time.as_secs())
+            .ok()
+            .and_then(|s| Timestamp::from_second(s).ok())
+            .unwrap_or(Timestamp::MAX)
+    };
+    match error {
+        webpki::Error::UnknownIssuer => {
+            let names = requirements.roots.iter().map(|root| {
+                Facts::read(root)
+                    .map_or_else(|| "an unreadable root".to_owned(), |f| format!("`{}`", f.subject))
+            });
+            let expected = names.collect::<Vec<_>>().join(", ");
+            let expected = if expected.is_empty() { "(no root is configured)".to_owned() } else { expected };
+            ChainError::UnknownRoot { subject, issuer, expected }
+        }
+        webpki::Error::CertExpired { not_after, .. } => {
+            ChainError::Expired { subject, not_after: time(not_after), at }
+        }
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            ChainError::NotYetValid { subject, not_before: time(not_before), at }
+        }
+        webpki::Error::CertRevoked => ChainError::Revoked { subject },
+        webpki::Error::UnknownRevocationStatus => {
+            ChainError::RevocationUnknown { subject, issuer, found: "none of that issuer".to_owned() }
+        }
+        webpki::Error::CrlExpired { next_update, .. } => ChainError::RevocationUnknown {
+            subject,
+            issuer,
+            found: format!("one that ran out at {}", time(next_update)),
+        },
+        webpki::Error::EmptyEkuExtension => {
+            let leaf_is_fine = requirements.eku.iter().all(|oid| facts.eku.contains(oid));
+            let of = if leaf_is_fine { "an issuer of" } else { "the signer" };
+            wrong_eku(of, facts, requirements)
+        }
+        other => ChainError::BadPath { subject, detail: other.to_string() },
+    }
+}
+
+fn wrong_eku(of: &'static str, facts: &Facts, requirements: &Requirements<'_>) -> ChainError {
+    let list = |oids: Vec<String>| if oids.is_empty() { "none".to_owned() } else { oids.join(", ") };
+    ChainError::WrongEku {
+        of,
+        subject: facts.subject.clone(),
+        expected: list(requirements.eku.iter().map(ToString::to_string).collect()),
+        found: if of == "the signer" {
+            list(facts.eku.iter().map(ToString::to_string).collect())
+        } else {
+            "an issuer that is limited to others".to_owned()
+        },
+    }
+}
