@@ -1,0 +1,233 @@
+//! The ledger: what this agent put on this server, with everything that repair, retirement and
+//! revert need when there is no feed and no valid certificate any more.
+//!
+//! It is one human-readable file; reading and replacing it is the agent's work.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use stopgap_feed::document::{DocumentError, Mitigation};
+use stopgap_feed::{Id, Key};
+
+use crate::observed::{Hold, Live};
+use crate::proof::Proof;
+
+/// Everything that is in force by our hand, and what stands in the way of the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// By `feed:id`.
+    pub mitigations: BTreeMap<Key, Entry>,
+    /// By target: the set that we left there, and other hands on it.
+    #[serde(default)]
+    pub targets: BTreeMap<String, TargetEntry>,
+    /// The latest failure of each mitigation, until it succeeds.
+    #[serde(default)]
+    pub failures: BTreeMap<Key, Failure>,
+}
+
+/// One applied mitigation, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The `Config` element as it was verified.
+    pub octets: String,
+    /// SHA-256 of the octets, in hex.
+    pub digest: String,
+    /// When the feed that brought it was verified.
+    pub trusted_at: Timestamp,
+    /// When it was first put on.
+    pub applied_at: Timestamp,
+    /// Since when the server no longer needs it; the soak runs from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_since: Option<Timestamp>,
+    /// The latest proof at each listener.
+    #[serde(default)]
+    pub proofs: Vec<ProofRecord>,
+}
+
+/// Why a mitigation is not in force although it applies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// SHA-256 of the octets that failed, in hex.
+    pub digest: String,
+    /// What happened.
+    pub why: String,
+    /// It harmed the server and was reverted: this revision is not tried again by itself, since
+    /// every try would harm the server again.
+    pub harmed: bool,
+}
+
+/// What a probe showed at one listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofRecord {
+    /// The target's name.
+    pub target: String,
+    /// The site's name.
+    pub site: String,
+    /// The listener, as `https://127.0.0.1:443`.
+    pub listener: String,
+    /// The action.
+    pub action: Id,
+    /// What was shown.
+    pub proof: Proof,
+    /// When.
+    pub at: Timestamp,
+    /// Why it is not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What we left on a target, and other hands on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetEntry {
+    /// The set that we made live, by its digest; `None`: nothing of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// What that set holds.
+    #[serde(default)]
+    pub holds: Vec<Hold>,
+    /// Our work was found undone and is not repaired yet: one reversal counts once.
+    #[serde(default)]
+    pub undone: bool,
+    /// When our work was found undone, within the last hour.
+    #[serde(default)]
+    pub reversals: Vec<Timestamp>,
+    /// Since when we no longer repair, and what was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
+}
+
+/// The end of a contest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenUp {
+    /// When.
+    pub at: Timestamp,
+    /// The file and what was found in it.
+    pub found: String,
+}
+
+/// After so many reversals from outside within [`CONTEST_WINDOW`] the agent stops repairing: two
+/// programs that undo each other's work harm the server more than either state does.
+pub const CONTEST_REVERSALS: usize = 3;
+
+/// See [`CONTEST_REVERSALS`].
+pub const CONTEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+impl Entry {
+    /// The mitigation, read from the octets that were trusted once.
+    pub fn mitigation(&self) -> Result<Mitigation, DocumentError> {
+        Mitigation::from_octets(&self.octets)
+    }
+}
+
+impl Ledger {
+    /// Compares a target with what we left there. Returns whether it may be changed: not, once we
+    /// gave up repairing it.
+    pub fn note_observed(&mut self, target: &str, live: &Live, now: Timestamp) -> bool {
+        let entry = self.targets.entry(target.to_owned()).or_default();
+        if entry.given_up.is_some() {
+            return false;
+        }
+        let found = match live.foreign.first() {
+            Some(foreign) => foreign.clone(),
+            None if live.set == entry.set => {
+                entry.undone = false;
+                return true;
+            }
+            None => format!(
+                "the live set is {}, and we left {}",
+                live.set.as_deref().unwrap_or("gone"),
+                entry.set.as_deref().unwrap_or("none")
+            ),
+        };
+        if !entry.undone {
+            entry.undone = true;
+            entry.reversals.retain(|at| now.duration_since(*at) < CONTEST_WINDOW);
+            entry.reversals.push(now);
+        }
+        if entry.reversals.len() >= CONTEST_REVERSALS {
+            entry.given_up = Some(GivenUp { at: now, found });
+        }
+        entry.given_up.is_none()
+    }
+
+    /// Notes the set that we left on a target.
+    pub fn note_left(&mut self, target: &str, set: Option<String>, holds: Vec<Hold>) {
+        let entry = self.targets.entry(target.to_owned()).or_default();
+        (entry.set, entry.holds, entry.undone) = (set, holds, false);
+    }
+
+    /// Whether we stopped repairing `target`.
+    pub fn contested(&self, target: &str) -> Option<&GivenUp> {
+        self.targets.get(target).and_then(|entry| entry.given_up.as_ref())
+    }
+
+    /// Whether this revision harmed the server before and is not to be tried by itself.
+    pub fn harmed(&self, key: &Key, digest: &str) -> Option<&Failure> {
+        self.failures.get(key).filter(|failure| failure.harmed && failure.digest == digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        "2026-11-22T03:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
+    }
+
+    fn live(set: Option<&str>) -> Live {
+        Live { set: set.map(str::to_owned), ..Live::default() }
+    }
+
+    #[test]
+    fn the_third_reversal_within_an_hour_ends_the_repairs() {
+        let mut ledger = Ledger::default();
+        let mut undo_at = |minute| {
+            ledger.note_left("nginx", Some("ours".into()), vec![]);
+            assert_eq!(
+                ledger.note_observed("nginx", &live(Some("ours")), at(minute)),
+                ledger.contested("nginx").is_none()
+            );
+            ledger.note_observed("nginx", &live(None), at(minute))
+        };
+        assert!(undo_at(0));
+        assert!(undo_at(30));
+        assert!(undo_at(61), "the first is over an hour old");
+        assert!(!undo_at(62));
+        assert!(!undo_at(600), "only an operator ends it");
+        assert_eq!(ledger.contested("nginx").unwrap().found, "the live set is gone, and we left ours");
+        assert!(ledger.note_observed("gateway", &live(None), at(600)));
+    }
+
+    #[test]
+    fn one_reversal_counts_once_however_often_it_is_seen() {
+        let mut ledger = Ledger::default();
+        ledger.note_left("nginx", Some("ours".into()), vec![]);
+        for minute in 0..10 {
+            assert!(ledger.note_observed("nginx", &live(None), at(minute)));
+        }
+        let edited = Live { foreign: vec!["server.conf was edited".into()], ..live(Some("ours")) };
+        ledger.note_left("nginx", Some("ours".into()), vec![]);
+        assert!(ledger.note_observed("nginx", &edited, at(11)));
+        assert_eq!(ledger.targets["nginx"].reversals.len(), 2);
+    }
+
+    #[test]
+    fn what_harmed_is_remembered_for_that_revision_alone() {
+        let mut ledger = Ledger::default();
+        let key: Key = "example:M1".parse().unwrap();
+        let failure = Failure { at: at(0), digest: "one".into(), why: "500".into(), harmed: true };
+        ledger.failures.insert(key.clone(), failure);
+        assert!(ledger.harmed(&key, "one").is_some());
+        assert!(ledger.harmed(&key, "two").is_none());
+    }
+}

@@ -1,0 +1,84 @@
+//! What a driver saw on a target. In force means observed: status is made of this, not of memory.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use stopgap_feed::{Id, Key};
+
+/// One target as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The target's name, unique on this server.
+    pub target: String,
+    /// What of ours is in force.
+    pub live: Live,
+    /// Its sites, in the order of its configuration.
+    pub sites: Vec<Site>,
+    /// What an operator should know: a missing hook, a foreign edit, an unreadable file.
+    pub warnings: Vec<String>,
+}
+
+/// Our own files on a target, as found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// The set that the server is pointed at, by its digest; `None`: nothing of ours.
+    pub set: Option<String>,
+    /// What that set holds. Empty where the set is not what we wrote.
+    pub holds: Vec<Hold>,
+    /// What differs from what we wrote (a file edited or deleted by hand), as sentences.
+    pub foreign: Vec<String>,
+    /// Whether the running server uses that set, where it can say so (the gateway); `None` where
+    /// only a probe can tell.
+    pub active: Option<bool>,
+}
+
+/// One action of one mitigation in a set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hold {
+    /// The mitigation.
+    pub key: Key,
+    /// The action of it.
+    pub action: Id,
+    /// SHA-256 of the mitigation's octets, in hex: which revision of it this is.
+    pub digest: String,
+    /// The sites where it works, by name.
+    pub sites: Vec<String>,
+}
+
+/// One site: an IIS site, an nginx server block, the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Its name, as its server knows it.
+    pub name: String,
+    /// Whether the server reads our rules there; if not, what is missing.
+    pub hook: Hook,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+}
+
+/// Whether a site has what makes its server read our rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hook {
+    /// It has.
+    Present,
+    /// It has not: what to place, and where.
+    Missing(String),
+}
+
+/// One address of a site.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// TLS or plain.
+    pub tls: bool,
+    /// The bound address; a wildcard is replaced by loopback.
+    pub address: SocketAddr,
+    /// The name for SNI and `Host`.
+    pub host: String,
+}
+
+impl std::fmt::Display for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}

@@ -1,0 +1,250 @@
+//! The plan: ordered steps, complete and printable. What it prints is what apply does; apply makes
+//! no choices.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ring::digest;
+use serde::{Deserialize, Serialize};
+use stopgap_feed::document::Probe;
+use stopgap_feed::{Id, Key};
+
+use crate::observed::Hold;
+use crate::proof::RefusalForm;
+
+/// Every step of one cycle, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// One change a target; targets in the order of the configuration.
+    pub changes: Vec<Change>,
+}
+
+/// One target's change as a whole: one swap and one reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The target's name.
+    pub target: String,
+    /// The folder that holds the target's sets and the link to the live one. It is ours alone.
+    pub folder: PathBuf,
+    /// The set that is live before, by its digest; `None`: none.
+    pub before: Option<String>,
+    /// The set that is live after; `None`: nothing of ours stays.
+    pub after: Option<GeneratedSet>,
+    /// What is in force before and not after.
+    pub takes_off: Vec<ActionRef>,
+    /// What is in force after and was not before, or in another revision.
+    pub puts_on: Vec<ActionRef>,
+}
+
+/// One action of one mitigation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ActionRef {
+    /// The mitigation.
+    pub key: Key,
+    /// The action of it.
+    pub action: Id,
+}
+
+/// The files that a driver generates for a target, named by their digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedSet {
+    /// SHA-256 in hex over names and contents: the folder's name, and how our own work is
+    /// recognized.
+    pub id: String,
+    /// File name to content.
+    pub files: BTreeMap<String, String>,
+    /// What it holds; also written into the set as `manifest.json`.
+    pub holds: Vec<Hold>,
+}
+
+/// The file in a set that says what it holds.
+pub const MANIFEST: &str = "manifest.json";
+
+impl GeneratedSet {
+    /// A set of `files`, with the manifest of `holds` added.
+    pub fn new(mut files: BTreeMap<String, String>, holds: Vec<Hold>) -> GeneratedSet {
+        let manifest = serde_json::to_string_pretty(&holds).unwrap_or_default() + "\n";
+        files.insert(MANIFEST.to_owned(), manifest);
+        GeneratedSet { id: set_digest(&files), files, holds }
+    }
+}
+
+/// The digest of a set: SHA-256 in hex over each name and content, each preceded by its length, so
+/// that no two sets share one input.
+pub fn set_digest<C: AsRef<[u8]>>(files: &BTreeMap<String, C>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for (name, content) in files {
+        for part in [name.as_bytes(), content.as_ref()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+    }
+    hex(context.finish().as_ref())
+}
+
+/// SHA-256 of `bytes` in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One line of a printed plan (`steps` in `plan --json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The target's name.
+    pub target: String,
+    /// `write`, `swap`, `reload`, `probe` or `remove`.
+    pub kind: StepKind,
+    /// The file or folder that it touches; empty where it touches none.
+    pub path: String,
+    /// In words.
+    pub detail: String,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum StepKind {
+    Write,
+    Check,
+    Swap,
+    Remove,
+    Reload,
+    Probe,
+}
+
+impl Change {
+    /// This change, line by line, in the order in which apply works.
+    pub fn steps(&self) -> Vec<Step> {
+        let step = |kind, path: PathBuf, detail: String| Step {
+            target: self.target.clone(),
+            kind,
+            path: path.display().to_string(),
+            detail,
+        };
+        let live = self.folder.join("live");
+        let mut steps = Vec::new();
+        match &self.after {
+            Some(set) => {
+                let folder = self.folder.join("sets").join(&set.id);
+                for (name, content) in &set.files {
+                    steps.push(step(StepKind::Write, folder.join(name), format!("{} bytes", content.len())));
+                }
+                steps.push(step(
+                    StepKind::Check,
+                    folder.clone(),
+                    "the server's own test of these files".into(),
+                ));
+                steps.push(step(StepKind::Swap, live, format!("to {} ({})", folder.display(), self.words())));
+            }
+            None => {
+                steps.push(step(
+                    StepKind::Check,
+                    live.clone(),
+                    "the server's own test without our files".into(),
+                ));
+                steps.push(step(StepKind::Remove, live, self.words()));
+            }
+        }
+        steps.push(step(StepKind::Reload, PathBuf::new(), format!("{} takes the new set", self.target)));
+        steps.push(step(StepKind::Probe, PathBuf::new(), "every listener, before and after".into()));
+        steps
+    }
+
+    fn words(&self) -> String {
+        let list = |verb: &str, refs: &[ActionRef]| {
+            let names: Vec<String> = refs.iter().map(|r| format!("{} {}", r.key.feed, r.action)).collect();
+            (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")))
+        };
+        let parts: Vec<String> = [list("puts on", &self.puts_on), list("takes off", &self.takes_off)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if parts.is_empty() { "repairs what was changed by hand".into() } else { parts.join("; ") }
+    }
+}
+
+impl Plan {
+    /// Every step of every change.
+    pub fn steps(&self) -> Vec<Step> {
+        self.changes.iter().flat_map(Change::steps).collect()
+    }
+
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// What a driver is asked to have in force on a target: one action of one mitigation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The mitigation.
+    pub key: Key,
+    /// SHA-256 of the mitigation's octets in hex.
+    pub digest: String,
+    /// The action to render.
+    pub action: stopgap_feed::document::Action,
+    /// The mitigation's probes, which prove its actions.
+    pub probes: Vec<Probe>,
+    /// The target's sites where it is wanted; `None`: every site.
+    pub sites: Option<Vec<String>>,
+}
+
+/// What a driver made of the wanted actions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// `None`: the target is already as wanted.
+    pub change: Option<Change>,
+    /// Where each action works once the change is made (or now, if there is none).
+    pub placements: Vec<Placement>,
+    /// Actions that this target cannot express, and why. The others are rendered without them.
+    pub refused: Vec<(ActionRef, String)>,
+}
+
+/// One action on one site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Which action.
+    pub what: ActionRef,
+    /// The site's name.
+    pub site: String,
+    /// How this target refuses on behalf of that action.
+    pub form: RefusalForm,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_named_by_names_and_contents() {
+        let set = |pairs: &[(&str, &str)]| {
+            GeneratedSet::new(pairs.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect(), vec![])
+                .id
+        };
+        assert_eq!(set(&[("a", "b")]), set(&[("a", "b")]));
+        assert_ne!(set(&[("a", "bc")]), set(&[("ab", "c")]));
+        assert_ne!(set(&[("a", "b")]), set(&[("a", "c")]));
+    }
+
+    #[test]
+    fn the_steps_of_a_change_are_in_the_order_of_apply() {
+        let change = Change {
+            target: "nginx".into(),
+            folder: "/data/nginx".into(),
+            before: None,
+            after: Some(GeneratedSet::new([("http.conf".to_owned(), "x".to_owned())].into(), vec![])),
+            takes_off: vec![],
+            puts_on: vec![ActionRef { key: "example:M1".parse().unwrap(), action: "M1.1".parse().unwrap() }],
+        };
+        let kinds: Vec<StepKind> = change.steps().iter().map(|s| s.kind).collect();
+        use StepKind::*;
+        assert_eq!(kinds, [Write, Write, Check, Swap, Reload, Probe]);
+        assert!(change.steps().iter().any(|s| s.detail.contains("puts on example M1.1")));
+    }
+}

@@ -1,0 +1,175 @@
+//! Policy: what this server's operator and organization allow. The operator's word wins over the
+//! feed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use stopgap_feed::document::ActionType;
+use stopgap_feed::{FeedName, Id, Key};
+
+/// Everything that holds a mitigation back, or takes one off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The organization's MitigationsEnabled. Off wins, whatever the server says.
+    pub organization_enabled: bool,
+    /// This server's MitigationsEnabled. Off leaves this server alone.
+    pub server_enabled: bool,
+    /// MitigationsBlocked: the union of every list, local and hub.
+    pub blocks: Vec<Block>,
+    /// Until when every change is held (`stopgap pause`).
+    pub paused_until: Option<Timestamp>,
+    /// Ids that do not wait for the publisher's wave (`apply --now`).
+    pub now: Vec<Id>,
+    /// Takes a mitigation off when the fix is installed, or leaves that to a person.
+    pub removal: Removal,
+    /// Seconds that a fixed version must have been seen before its mitigation leaves.
+    pub soak_seconds: u64,
+    /// This server's own name in waves: any text that stays the same.
+    pub server_id: String,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            organization_enabled: true,
+            server_enabled: true,
+            blocks: Vec::new(),
+            paused_until: None,
+            now: Vec::new(),
+            removal: Removal::Automatic,
+            soak_seconds: DEFAULT_SOAK_SECONDS,
+            server_id: String::new(),
+        }
+    }
+}
+
+/// Thirty minutes: an update that fails is rolled back within that time, and the mitigation must
+/// still be there then.
+pub const DEFAULT_SOAK_SECONDS: u64 = 30 * 60;
+
+/// Who takes a mitigation off once the server is fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Removal {
+    /// The agent, after the soak.
+    #[default]
+    Automatic,
+    /// A person, as Exchange does it.
+    Manual,
+}
+
+/// Whose word it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Level {
+    Organization,
+    Server,
+}
+
+/// One entry of MitigationsBlocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// What is blocked, with everything below it: `M1` blocks `M1.2`.
+    pub id: Id,
+    /// In this feed only; `None`: in every feed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedName>,
+    /// Whose list it stands on.
+    pub level: Level,
+    /// Blocking alone does not take off; `stopgap revert` does both.
+    #[serde(default)]
+    pub take_off: bool,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it lapses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Block {
+    fn holds(&self, feed: &FeedName, now: Timestamp) -> bool {
+        self.feed.as_ref().is_none_or(|f| f == feed) && self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Policy {
+    /// Whose switch is off, if one is: the documented truth table.
+    pub fn disabled_by(&self) -> Option<Level> {
+        match (self.organization_enabled, self.server_enabled) {
+            (true, true) => None,
+            (false, _) => Some(Level::Organization),
+            (true, false) => Some(Level::Server),
+        }
+    }
+
+    /// The block that covers the whole mitigation, one that takes off first.
+    pub fn block_of(&self, key: &Key, now: Timestamp) -> Option<&Block> {
+        let covers = |block: &&Block| block.holds(&key.feed, now) && block.id.covers(&key.id);
+        self.blocks.iter().filter(covers).max_by_key(|block| block.take_off)
+    }
+
+    /// The block that covers one action of it.
+    pub fn action_block(&self, feed: &FeedName, action: &Id, now: Timestamp) -> Option<&Block> {
+        let covers = |block: &&Block| block.holds(feed, now) && block.id.covers(action);
+        self.blocks.iter().filter(covers).max_by_key(|block| block.take_off)
+    }
+}
+
+/// What one feed may do here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedPolicy {
+    /// Action types that it may bring; `DoNothing` is always allowed.
+    pub allow: Vec<ActionType>,
+    /// Whether what cannot be read counts as applying.
+    pub unknown_applies: bool,
+}
+
+impl Default for FeedPolicy {
+    fn default() -> Self {
+        FeedPolicy { allow: vec![ActionType::UrlRewrite], unknown_applies: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_truth_table() {
+        for (organization, server, expected) in [
+            (true, true, None),
+            (true, false, Some(Level::Server)),
+            (false, true, Some(Level::Organization)),
+            (false, false, Some(Level::Organization)),
+        ] {
+            let policy =
+                Policy { organization_enabled: organization, server_enabled: server, ..Policy::default() };
+            assert_eq!(policy.disabled_by(), expected);
+        }
+    }
+
+    #[test]
+    fn a_bare_id_blocks_in_every_feed_and_a_lapsed_block_in_none() {
+        let now: Timestamp = "2026-11-22T03:00:00Z".parse().unwrap();
+        let block = |id: &str, feed: Option<&str>, until: Option<&str>| Block {
+            id: id.parse().unwrap(),
+            feed: feed.map(|f| f.parse().unwrap()),
+            level: Level::Server,
+            take_off: false,
+            reason: None,
+            until: until.map(|t| t.parse().unwrap()),
+        };
+        let blocked = |block: Block, key: &str| {
+            let policy = Policy { blocks: vec![block], ..Policy::default() };
+            policy.block_of(&key.parse().unwrap(), now).is_some()
+        };
+        assert!(blocked(block("M1", None, None), "a:M1"));
+        assert!(blocked(block("M01", None, None), "b:M1.2"));
+        assert!(!blocked(block("M1.2", None, None), "a:M1"));
+        assert!(blocked(block("M1", Some("a"), None), "a:M1"));
+        assert!(!blocked(block("M1", Some("a"), None), "b:M1"));
+        assert!(!blocked(block("M1", None, Some("2026-11-22T03:00:00Z")), "a:M1"));
+        assert!(blocked(block("M1", None, Some("2026-11-22T03:00:01Z")), "a:M1"));
+    }
+}

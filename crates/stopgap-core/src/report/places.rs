@@ -1,0 +1,74 @@
+//! Where an action is or should be: target, site, listener.
+
+use stopgap_feed::Id;
+
+use super::PlaceReport;
+use crate::ledger::{Entry, ProofRecord};
+use crate::observed::{Hook, Observed, Site};
+use crate::proof::Proof;
+use crate::select::Selected;
+
+/// Every listener of every site where the action is, or should be.
+pub(super) fn places(
+    selected: &Selected,
+    action: &Id,
+    role: Option<&str>,
+    observed: &[Observed],
+    entry: Option<&Entry>,
+) -> Vec<PlaceReport> {
+    let mut places = Vec::new();
+    for target in observed {
+        let held: Vec<&String> = target
+            .live
+            .holds
+            .iter()
+            .filter(|hold| hold.key == selected.key && hold.action == *action)
+            .flat_map(|hold| &hold.sites)
+            .collect();
+        let concerned = selected.targets.contains(&target.target);
+        for site in &target.sites {
+            let wanted = concerned
+                && selected.sites_on(&target.target, role).is_none_or(|sites| sites.contains(&site.name));
+            let is_held = held.contains(&&site.name);
+            if is_held || wanted {
+                places.extend(site_places(target, site, action, is_held, entry));
+            }
+        }
+    }
+    places
+}
+
+fn site_places(
+    target: &Observed,
+    site: &Site,
+    action: &Id,
+    held: bool,
+    entry: Option<&Entry>,
+) -> Vec<PlaceReport> {
+    let inactive = target.live.active == Some(false);
+    let (in_force, missing) = match &site.hook {
+        Hook::Present if inactive => (false, Some("the running server does not use this set yet".to_owned())),
+        Hook::Present => (held, None),
+        Hook::Missing(what) => (false, Some(what.clone())),
+    };
+    let proof_at = |listener: &str| -> Option<&ProofRecord> {
+        entry?.proofs.iter().find(|p| {
+            p.target == target.target && p.site == site.name && p.listener == listener && p.action == *action
+        })
+    };
+    let place = |listener: Option<String>| {
+        let record = listener.as_deref().and_then(proof_at).filter(|_| in_force);
+        PlaceReport {
+            target: target.target.clone(),
+            site: site.name.clone(),
+            in_force,
+            proof: record.map_or(Proof::Unproven, |record| record.proof),
+            why: missing.clone().or_else(|| record.and_then(|record| record.why.clone())),
+            listener,
+        }
+    };
+    if site.listeners.is_empty() {
+        return vec![place(None)];
+    }
+    site.listeners.iter().map(|listener| place(Some(listener.to_string()))).collect()
+}

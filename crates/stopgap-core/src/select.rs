@@ -1,0 +1,467 @@
+//! Selection: what applies here, what is held back and why, and what has to leave.
+//!
+//! The verdict is what should be; what *is* in force is observed elsewhere. The first of these that
+//! holds decides: Unsupported; NotApplicable; Withdrawn or Expired; Blocked; Disabled; Frozen;
+//! Scheduled; Applies. Blocked, Disabled, Frozen and Scheduled bring nothing new and leave what is
+//! in force; Withdrawn, Expired and a fix take it off.
+
+mod candidate;
+mod wave;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use stopgap_feed::document::{Action, ActionKind, ActionType, Document, Mitigation};
+use stopgap_feed::{FeedName, Key, VerifiedFeed};
+
+use crate::applicability::{self, Applicability};
+use crate::facts::Facts;
+use crate::ledger::Ledger;
+use crate::policy::{FeedPolicy, Level, Policy, Removal};
+use candidate::{Candidate, candidates};
+
+/// What is known of one feed in this cycle.
+#[derive(Debug, Clone)]
+pub struct FeedView<'a> {
+    name: FeedName,
+    document: Option<(&'a Document, Timestamp)>,
+    policy: FeedPolicy,
+}
+
+impl<'a> FeedView<'a> {
+    /// A feed whose document was verified in this cycle, at `now`.
+    pub fn current(name: FeedName, feed: &'a VerifiedFeed, policy: FeedPolicy, now: Timestamp) -> Self {
+        FeedView { name, document: Some((feed.document(), now)), policy }
+    }
+
+    /// A feed that brings nothing in this cycle: it could not be fetched or was not trusted. What
+    /// it brought before stays.
+    pub fn silent(name: FeedName, policy: FeedPolicy) -> Self {
+        FeedView { name, document: None, policy }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_document(name: &str, document: &'a Document, now: Timestamp) -> Self {
+        FeedView {
+            name: name.parse().unwrap(),
+            document: Some((document, now)),
+            policy: FeedPolicy::default(),
+        }
+    }
+}
+
+/// One target with the facts that count there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetView {
+    /// Its name.
+    pub name: String,
+    /// The server's facts, with the target's own on top.
+    pub facts: Facts,
+    /// A site name or role in a mitigation to the sites here that play it.
+    pub sites: BTreeMap<String, Vec<String>>,
+    /// Whether it takes rewrite rules.
+    pub takes_rules: bool,
+}
+
+/// What should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// This build cannot do what it asks.
+    Unsupported(String),
+    /// It does not concern this server (`unknown`: as far as can be told).
+    NotApplicable {
+        /// Why.
+        why: String,
+        /// The facts could not be read.
+        unknown: bool,
+    },
+    /// The publisher recalled it.
+    Withdrawn(String),
+    /// Its own end has come.
+    Expired(Timestamp),
+    /// On a list of MitigationsBlocked.
+    Blocked(Level, Option<String>),
+    /// MitigationsEnabled is off.
+    Disabled(Level),
+    /// Changes are held until then.
+    Frozen(Timestamp),
+    /// This server's turn comes then.
+    Scheduled(Timestamp),
+    /// It should be in force.
+    Applies(String),
+}
+
+impl Verdict {
+    /// The word in `verdict` of `--json`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Verdict::Unsupported(_) => "Unsupported",
+            Verdict::NotApplicable { .. } => "NotApplicable",
+            Verdict::Withdrawn(_) => "Withdrawn",
+            Verdict::Expired(_) => "Expired",
+            Verdict::Blocked(..) => "Blocked",
+            Verdict::Disabled(_) => "Disabled",
+            Verdict::Frozen(_) => "Frozen",
+            Verdict::Scheduled(_) => "Scheduled",
+            Verdict::Applies(_) => "Applies",
+        }
+    }
+
+    /// Why, as a sentence without a full stop.
+    pub fn reason(&self) -> String {
+        let whose = |level: &Level| match level {
+            Level::Organization => "the organization",
+            Level::Server => "this server",
+        };
+        match self {
+            Verdict::Unsupported(why) | Verdict::NotApplicable { why, .. } | Verdict::Applies(why) => {
+                why.clone()
+            }
+            Verdict::Withdrawn(why) => format!("withdrawn by the publisher: {why}"),
+            Verdict::Expired(at) => format!("it ended at {at}"),
+            Verdict::Blocked(level, None) => format!("blocked by {}", whose(level)),
+            Verdict::Blocked(level, Some(why)) => format!("blocked by {}: {why}", whose(level)),
+            Verdict::Disabled(level) => format!("MitigationsEnabled is off for {}", whose(level)),
+            Verdict::Frozen(until) => format!("changes are held until {until}"),
+            Verdict::Scheduled(at) => format!("this server's turn is at {at}"),
+        }
+    }
+}
+
+/// What the cycle has to see to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// In force, in this revision.
+    Apply,
+    /// As it is: nothing new, nothing repaired, nothing taken off.
+    Keep,
+    /// Not in force.
+    TakeOff,
+}
+
+/// One mitigation with its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// Its identity.
+    pub key: Key,
+    /// What it says.
+    pub mitigation: Mitigation,
+    /// SHA-256 of its octets in hex.
+    pub digest: String,
+    /// When the feed that brought it was verified.
+    pub trusted_at: Timestamp,
+    /// What should be.
+    pub verdict: Verdict,
+    /// What to do.
+    pub wish: Wish,
+    /// The actions to render: all of them, without those that are blocked one by one.
+    pub actions: Vec<Action>,
+    /// Actions that are blocked one by one: not put on, but left where they are in force.
+    pub blocked_actions: Vec<Action>,
+    /// The targets that it concerns.
+    pub targets: BTreeSet<String>,
+    /// By target: the site roles that it knows, for [`Selected::sites_on`].
+    pub roles: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Since when the server no longer needs it; the ledger keeps it for the soak.
+    pub fixed_since: Option<Timestamp>,
+    /// The newest document no longer holds it. It stays.
+    pub vanished: bool,
+}
+
+/// Every mitigation with its verdict, by feed and id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// In order of their keys.
+    pub mitigations: Vec<Selected>,
+}
+
+impl Selected {
+    /// The sites of `target` that play `role`; `None`: every site (the action names none).
+    pub fn sites_on(&self, target: &str, role: Option<&str>) -> Option<Vec<String>> {
+        let role = role?;
+        Some(self.roles.get(target).and_then(|roles| roles.get(role)).cloned().unwrap_or_default())
+    }
+}
+
+impl Selection {
+    /// One of them.
+    pub fn get(&self, key: &Key) -> Option<&Selected> {
+        self.mitigations.iter().find(|selected| selected.key == *key)
+    }
+}
+
+/// Decides. `targets` are this server's; `now` is read once a cycle.
+pub fn select(
+    feeds: &[FeedView<'_>],
+    targets: &[TargetView],
+    facts: &Facts,
+    policy: &Policy,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Selection {
+    let context = Context { targets, facts, policy, now };
+    let mut mitigations: Vec<Selected> =
+        candidates(feeds, ledger).into_iter().map(|candidate| context.judge(candidate)).collect();
+    supersede(&mut mitigations);
+    mitigations.sort_by(|a, b| a.key.cmp(&b.key));
+    Selection { mitigations }
+}
+
+struct Context<'a> {
+    targets: &'a [TargetView],
+    facts: &'a Facts,
+    policy: &'a Policy,
+    now: Timestamp,
+}
+
+impl Context<'_> {
+    fn judge(&self, candidate: Candidate) -> Selected {
+        let concern = self.concern(&candidate);
+        let verdict = self.verdict(&candidate, &concern);
+        let mut fixed_since = None;
+        let wish = match &verdict {
+            Verdict::Applies(_) => Wish::Apply,
+            Verdict::Withdrawn(_) | Verdict::Expired(_) => Wish::TakeOff,
+            Verdict::NotApplicable { unknown: false, .. } => {
+                fixed_since = Some(candidate.fixed_since.unwrap_or(self.now));
+                self.leaving(candidate.fixed_since)
+            }
+            Verdict::Blocked(..) if self.taken_off(&candidate) => Wish::TakeOff,
+            Verdict::Unsupported(_)
+            | Verdict::NotApplicable { unknown: true, .. }
+            | Verdict::Blocked(..)
+            | Verdict::Disabled(_)
+            | Verdict::Frozen(_)
+            | Verdict::Scheduled(_) => Wish::Keep,
+        };
+        let (actions, blocked_actions) = self.split_actions(&candidate);
+        Selected {
+            key: candidate.key,
+            digest: candidate.digest,
+            trusted_at: candidate.trusted_at,
+            verdict,
+            wish,
+            actions,
+            blocked_actions,
+            roles: self
+                .targets
+                .iter()
+                .filter(|target| concern.targets.contains(&target.name))
+                .map(|target| (target.name.clone(), target.sites.clone()))
+                .collect(),
+            targets: concern.targets,
+            fixed_since,
+            vanished: candidate.vanished,
+            mitigation: candidate.mitigation,
+        }
+    }
+
+    /// The actions to render, and those that are only kept. An action that is blocked and taken off
+    /// is neither.
+    fn split_actions(&self, candidate: &Candidate) -> (Vec<Action>, Vec<Action>) {
+        let feed = &candidate.key.feed;
+        let (mut wanted, mut blocked) = (Vec::new(), Vec::new());
+        for action in &candidate.mitigation.actions {
+            match self.policy.action_block(feed, &action.id, self.now) {
+                None => wanted.push(action.clone()),
+                Some(block) if !block.take_off => blocked.push(action.clone()),
+                Some(_) => {}
+            }
+        }
+        (wanted, blocked)
+    }
+
+    fn verdict(&self, candidate: &Candidate, concern: &Concern) -> Verdict {
+        let mitigation = &candidate.mitigation;
+        if let Some(why) = unsupported(candidate).or_else(|| concern.unsupported.clone()) {
+            return Verdict::Unsupported(why);
+        }
+        if let Some(why) = &concern.not_applicable {
+            return Verdict::NotApplicable { why: why.clone(), unknown: concern.unknown };
+        }
+        if let Some(why) = &candidate.withdrawn {
+            return Verdict::Withdrawn(why.clone());
+        }
+        if let Some(end) = mitigation.expires.filter(|end| *end <= self.now) {
+            return Verdict::Expired(end);
+        }
+        if let Some(block) = self.block(candidate) {
+            return block;
+        }
+        if let Some(level) = self.policy.disabled_by() {
+            return Verdict::Disabled(level);
+        }
+        if let Some(until) = self.policy.paused_until.filter(|until| self.now < *until) {
+            return Verdict::Frozen(until);
+        }
+        let jumps = self.policy.now.iter().any(|id| id.covers(&candidate.key.id));
+        match candidate.issued.and_then(|issued| {
+            wave::turn(&mitigation.rollout, issued, &self.policy.server_id, &candidate.key)
+        }) {
+            // What is in force does not go back to waiting for its turn.
+            Some(turn) if self.now < turn && !jumps && !candidate.in_ledger => Verdict::Scheduled(turn),
+            _ => Verdict::Applies(concern.why.clone()),
+        }
+    }
+
+    /// A block of the whole, or of every action one by one.
+    fn block(&self, candidate: &Candidate) -> Option<Verdict> {
+        if let Some(block) = self.policy.block_of(&candidate.key, self.now) {
+            return Some(Verdict::Blocked(block.level, block.reason.clone()));
+        }
+        let mut blocks = candidate
+            .mitigation
+            .actions
+            .iter()
+            .map(|action| self.policy.action_block(&candidate.key.feed, &action.id, self.now));
+        let first = blocks.next()??;
+        blocks.all(|block| block.is_some()).then(|| Verdict::Blocked(first.level, first.reason.clone()))
+    }
+
+    fn taken_off(&self, candidate: &Candidate) -> bool {
+        self.policy.block_of(&candidate.key, self.now).is_some_and(|block| block.take_off)
+    }
+
+    /// The fix is in: the mitigation leaves after the soak, unless a person is to do it.
+    fn leaving(&self, fixed_since: Option<Timestamp>) -> Wish {
+        let soak = SignedDuration::from_secs(i64::try_from(self.policy.soak_seconds).unwrap_or(i64::MAX));
+        let soaked = self.now.duration_since(fixed_since.unwrap_or(self.now)) >= soak;
+        match self.policy.removal {
+            Removal::Automatic if soaked => Wish::TakeOff,
+            Removal::Automatic | Removal::Manual => Wish::Keep,
+        }
+    }
+
+    /// Which targets a mitigation concerns. One without rules to place concerns the server itself.
+    fn concern(&self, candidate: &Candidate) -> Concern {
+        let mitigation = &candidate.mitigation;
+        let needs_target =
+            mitigation.actions.iter().any(|action| matches!(action.kind, ActionKind::UrlRewrite { .. }));
+        let judge = |facts: &Facts| applicability::judge(mitigation.applicability.as_ref(), facts);
+        if !needs_target {
+            return Concern::of_server(judge(self.facts), candidate.unknown_applies);
+        }
+        let judged: Vec<(&TargetView, Applicability)> = self
+            .targets
+            .iter()
+            .filter(|target| target.takes_rules)
+            .map(|target| (target, judge(&target.facts)))
+            .collect();
+        Concern::of_targets(&judged, mitigation, candidate.unknown_applies)
+    }
+}
+
+/// Which targets, or why none.
+#[derive(Default)]
+struct Concern {
+    targets: BTreeSet<String>,
+    why: String,
+    not_applicable: Option<String>,
+    unknown: bool,
+    unsupported: Option<String>,
+}
+
+impl Concern {
+    fn of_server(judged: Applicability, unknown_applies: bool) -> Concern {
+        match judged {
+            Applicability::Holds(why) => Concern { why, ..Concern::default() },
+            Applicability::Unknown(why) if unknown_applies => Concern { why, ..Concern::default() },
+            Applicability::Unknown(why) => {
+                Concern { not_applicable: Some(why), unknown: true, ..Concern::default() }
+            }
+            Applicability::DoesNotHold(why) => Concern { not_applicable: Some(why), ..Concern::default() },
+            Applicability::Unsupported(why) => Concern { unsupported: Some(why), ..Concern::default() },
+        }
+    }
+
+    fn of_targets(
+        judged: &[(&TargetView, Applicability)],
+        mitigation: &Mitigation,
+        unknown_applies: bool,
+    ) -> Concern {
+        let mut concern = Concern::default();
+        let mut whys: Vec<String> = Vec::new();
+        for (target, answer) in judged {
+            let one = Concern::of_server(answer.clone(), unknown_applies);
+            concern.unknown |= one.unknown;
+            if let Some(why) = one.unsupported {
+                concern.unsupported.get_or_insert(why);
+            } else if let Some(why) = one.not_applicable {
+                whys.push(why);
+            } else if let Some(why) = site_missing(target, mitigation) {
+                whys.push(why);
+            } else {
+                concern.targets.insert(target.name.clone());
+                concern.why = one.why;
+            }
+        }
+        if !concern.targets.is_empty() {
+            concern.unsupported = None;
+            concern.unknown = false;
+        } else if judged.is_empty() {
+            concern.not_applicable = Some("no target on this server takes rewrite rules".into());
+        } else {
+            whys.dedup();
+            concern.not_applicable = Some(whys.join("; "));
+        }
+        concern
+    }
+}
+
+/// A site that the mitigation names and this target does not have.
+fn site_missing(target: &TargetView, mitigation: &Mitigation) -> Option<String> {
+    let mut named = mitigation.actions.iter().filter_map(|action| action.target.as_deref()).peekable();
+    named.peek()?;
+    let missing: Vec<&str> = named.filter(|site| !target.sites.contains_key(*site)).collect();
+    // One site that exists here suffices.
+    let unnamed = mitigation.actions.iter().any(|action| action.target.is_none());
+    let all_missing = missing.len() == mitigation.actions.iter().filter(|a| a.target.is_some()).count();
+    (all_missing && !unnamed).then(|| {
+        format!(
+            "no site of target {} plays `{}`: name its sites in `sites` of that [[target]]",
+            target.name,
+            missing.first().copied().unwrap_or_default()
+        )
+    })
+}
+
+/// The action types that this build applies.
+const BUILT: [ActionType; 2] = [ActionType::DoNothing, ActionType::UrlRewrite];
+
+fn unsupported(candidate: &Candidate) -> Option<String> {
+    let mitigation = &candidate.mitigation;
+    if let Some(first) = mitigation.unsupported.first() {
+        return Some(first.clone());
+    }
+    mitigation.actions.iter().find_map(|action| {
+        let action_type = action.kind.action_type();
+        if !BUILT.contains(&action_type) {
+            return Some(format!("{}: this build does not apply {action_type:?} actions", action.id));
+        }
+        let allowed = action_type == ActionType::DoNothing || candidate.allow.contains(&action_type);
+        (!allowed).then(|| format!("{}: this feed may not bring {action_type:?} actions here", action.id))
+    })
+}
+
+/// The new in, the old out, in one step: only once the new one applies.
+fn supersede(mitigations: &mut [Selected]) {
+    let replaced: Vec<(Key, Key)> = mitigations
+        .iter()
+        .filter(|selected| selected.wish == Wish::Apply)
+        .filter_map(|new| {
+            let old = new.mitigation.supersedes.clone()?;
+            Some((Key { feed: new.key.feed.clone(), id: old }, new.key.clone()))
+        })
+        .filter(|(old, new)| old != new)
+        .collect();
+    for selected in mitigations.iter_mut() {
+        if let Some((_, by)) = replaced.iter().find(|(old, _)| *old == selected.key) {
+            selected.verdict =
+                Verdict::NotApplicable { why: format!("superseded by {}", by.id), unknown: false };
+            selected.wish = Wish::TakeOff;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,349 @@
+use super::*;
+use crate::policy::Block;
+use stopgap_feed::document::{Condition, Product, Range, Scope, VersionScheme, Wave, Withdrawn};
+
+const NOW: &str = "2026-11-22T03:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn mitigation(id: &str) -> Mitigation {
+    Mitigation {
+        id: id.parse().unwrap(),
+        description: "SSRF".into(),
+        severity: None,
+        cve: vec![],
+        supersedes: None,
+        expires: None,
+        applicability: Some(Condition::Any(vec![Condition::Product(Product {
+            name: "exchange".into(),
+            scheme: VersionScheme::Dotted,
+            ecosystem: None,
+            ranges: vec![Range { from: None, below: Some("15.2.986.36".into()), through: None }],
+        })])),
+        actions: vec![action(&format!("{id}.1"), Some("Default Web Site")), action(&format!("{id}.2"), None)],
+        probes: vec![],
+        rollout: vec![],
+        side_effects: vec![],
+        rollback: None,
+        unsupported: vec![],
+        octets: format!("<Config id=\"{id}\"/>"),
+    }
+}
+
+fn action(id: &str, target: Option<&str>) -> Action {
+    Action {
+        id: id.parse().unwrap(),
+        description: String::new(),
+        scope: Scope::Site,
+        target: target.map(str::to_owned),
+        platform: None,
+        kind: ActionKind::UrlRewrite { rewrite: "<rewrite/>".into() },
+    }
+}
+
+fn document(mitigations: Vec<Mitigation>) -> Document {
+    Document {
+        version: "2.0".into(),
+        feed: Some("example".parse().unwrap()),
+        serial: Some(1),
+        issued: Some(now()),
+        expires: None,
+        mitigations,
+        withdrawn: vec![],
+        warnings: vec![],
+    }
+}
+
+fn target(name: &str, build: &str) -> TargetView {
+    TargetView {
+        name: name.into(),
+        facts: [("exchange", build)].into_iter().collect(),
+        sites: [("Default Web Site".to_owned(), vec!["mail.example.org".to_owned()])].into(),
+        takes_rules: true,
+    }
+}
+
+fn block(id: &str, take_off: bool) -> Block {
+    Block {
+        id: id.parse().unwrap(),
+        feed: None,
+        level: Level::Server,
+        take_off,
+        reason: Some("printing".into()),
+        until: None,
+    }
+}
+
+/// One mitigation `M1`, on an affected server, with whatever else holds.
+struct Case {
+    document: Document,
+    build: &'static str,
+    policy: Policy,
+    in_ledger: bool,
+    fixed_minutes_ago: Option<i64>,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Case {
+            document: document(vec![mitigation("M1")]),
+            build: "15.2.986.5",
+            policy: Policy::default(),
+            in_ledger: false,
+            fixed_minutes_ago: None,
+        }
+    }
+}
+
+impl Case {
+    fn decide(self) -> (String, Wish) {
+        let ledger = if self.in_ledger { ledger(self.fixed_minutes_ago) } else { Ledger::default() };
+        let feeds = [FeedView::of_document("example", &self.document, now())];
+        let targets = [target("nginx", self.build)];
+        let selection = select(&feeds, &targets, &Facts::default(), &self.policy, &ledger, now());
+        let selected = selection.get(&"example:M1".parse().unwrap()).unwrap();
+        (format!("{}: {}", selected.verdict.word(), selected.verdict.reason()), selected.wish)
+    }
+}
+
+fn ledger(fixed_minutes_ago: Option<i64>) -> Ledger {
+    let entry = crate::ledger::Entry {
+        octets: "<Config id=\"M1\" desc=\"x\"><ActionList/></Config>".into(),
+        digest: "d".into(),
+        trusted_at: now(),
+        applied_at: now(),
+        fixed_since: fixed_minutes_ago.map(|m| now() - SignedDuration::from_mins(m)),
+        proofs: vec![],
+    };
+    Ledger { mitigations: [("example:M1".parse().unwrap(), entry)].into(), ..Ledger::default() }
+}
+
+fn with(change: impl FnOnce(&mut Mitigation)) -> Document {
+    let mut m1 = mitigation("M1");
+    change(&mut m1);
+    document(vec![m1])
+}
+
+#[test]
+fn an_affected_server_gets_it() {
+    let (why, wish) = Case::default().decide();
+    assert_eq!((why.as_str(), wish), ("Applies: exchange 15.2.986.5 is below 15.2.986.36", Wish::Apply));
+}
+
+#[test]
+fn each_reason_in_the_order_of_precedence() {
+    let off = Policy { server_enabled: false, ..Policy::default() };
+    let org_off = Policy { organization_enabled: false, ..off.clone() };
+    let paused = Policy { paused_until: Some(now() + SignedDuration::from_hours(2)), ..Policy::default() };
+    let blocked = Policy { blocks: vec![block("M1", false)], ..org_off.clone() };
+    let past = now() - SignedDuration::from_mins(1);
+    let withdrawn = || {
+        let mut document = with(|m| m.expires = Some(past));
+        document.withdrawn = vec![Withdrawn { id: "M1".parse().unwrap(), reason: "harm".into() }];
+        document
+    };
+    let wave = with(|m| m.rollout = vec![Wave { percent: 100, after_seconds: 600 }]);
+    // Each case also holds every weaker reason's policy, so that the order itself is tested.
+    let cases: Vec<(Document, &'static str, Policy, &str, Wish)> = vec![
+        (
+            with(|m| m.unsupported = vec!["unknown attribute `x`".into()]),
+            "16.0.0.0",
+            blocked.clone(),
+            "Unsupported: unknown attribute `x`",
+            Wish::Keep,
+        ),
+        (
+            withdrawn(),
+            "15.2.986.36",
+            blocked.clone(),
+            "NotApplicable: exchange 15.2.986.36 is in none of the affected ranges",
+            Wish::Keep,
+        ),
+        (
+            withdrawn(),
+            "15.2.986.5",
+            blocked.clone(),
+            "Withdrawn: withdrawn by the publisher: harm",
+            Wish::TakeOff,
+        ),
+        (
+            with(|m| m.expires = Some(past)),
+            "15.2.986.5",
+            blocked.clone(),
+            "Expired: it ended at 2026-11-22T02:59:00Z",
+            Wish::TakeOff,
+        ),
+        (
+            document(vec![mitigation("M1")]),
+            "15.2.986.5",
+            blocked,
+            "Blocked: blocked by this server: printing",
+            Wish::Keep,
+        ),
+        (
+            document(vec![mitigation("M1")]),
+            "15.2.986.5",
+            org_off,
+            "Disabled: MitigationsEnabled is off for the organization",
+            Wish::Keep,
+        ),
+        (
+            document(vec![mitigation("M1")]),
+            "15.2.986.5",
+            off,
+            "Disabled: MitigationsEnabled is off for this server",
+            Wish::Keep,
+        ),
+        (
+            wave.clone(),
+            "15.2.986.5",
+            paused,
+            "Frozen: changes are held until 2026-11-22T05:00:00Z",
+            Wish::Keep,
+        ),
+        (
+            wave,
+            "15.2.986.5",
+            Policy::default(),
+            "Scheduled: this server's turn is at 2026-11-22T03:10:00Z",
+            Wish::Keep,
+        ),
+    ];
+    for (document, build, policy, expected, wish) in cases {
+        let decided = Case { document, build, policy, ..Case::default() }.decide();
+        assert_eq!((decided.0.as_str(), decided.1), (expected, wish));
+    }
+}
+
+#[test]
+fn revert_blocks_and_takes_off_while_block_only_blocks() {
+    for (take_off, wish) in [(false, Wish::Keep), (true, Wish::TakeOff)] {
+        let policy = Policy { blocks: vec![block("M01", take_off)], ..Policy::default() };
+        assert_eq!(Case { policy, ..Case::default() }.decide().1, wish);
+    }
+}
+
+#[test]
+fn a_blocked_action_leaves_the_others() {
+    let policy = Policy { blocks: vec![block("M1.2", false)], ..Policy::default() };
+    let document = document(vec![mitigation("M1")]);
+    let feeds = [FeedView::of_document("example", &document, now())];
+    let targets = [target("nginx", "15.2.986.5")];
+    let selection = select(&feeds, &targets, &Facts::default(), &policy, &Ledger::default(), now());
+    let selected = &selection.mitigations[0];
+    assert_eq!(selected.wish, Wish::Apply);
+    let ids: Vec<&str> = selected.actions.iter().map(|a| a.id.as_str()).collect();
+    assert_eq!(ids, ["M1.1"]);
+    let kept: Vec<&str> = selected.blocked_actions.iter().map(|a| a.id.as_str()).collect();
+    assert_eq!(kept, ["M1.2"]);
+}
+
+#[test]
+fn every_action_blocked_one_by_one_is_a_blocked_mitigation() {
+    let policy = Policy { blocks: vec![block("M1.1", false), block("M1.2", false)], ..Policy::default() };
+    assert_eq!(
+        Case { policy, ..Case::default() }.decide(),
+        ("Blocked: blocked by this server: printing".into(), Wish::Keep)
+    );
+}
+
+#[test]
+fn the_fix_takes_it_off_after_the_soak() {
+    let fixed = |fixed_minutes_ago, removal| {
+        let policy = Policy { removal, ..Policy::default() };
+        Case { build: "15.2.986.36", policy, in_ledger: true, fixed_minutes_ago, ..Case::default() }
+            .decide()
+            .1
+    };
+    assert_eq!(fixed(None, Removal::Automatic), Wish::Keep);
+    assert_eq!(fixed(Some(29), Removal::Automatic), Wish::Keep);
+    assert_eq!(fixed(Some(30), Removal::Automatic), Wish::TakeOff);
+    assert_eq!(fixed(Some(3000), Removal::Manual), Wish::Keep);
+}
+
+#[test]
+fn a_server_whose_version_is_unknown_keeps_what_it_has() {
+    let document = document(vec![mitigation("M1")]);
+    let mut target = target("nginx", "");
+    target.facts.insert("exchange", crate::Fact::Unknown("access denied".into()));
+    let decide = |unknown_applies| {
+        let mut feed = FeedView::of_document("example", &document, now());
+        feed.policy.unknown_applies = unknown_applies;
+        let targets = std::slice::from_ref(&target);
+        let selection = select(&[feed], targets, &Facts::default(), &Policy::default(), &ledger(None), now());
+        (selection.mitigations[0].verdict.word(), selection.mitigations[0].wish)
+    };
+    assert_eq!(decide(false), ("NotApplicable", Wish::Keep));
+    assert_eq!(decide(true), ("Applies", Wish::Apply));
+}
+
+#[test]
+fn what_vanishes_or_falls_silent_stays() {
+    let targets = [target("nginx", "15.2.986.5")];
+    let empty = document(vec![]);
+    for feed in [
+        FeedView::of_document("example", &empty, now()),
+        FeedView::silent("example".parse().unwrap(), FeedPolicy::default()),
+        FeedView::silent("other".parse().unwrap(), FeedPolicy::default()),
+    ] {
+        let vanished = feed.document.is_some();
+        let selection =
+            select(&[feed], &targets, &Facts::default(), &Policy::default(), &ledger(None), now());
+        let selected = &selection.mitigations[0];
+        assert!(selected.wish != Wish::TakeOff, "{selected:?}");
+        assert_eq!(selected.vanished, vanished);
+    }
+}
+
+#[test]
+fn a_target_without_the_named_site_is_not_concerned() {
+    let mut m1 = mitigation("M1");
+    m1.actions.truncate(1);
+    let document = document(vec![m1]);
+    let mut other = target("nginx", "15.2.986.5");
+    other.sites.clear();
+    let feeds = [FeedView::of_document("example", &document, now())];
+    let selection =
+        select(&feeds, &[other], &Facts::default(), &Policy::default(), &Ledger::default(), now());
+    let selected = &selection.mitigations[0];
+    assert_eq!(selected.verdict.word(), "NotApplicable");
+    assert!(selected.verdict.reason().contains("`Default Web Site`"), "{}", selected.verdict.reason());
+}
+
+#[test]
+fn a_type_that_the_feed_may_not_bring_is_unsupported_here() {
+    let mut document = document(vec![mitigation("M1")]);
+    let decide = |document: &Document| {
+        let mut feed = FeedView::of_document("example", document, now());
+        feed.policy.allow = vec![];
+        let targets = [target("nginx", "15.2.986.5")];
+        let selection =
+            select(&[feed], &targets, &Facts::default(), &Policy::default(), &Ledger::default(), now());
+        selection.mitigations[0].verdict.word()
+    };
+    assert_eq!(decide(&document), "Unsupported");
+    document.mitigations[0].actions.iter_mut().for_each(|a| a.kind = ActionKind::DoNothing);
+    document.mitigations[0].applicability = None;
+    assert_eq!(decide(&document), "Applies");
+}
+
+#[test]
+fn the_new_one_takes_the_old_ones_place_only_when_it_applies() {
+    let decide = |new_applies: bool| {
+        let mut m2 = mitigation("M2");
+        m2.supersedes = Some("M1".parse().unwrap());
+        if !new_applies {
+            m2.unsupported = vec!["unknown".into()];
+        }
+        let document = document(vec![mitigation("M1"), m2]);
+        let feeds = [FeedView::of_document("example", &document, now())];
+        let targets = [target("nginx", "15.2.986.5")];
+        let selection =
+            select(&feeds, &targets, &Facts::default(), &Policy::default(), &Ledger::default(), now());
+        selection.mitigations.iter().map(|s| s.wish).collect::<Vec<_>>()
+    };
+    assert_eq!(decide(true), [Wish::TakeOff, Wish::Apply]);
+    assert_eq!(decide(false), [Wish::Apply, Wish::Keep]);
+}
