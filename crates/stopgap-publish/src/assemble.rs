@@ -143,7 +143,7 @@ fn is_layout(node: Node<'_, '_>) -> bool {
     blank && node.parent().is_some_and(|parent| parent.children().any(|child| child.is_element()))
 }
 
-fn attribute(value: &str) -> String {
+pub(crate) fn attribute(value: &str) -> String {
     value.chars().fold(String::with_capacity(value.len()), |mut out, character| {
         match character {
             '&' => out.push_str("&amp;"),

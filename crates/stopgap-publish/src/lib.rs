@@ -10,12 +10,14 @@
 //! plain arguments and return values, and the binary turns them into words and exit codes.
 
 pub mod assemble;
+pub mod builtin;
 pub mod events;
-// pub mod key;
+pub mod folder;
+pub mod key;
 pub mod pki;
 pub mod requests;
 pub mod serve;
-// pub mod sign;
+pub mod sign;
 mod watch;
 
 /// The namespace of XML Signature (<https://www.w3.org/TR/xmldsig-core/>).
