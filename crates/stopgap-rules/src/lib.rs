@@ -1,1 +1,34 @@
-//! rules
+//! THE LANGUAGE: rewrite rules as IIS's URL Rewrite module understands them.
+//!
+//! ```text
+//!   web.config, <rewrite>, <rules>
+//!      | parse          RuleSet: the model, every attribute checked
+//!      | Engine         patterns compiled, inputs resolved
+//!      v
+//!   Request ----------> Verdict
+//!      | translate      the same rules as another server's configuration, exact or refused
+//! ```
+//!
+//! Everything here is pure: text and bytes come in, values come out. Evaluation is total and bounded
+//! (see [`EngineLimits`]). What is not here: editing IIS's own files, sockets, files, time. Outbound rules
+//! (those that change responses) are refused by name.
+
+pub mod engine;
+pub mod exact;
+pub mod function;
+pub mod model;
+pub mod parse;
+pub mod pattern;
+pub mod request;
+mod template;
+pub mod translate;
+mod variable;
+pub mod wildcard;
+
+pub use engine::{CompileError, Engine, EngineLimits, Outcome, Verdict};
+pub use model::{
+    Action, Condition, Conditions, Grouping, MatchType, MatchUrl, PatternSyntax, RedirectType, RewriteMap,
+    Rule, RuleSet, SetVariable,
+};
+pub use parse::ParseError;
+pub use request::{Connection, HeadError, Request};

@@ -1,0 +1,73 @@
+//! The engine: a rule set compiled once, asked for a verdict per request. Pure and total: no request can make
+//! it fail, and the work per request is bounded by [`EngineLimits::steps`].
+//!
+//! Order, as in IIS: a rule's `match url`, then its conditions, then its server variables, then its action.
+//! Redirect, CustomResponse and AbortRequest end the evaluation; a Rewrite changes what later rules see;
+//! `stopProcessing` ends it where the rule matched.
+//!
+//! Choices where IIS's documentation is silent: after a Rewrite, `REQUEST_URI` and `UNENCODED_URL` stay as
+//! received while `URL`, `PATH_INFO`, `QUERY_STRING`, `REQUEST_FILENAME` and `match url` see the new address,
+//! which is not decoded a second time; a missing variable, group or map entry is the empty string.
+
+mod compile;
+mod evaluate;
+mod matcher;
+mod verdict;
+
+pub use compile::CompileError;
+pub use verdict::{Outcome, Verdict};
+
+use crate::model::RuleSet;
+use crate::pattern::PatternLimits;
+use crate::request::Request;
+
+/// The bounds of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Rules in one engine.
+    pub rules: usize,
+    /// Steps of the backtracking matcher for one request, all patterns together; about 5 ns each. A request
+    /// that needs more is refused by the rule that was being matched. Patterns without look-around and
+    /// back-references never take any.
+    pub steps: u64,
+    /// The bounds of one pattern.
+    pub pattern: PatternLimits,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        EngineLimits { rules: 10_000, steps: 4_000_000, pattern: PatternLimits::default() }
+    }
+}
+
+/// A compiled rule set. Shared between threads.
+#[derive(Debug)]
+pub struct Engine {
+    program: compile::Program,
+    steps: u64,
+}
+
+impl Engine {
+    /// Compiles every enabled rule. An empty set gives an engine that lets everything pass.
+    ///
+    /// # Errors
+    /// [`CompileError`]: the rule, the part of it, the reason. One bad rule refuses the set.
+    pub fn compile(rules: &RuleSet, limits: &EngineLimits) -> Result<Engine, CompileError> {
+        Ok(Engine { program: compile::compile(rules, limits)?, steps: limits.steps })
+    }
+
+    /// What the rules say to this request.
+    pub fn evaluate(&self, request: &Request) -> Verdict {
+        evaluate::evaluate(&self.program, request, self.steps)
+    }
+
+    /// How many rules are enabled.
+    pub fn len(&self) -> usize {
+        self.program.rules.len()
+    }
+
+    /// Whether no rule is enabled.
+    pub fn is_empty(&self) -> bool {
+        self.program.rules.is_empty()
+    }
+}

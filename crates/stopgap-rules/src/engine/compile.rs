@@ -1,0 +1,297 @@
+//! Model to program: patterns compiled, templates parsed, inputs that many rules share found.
+
+use super::EngineLimits;
+use super::matcher::Matcher;
+use crate::model::{Action, Grouping, MatchType, Rule, RuleSet};
+use crate::pattern::PatternError;
+pub use crate::template::TemplateError;
+use crate::template::{Names, Part, Template};
+use crate::variable::Variable;
+use std::collections::HashMap;
+
+/// A rule set that cannot be evaluated: the rule, the part of it, the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// More rules than the limit.
+    #[error("{found} rules; at most {limit} are compiled")]
+    TooManyRules {
+        /// How many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A pattern that this build refuses.
+    #[error("rule \"{rule}\": {place}: pattern {pattern:?}")]
+    Pattern {
+        /// The rule.
+        rule: String,
+        /// `match url`, or the condition's input.
+        place: String,
+        /// The pattern.
+        pattern: String,
+        /// The reason.
+        source: PatternError,
+    },
+    /// An input, address or value that this build refuses.
+    #[error("rule \"{rule}\": {place}")]
+    Template {
+        /// The rule.
+        rule: String,
+        /// Which of its templates.
+        place: String,
+        /// The reason.
+        source: TemplateError,
+    },
+    /// `matchType="IsFile"` or `"IsDirectory"`: nothing outside IIS can know.
+    #[error("rule \"{rule}\": a condition on files or folders cannot be evaluated outside IIS")]
+    FileCondition {
+        /// The rule.
+        rule: String,
+    },
+    /// Two maps with one name.
+    #[error("two rewrite maps are named \"{name}\"")]
+    DuplicateMap {
+        /// The name.
+        name: String,
+    },
+}
+
+impl CompileError {
+    /// A stable word for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CompileError::TooManyRules { .. } => "rules-too-many",
+            CompileError::Pattern { .. } => "rules-bad-pattern",
+            CompileError::Template { .. } => "rules-bad-template",
+            CompileError::FileCondition { .. } => "rules-file-condition",
+            CompileError::DuplicateMap { .. } => "rules-duplicate-map",
+        }
+    }
+}
+
+/// What the evaluation runs.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) rules: Vec<CompiledRule>,
+    pub(super) maps: Vec<Map>,
+    /// Inputs whose value no rule can change: evaluated at most once per request.
+    pub(super) inputs: Vec<Template>,
+}
+
+#[derive(Debug)]
+pub(super) struct CompiledRule {
+    pub(super) name: String,
+    pub(super) stop: bool,
+    pub(super) url: Matcher,
+    pub(super) url_negate: bool,
+    pub(super) grouping: Grouping,
+    pub(super) track_all: bool,
+    pub(super) conditions: Vec<CompiledCondition>,
+    pub(super) set: Vec<CompiledSet>,
+    pub(super) action: CompiledAction,
+}
+
+#[derive(Debug)]
+pub(super) struct CompiledCondition {
+    pub(super) input: Input,
+    pub(super) matcher: Matcher,
+    pub(super) negate: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The place in [`Program::inputs`].
+    Shared(usize),
+    Own(Template),
+}
+
+#[derive(Debug)]
+pub(super) struct CompiledSet {
+    pub(super) name: String,
+    pub(super) variable: Variable,
+    pub(super) value: Template,
+    pub(super) replace: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum CompiledAction {
+    None,
+    Rewrite { url: Template, append: bool },
+    Redirect { url: Template, append: bool, status: u16 },
+    CustomResponse { status: u16, substatus: u16, reason: String, description: String },
+    AbortRequest,
+}
+
+#[derive(Debug)]
+pub(super) struct Map {
+    default: String,
+    ignore_case: bool,
+    entries: HashMap<String, String>,
+}
+
+impl Map {
+    pub(super) fn get(&self, key: &str) -> &str {
+        let found =
+            if self.ignore_case { self.entries.get(&key.to_lowercase()) } else { self.entries.get(key) };
+        found.unwrap_or(&self.default)
+    }
+}
+
+pub(super) fn compile(set: &RuleSet, limits: &EngineLimits) -> Result<Program, CompileError> {
+    let enabled: Vec<&Rule> = set.rules.iter().filter(|rule| rule.enabled).collect();
+    if enabled.len() > limits.rules {
+        return Err(CompileError::TooManyRules { found: enabled.len(), limit: limits.rules });
+    }
+    let maps: Vec<&str> = set.maps.iter().map(|map| map.name.as_str()).collect();
+    if let Some((_, name)) =
+        maps.iter().enumerate().find(|(at, name)| maps.iter().take(*at).any(|n| n == *name))
+    {
+        return Err(CompileError::DuplicateMap { name: (*name).to_owned() });
+    }
+    let own: Vec<String> = enabled
+        .iter()
+        .flat_map(|rule| &rule.server_variables)
+        .map(|set| set.name.to_ascii_uppercase())
+        .collect();
+    let names = Names { maps: &maps, own: &own };
+    let mut compiler = Compiler { names, limits, inputs: Vec::new() };
+    let rules = enabled.into_iter().map(|rule| compiler.rule(rule)).collect::<Result<_, _>>()?;
+    let inputs = compiler.inputs;
+    Ok(Program { rules, maps: set.maps.iter().map(table).collect(), inputs })
+}
+
+fn table(map: &crate::model::RewriteMap) -> Map {
+    let fold = |key: &String| if map.ignore_case { key.to_lowercase() } else { key.clone() };
+    Map {
+        default: map.default_value.clone(),
+        ignore_case: map.ignore_case,
+        entries: map.entries.iter().map(|(key, value)| (fold(key), value.clone())).collect(),
+    }
+}
+
+struct Compiler<'a> {
+    names: Names<'a>,
+    limits: &'a EngineLimits,
+    inputs: Vec<Template>,
+}
+
+impl Compiler<'_> {
+    fn rule(&mut self, rule: &Rule) -> Result<CompiledRule, CompileError> {
+        if rule.conditions.list.iter().any(|c| c.match_type != MatchType::Pattern) {
+            return Err(CompileError::FileCondition { rule: rule.name.clone() });
+        }
+        let template = |text: &str, place: String| {
+            Template::parse(text, &self.names).map_err(|source| CompileError::Template {
+                rule: rule.name.clone(),
+                place,
+                source,
+            })
+        };
+        let action = match &rule.action {
+            Action::None => CompiledAction::None,
+            Action::Rewrite { url, append_query_string } => CompiledAction::Rewrite {
+                url: template(url, "action url".to_owned())?,
+                append: *append_query_string,
+            },
+            Action::Redirect { url, append_query_string, redirect_type } => CompiledAction::Redirect {
+                url: template(url, "action url".to_owned())?,
+                append: *append_query_string,
+                status: redirect_type.status(),
+            },
+            Action::CustomResponse { status, substatus, reason, description } => {
+                CompiledAction::CustomResponse {
+                    status: *status,
+                    substatus: *substatus,
+                    reason: reason.clone(),
+                    description: description.clone(),
+                }
+            }
+            Action::AbortRequest => CompiledAction::AbortRequest,
+        };
+        let mut set = Vec::new();
+        for variable in &rule.server_variables {
+            let place = format!("server variable {}", variable.name);
+            let own = |name: &str| self.names.own.iter().any(|own| own == name);
+            set.push(CompiledSet {
+                name: variable.name.clone(),
+                variable: Variable::named(&variable.name, own)
+                    .unwrap_or_else(|| Variable::Own(variable.name.to_ascii_uppercase())),
+                value: template(&variable.value, place)?,
+                replace: variable.replace,
+            });
+        }
+        let mut inputs = Vec::new();
+        for condition in &rule.conditions.list {
+            inputs.push(template(&condition.input, format!("condition {:?}", condition.input))?);
+        }
+
+        // Captures cost time, so a pattern makes them only where a template of this rule reads them.
+        let mut templates: Vec<&Template> = inputs.iter().collect();
+        templates.extend(set.iter().map(|set| &set.value));
+        if let CompiledAction::Rewrite { url, .. } | CompiledAction::Redirect { url, .. } = &action {
+            templates.push(url);
+        }
+        let reads_rule = templates.iter().any(|t| t.any(&|part| matches!(part, Part::Rule(_))));
+        let reads_condition = templates.iter().any(|t| t.any(&|part| matches!(part, Part::Condition(_))));
+
+        let matcher = |pattern: &str, ignore_case, captures, place: &str| {
+            Matcher::compile(pattern, rule.pattern_syntax, ignore_case, captures, &self.limits.pattern)
+                .map_err(|source| CompileError::Pattern {
+                    rule: rule.name.clone(),
+                    place: place.to_owned(),
+                    pattern: pattern.to_owned(),
+                    source,
+                })
+        };
+        let url = matcher(
+            &rule.match_url.url,
+            rule.match_url.ignore_case,
+            reads_rule && !rule.match_url.negate,
+            "match url",
+        )?;
+        let mut conditions = Vec::new();
+        for (condition, input) in rule.conditions.list.iter().zip(inputs) {
+            let captures = reads_condition && !condition.negate;
+            let matcher = matcher(&condition.pattern, condition.ignore_case, captures, &condition.input)?;
+            conditions.push((input, matcher, condition.negate));
+        }
+        let conditions = conditions
+            .into_iter()
+            .map(|(input, matcher, negate)| CompiledCondition { input: self.share(input), matcher, negate })
+            .collect();
+        Ok(CompiledRule {
+            name: rule.name.clone(),
+            stop: rule.stop_processing,
+            url,
+            url_negate: rule.match_url.negate,
+            grouping: rule.conditions.grouping,
+            track_all: rule.conditions.track_all_captures,
+            conditions,
+            set,
+            action,
+        })
+    }
+
+    /// An input is shared where its value is the same for every rule: nothing in it captures, follows a
+    /// Rewrite, or is set by a rule.
+    fn share(&mut self, input: Template) -> Input {
+        let own = self.names.own;
+        let set = |name: &str| own.iter().any(|own| own.strip_prefix("HTTP_") == Some(name));
+        let changes = |part: &Part| match part {
+            Part::Rule(_) | Part::Condition(_) => true,
+            Part::Variable(Variable::Own(_)) => true,
+            Part::Variable(Variable::Header(name)) => set(name),
+            Part::Variable(variable) => variable.follows_rewrite() || !own.is_empty(),
+            Part::Text(_) | Part::Function(..) | Part::Map(..) => false,
+        };
+        if input.any(&changes) {
+            return Input::Own(input);
+        }
+        let known = self.inputs.iter().position(|other| *other == input);
+        Input::Shared(known.unwrap_or_else(|| {
+            self.inputs.push(input);
+            self.inputs.len() - 1
+        }))
+    }
+}

@@ -1,0 +1,251 @@
+//! One request through the rules.
+
+use super::compile::{CompiledAction, CompiledRule, Input, Program};
+use super::matcher::Groups;
+use super::verdict::{Outcome, Verdict};
+use crate::function::percent;
+use crate::model::Grouping;
+use crate::pattern::{Budget, OverLimit};
+use crate::request::Request;
+use crate::template::{Part, Template};
+use crate::variable::Variable;
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+pub(super) fn evaluate(program: &Program, request: &Request, steps: u64) -> Verdict {
+    let mut state = State {
+        program,
+        request,
+        shared: program.inputs.iter().map(|_| OnceCell::new()).collect(),
+        rewritten: None,
+        set: Vec::new(),
+        budget: Budget::new(steps),
+    };
+    let mut verdict = Verdict::default();
+    for rule in &program.rules {
+        match state.rule(rule, &mut verdict) {
+            Ok(Next::Rule) => {}
+            Ok(Next::End) => break,
+            Err(OverLimit) => {
+                verdict = Verdict {
+                    action: Outcome::AbortRequest,
+                    rule: Some(rule.name.clone()),
+                    over_limit: true,
+                    ..Verdict::default()
+                };
+                break;
+            }
+        }
+    }
+    verdict
+}
+
+enum Next {
+    Rule,
+    End,
+}
+
+/// The address after a Rewrite: no longer encoded.
+struct Rewritten {
+    path: String,
+    query: String,
+}
+
+struct State<'p, 'r> {
+    program: &'p Program,
+    request: &'r Request<'r>,
+    shared: Vec<OnceCell<Cow<'r, str>>>,
+    rewritten: Option<Rewritten>,
+    /// Variables that rules have set.
+    set: Vec<(Variable, String)>,
+    budget: Budget,
+}
+
+/// What back-references of one rule refer to.
+#[derive(Default)]
+struct Captured {
+    rule: Groups,
+    conditions: Groups,
+}
+
+impl<'p, 'r> State<'p, 'r> {
+    fn rule(&mut self, rule: &'p CompiledRule, verdict: &mut Verdict) -> Result<Next, OverLimit> {
+        let mut captured = Captured::default();
+        let path = self.path();
+        let seen = path.strip_prefix('/').unwrap_or(&path);
+        let found = rule.url.matches(seen, &mut self.budget)?;
+        if found.is_some() == rule.url_negate {
+            return Ok(Next::Rule);
+        }
+        captured.rule = found.unwrap_or_default();
+        if !self.conditions(rule, &mut captured)? {
+            return Ok(Next::Rule);
+        }
+        for set in &rule.set {
+            let taken = !self.variable(&set.variable).is_empty();
+            if set.replace || !taken {
+                let value = self.text(&set.value, &captured).into_owned();
+                verdict.headers.insert(set.name.clone(), value.clone());
+                self.set.retain(|(variable, _)| *variable != set.variable);
+                self.set.push((set.variable.clone(), value));
+            }
+        }
+        let decided = |verdict: &mut Verdict, action| {
+            verdict.action = action;
+            verdict.rule = Some(rule.name.clone());
+        };
+        let stop = if rule.stop { Next::End } else { Next::Rule };
+        match &rule.action {
+            CompiledAction::None => {
+                // What an earlier rule rewrote stays rewritten, and stays that rule's.
+                if rule.stop && verdict.action == Outcome::None {
+                    decided(verdict, Outcome::None);
+                }
+                Ok(stop)
+            }
+            CompiledAction::Rewrite { url, append } => {
+                let address = self.address(url, *append, &captured);
+                let (path, query) = address.split_once('?').unwrap_or((&address, ""));
+                self.rewritten = Some(Rewritten { path: path.to_owned(), query: query.to_owned() });
+                verdict.url = Some(on_the_wire(&address));
+                decided(verdict, Outcome::Rewrite);
+                Ok(stop)
+            }
+            CompiledAction::Redirect { url, append, status } => {
+                verdict.url = Some(on_the_wire(&self.address(url, *append, &captured)));
+                verdict.status = Some(*status);
+                decided(verdict, Outcome::Redirect);
+                Ok(Next::End)
+            }
+            CompiledAction::CustomResponse { status, substatus, reason, description } => {
+                verdict.url = None;
+                verdict.status = Some(*status);
+                verdict.substatus = Some(*substatus);
+                verdict.reason.clone_from(reason);
+                verdict.description.clone_from(description);
+                decided(verdict, Outcome::CustomResponse);
+                Ok(Next::End)
+            }
+            CompiledAction::AbortRequest => {
+                verdict.url = None;
+                decided(verdict, Outcome::AbortRequest);
+                Ok(Next::End)
+            }
+        }
+    }
+
+    fn conditions(&mut self, rule: &'p CompiledRule, captured: &mut Captured) -> Result<bool, OverLimit> {
+        if rule.conditions.is_empty() {
+            return Ok(true);
+        }
+        for condition in &rule.conditions {
+            let found = {
+                let own;
+                let input: &str = match &condition.input {
+                    Input::Own(template) => {
+                        own = self.text(template, captured);
+                        &own
+                    }
+                    Input::Shared(at) => match (self.shared.get(*at), self.program.inputs.get(*at)) {
+                        (Some(cell), Some(template)) => cell.get_or_init(|| self.text(template, captured)),
+                        _ => "",
+                    },
+                };
+                condition.matcher.matches(input, &mut self.budget)?
+            };
+            let holds = found.is_some() != condition.negate;
+            if let Some(groups) = found.filter(|_| holds) {
+                if rule.track_all {
+                    // {C:0} is the last whole match; {C:1} and up count through every matched condition.
+                    let mut groups = groups.into_iter();
+                    if let Some(whole) = groups.next() {
+                        match captured.conditions.first_mut() {
+                            Some(first) => *first = whole,
+                            None => captured.conditions.push(whole),
+                        }
+                    }
+                    captured.conditions.extend(groups);
+                } else {
+                    captured.conditions = groups;
+                }
+            }
+            match (rule.grouping, holds) {
+                (Grouping::MatchAll, false) => return Ok(false),
+                (Grouping::MatchAny, true) => return Ok(true),
+                _ => {}
+            }
+        }
+        Ok(rule.grouping == Grouping::MatchAll)
+    }
+
+    fn path(&self) -> Cow<'r, str> {
+        match &self.rewritten {
+            Some(rewritten) => Cow::Owned(rewritten.path.clone()),
+            None => self.request.path(),
+        }
+    }
+
+    fn variable(&self, variable: &Variable) -> Cow<'r, str> {
+        if let Some((_, value)) = self.set.iter().find(|(set, _)| set == variable) {
+            return Cow::Owned(value.clone());
+        }
+        match (&self.rewritten, variable) {
+            (Some(new), Variable::QueryString) => Cow::Owned(new.query.clone()),
+            (Some(new), Variable::Url) => Cow::Owned(new.path.clone()),
+            (Some(new), Variable::RequestFilename) => {
+                Cow::Owned(format!("{}{}", self.request.connection().physical_root, new.path))
+            }
+            _ => variable.of(self.request),
+        }
+    }
+
+    fn text(&self, template: &Template, captured: &Captured) -> Cow<'r, str> {
+        // Most templates are one part; it is borrowed from the request.
+        match template.parts.as_slice() {
+            [part] => self.part(part, captured),
+            parts => Cow::Owned(parts.iter().map(|part| self.part(part, captured)).collect()),
+        }
+    }
+
+    fn part(&self, part: &Part, captured: &Captured) -> Cow<'r, str> {
+        let group = |groups: &Groups, n: usize| Cow::Owned(groups.get(n).cloned().unwrap_or_default());
+        match part {
+            Part::Text(text) => Cow::Owned(text.clone()),
+            Part::Variable(variable) => self.variable(variable),
+            Part::Rule(n) => group(&captured.rule, *n),
+            Part::Condition(n) => group(&captured.conditions, *n),
+            Part::Function(function, inner) => function.apply(&self.text(inner, captured)),
+            Part::Map(map, key) => {
+                let key = self.text(key, captured);
+                let value = self.program.maps.get(*map).map(|map| map.get(&key)).unwrap_or_default();
+                Cow::Owned(value.to_owned())
+            }
+        }
+    }
+
+    /// The address of a Rewrite or Redirect: relative to the root of the level, with the query string behind
+    /// its own where that is wanted.
+    fn address(&self, template: &Template, append: bool, captured: &Captured) -> String {
+        let mut address = self.text(template, captured).into_owned();
+        if !address.starts_with('/') && !is_absolute(&address) {
+            address.insert(0, '/');
+        }
+        let query = self.variable(&Variable::QueryString);
+        if append && !query.is_empty() {
+            address.push(if address.contains('?') { '&' } else { '?' });
+            address.push_str(&query);
+        }
+        address
+    }
+}
+
+fn is_absolute(address: &str) -> bool {
+    address.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    })
+}
+
+/// A captured line break must not become a header of its own.
+fn on_the_wire(address: &str) -> String {
+    percent::encode(address, |b| b.is_ascii_graphic()).into_owned()
+}
