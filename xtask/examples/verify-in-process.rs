@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let document = std::fs::read(arguments.next().context("no DOCUMENT")?)?;
     let trust: TrustFile =
         toml::from_str(&std::fs::read_to_string(arguments.next().context("no TRUST-FILE")?)?)?;
-    let trust = trust.load_with(std::fs::read)?;
+    let trust = trust.load_with(|path| std::fs::read(path))?;
     let revocation = trust.local_revocation();
     let now = Timestamp::now();
 
