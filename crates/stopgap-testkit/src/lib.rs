@@ -1,1 +1,3 @@
-//! testkit
+//! For tests only.
+
+pub mod host;

@@ -1,0 +1,111 @@
+//! The contract that every driver keeps.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use stopgap_core::observed::Observed;
+use stopgap_core::plan::{Change, Rendered, Wanted};
+
+use crate::host::Host;
+
+/// One kind of server, on one target.
+pub trait Driver: Send + Sync {
+    /// The target's name, unique on this server.
+    fn target(&self) -> &str;
+
+    /// Every file's bytes, versions, listeners, and what of ours is in force. Changes nothing.
+    fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError>;
+
+    /// One target as a whole: what the wanted actions become. Pure.
+    fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered;
+
+    /// The server's own test over the staged files, before the swap. Leaves the live files alone
+    /// where the system lets it; what it did instead is in the answer.
+    fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError>;
+
+    /// Swaps the set and has the server take it. Called after the change was journaled.
+    fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError>;
+
+    /// Puts back what was before, whatever part of `apply` happened; also after a crash, and also
+    /// where the server's configuration is broken.
+    fn revert(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError>;
+
+    /// The change stays: removes what only [`Driver::revert`] needed, such as the set before. A
+    /// change that is not settled can still be reverted.
+    fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError>;
+}
+
+/// How the server's own test was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Over the staged files, in a private mount namespace or on a copy.
+    Staged,
+    /// The system forbids a private mount namespace: swapped, tested and restored.
+    SwappedAndRestored,
+    /// The server tests a set itself before it takes it.
+    ByServer,
+}
+
+/// What went wrong, with the thing, the place and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The machine refused.
+    #[error("{what} {path}")]
+    Io {
+        /// What was tried, such as `cannot write`.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The server's present configuration is broken, and not by us: nothing was changed.
+    #[error("{target} rejects its present configuration, without our change: {message}")]
+    BrokenBefore {
+        /// The target.
+        target: String,
+        /// The server's own words.
+        message: String,
+    },
+    /// The server rejected the staged files.
+    #[error("{target} rejects the staged rules: {message}")]
+    Rejected {
+        /// The target.
+        target: String,
+        /// The server's own words.
+        message: String,
+    },
+    /// The server did not take the new set.
+    #[error("{target} did not take the new rules: {message}")]
+    NotTaken {
+        /// The target.
+        target: String,
+        /// What was seen instead.
+        message: String,
+    },
+    /// The files changed between plan and apply.
+    #[error("{path} changed since it was read: expected {expected}, found {found}; it is planned anew")]
+    ChangedUnderUs {
+        /// The file or link.
+        path: PathBuf,
+        /// What the plan saw.
+        expected: String,
+        /// What is there now.
+        found: String,
+    },
+    /// The target's settings do not fit the machine.
+    #[error("target {target}: {message}")]
+    Settings {
+        /// The target.
+        target: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// For `map_err`: what was tried, and where.
+pub(crate) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DriverError + use<> {
+    let path = path.to_owned();
+    move |source| DriverError::Io { what, path, source }
+}

@@ -1,0 +1,189 @@
+//! The real machine, and its files.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use stopgap_core::observed::Listener;
+
+use super::{Bounds, Command, Host, Kind, LIST_MAX, Output, process, wire};
+
+/// This machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Machine;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Host for Machine {
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // The length that the file system tells is not asked: it is 0 for /proc, and may change.
+        File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} octets")));
+        }
+        Ok(bytes)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        let kind = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata.file_type(),
+            // A file where the path wants a folder: nothing can stand below it.
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        Ok(Some(match kind {
+            k if k.is_symlink() => Kind::Link,
+            k if k.is_dir() => Kind::Folder,
+            k if k.is_file() => Kind::File,
+            _ => Kind::Other,
+        }))
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            if names.len() == LIST_MAX {
+                return Err(io::Error::other(format!("more than {LIST_MAX} names")));
+            }
+            // A name that is not UTF-8 is none of ours; its printable form shows that it is there.
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, folder: &Path, mode: u32) -> io::Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+        #[cfg(not(unix))]
+        let _ = mode;
+        builder.create(folder)
+    }
+
+    fn write_new(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        write_through(options, path, bytes, mode)
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let mut options = File::options();
+        options.append(true).create(true);
+        write_through(options, path, bytes, mode)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn exchange_names(&self, a: &Path, b: &Path) -> io::Result<()> {
+        exchange_names(a, b)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, folder: &Path) -> io::Result<()> {
+        fs::remove_dir(folder)
+    }
+
+    fn remove_tree(&self, ours: &Path, path: &Path) -> io::Result<()> {
+        require_below(ours, path)?;
+        fs::remove_dir_all(path)
+    }
+
+    fn symlink(&self, to: &Path, link: &Path) -> io::Result<()> {
+        #[cfg(unix)]
+        return std::os::unix::fs::symlink(to, link);
+        #[cfg(not(unix))]
+        return Err(unsupported(&format!("a link {} to {}", link.display(), to.display())));
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        // Elsewhere a folder cannot be opened as a file, and its names are written through anyway.
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    }
+
+    fn run(&self, command: &Command) -> io::Result<Output> {
+        process::run(command)
+    }
+
+    fn exchange(
+        &self,
+        listener: &Listener,
+        request: &[u8],
+        bounds: Bounds,
+        complete: fn(&[u8]) -> bool,
+    ) -> io::Result<Vec<u8>> {
+        wire::exchange(listener, request, bounds, complete)
+    }
+
+    fn control(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String> {
+        #[cfg(unix)]
+        return super::control::ask(socket, line, bounds);
+        #[cfg(not(unix))]
+        return Err(unsupported(&format!("the local socket {} ({line}, {bounds:?})", socket.display())));
+    }
+
+    fn monotonic(&self) -> Duration {
+        START.elapsed()
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+/// `path` lies strictly below `ours`, with no `..` on the way.
+pub(super) fn require_below(ours: &Path, path: &Path) -> io::Result<()> {
+    let below = path.strip_prefix(ours).is_ok_and(|rest| {
+        rest.components().next().is_some() && rest.components().all(|c| matches!(c, Component::Normal(_)))
+    });
+    if below && ours.is_absolute() && ours.parent().is_some() {
+        return Ok(());
+    }
+    let message = format!("{} is not below {}: not removed", path.display(), ours.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+fn write_through(mut options: fs::OpenOptions, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn exchange_names(a: &Path, b: &Path) -> io::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).map_err(|errno| match errno {
+        // EINVAL: this file system has no exchange.
+        nix::Error::EINVAL | nix::Error::ENOSYS => io::Error::from(io::ErrorKind::Unsupported),
+        other => other.into(),
+    })
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn exchange_names(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
+#[cfg(not(unix))]
+fn unsupported(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("not on this system: {what}"))
+}
