@@ -66,6 +66,18 @@ pub enum AssembleError {
     },
 }
 
+impl AssembleError {
+    /// The stable name of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Xml { source, .. } => source.code(),
+            Self::NotConfig { .. } => "not-config",
+            Self::OtherId { .. } => "other-id",
+            Self::Twice { .. } => "id-twice",
+        }
+    }
+}
+
 /// The unsigned document: UTF-8, line feeds, indented by two.
 ///
 /// `configs` holds each mitigation's id and the text of its `mitigation.xml`; the document keeps

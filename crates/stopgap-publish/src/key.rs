@@ -50,6 +50,19 @@ pub enum KeyError {
     },
 }
 
+impl KeyError {
+    /// The stable name of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Absent => "no-key",
+            Self::Encrypted => "encrypted-key",
+            Self::Sec1 => "sec1-key",
+            Self::Unsuitable { .. } => "unsuitable-key",
+            Self::Failed { .. } => "key-failed",
+        }
+    }
+}
+
 /// A private key from a PEM file.
 pub struct FileKey {
     key: Key,

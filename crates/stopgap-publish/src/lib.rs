@@ -14,14 +14,14 @@ pub mod builtin;
 pub mod events;
 pub mod folder;
 pub mod key;
+pub mod lint;
 pub mod pki;
+pub mod prove;
+pub mod release;
 pub mod requests;
 pub mod serve;
 pub mod sign;
 mod watch;
-
-/// The namespace of XML Signature (<https://www.w3.org/TR/xmldsig-core/>).
-pub(crate) const DSIG: &str = "http://www.w3.org/2000/09/xmldsig#";
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(octets: &[u8]) -> String {

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use stopgap_feed::dsig;
 use stopgap_feed::limits::Limits;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -301,7 +302,7 @@ fn announcement(octets: &[u8], sha256: String) -> Result<Announcement, Unfit> {
     let tree = scanned.parse()?;
     let root = tree.root_element();
     let signed = root.has_tag_name("EOCS")
-        && root.last_element_child().is_some_and(|last| last.has_tag_name((crate::DSIG, "Signature")));
+        && root.last_element_child().is_some_and(|last| last.has_tag_name((dsig::NAMESPACE, "Signature")));
     if !signed {
         return Err(Unfit::NotSigned);
     }

@@ -13,6 +13,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use stopgap_feed::c14n::{Canonicalization, canonicalize};
@@ -24,7 +25,6 @@ use stopgap_feed::Refusal;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use crate::DSIG;
 use crate::key::{FileKey, KeyError, Signer};
 
 /// The canonical form that a new feed uses. Exclusive: the signed octets depend on nothing but the
@@ -90,11 +90,30 @@ pub enum SignError {
     SelfCheck(String),
 }
 
+impl SignError {
+    /// The stable name of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Xml(error) => error.code(),
+            Self::AlreadySigned => "already-signed",
+            Self::Invalid(refusal) => refusal.code(),
+            Self::Key(error) => error.code(),
+            Self::NoCertificate => "no-certificate",
+            Self::Certificate { .. } => "bad-certificate",
+            Self::TooManyCertificates { .. } => "too-many-certificates",
+            Self::OtherKey { .. } => "other-key",
+            Self::Order { .. } => "chain-order",
+            Self::SelfCheck(_) => "self-check",
+        }
+    }
+}
+
 /// The signing certificate and its intermediates, in that order.
 #[derive(Debug, Clone)]
 pub struct Chain {
     certificates: Vec<CertificateDer<'static>>,
     leaf: Certificate,
+    ends: Timestamp,
 }
 
 impl Chain {
@@ -132,8 +151,14 @@ impl Chain {
                 });
             }
         }
+        let ends = parsed.iter().map(not_after).min().ok_or(SignError::NoCertificate)?;
         let leaf = parsed.into_iter().next().ok_or(SignError::NoCertificate)?;
-        Ok(Self { certificates, leaf })
+        Ok(Self { certificates, leaf, ends })
+    }
+
+    /// The last moment at which every certificate of the chain is valid.
+    pub fn ends(&self) -> Timestamp {
+        self.ends
     }
 
     fn check_key(&self, signer: &dyn Signer) -> Result<(), SignError> {
@@ -143,6 +168,11 @@ impl Chain {
         }
         Err(SignError::OtherKey { subject: self.leaf.tbs_certificate().subject().to_string() })
     }
+}
+
+fn not_after(certificate: &Certificate) -> Timestamp {
+    let seconds = certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs();
+    i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)
 }
 
 /// Signs an unsigned feed with the key and chain of two PEM files; see [`feed`].
@@ -163,9 +193,9 @@ pub fn feed(
     chain: &Chain,
     canonicalization: Canonicalization,
 ) -> Result<Vec<u8>, SignError> {
-    let signed = enveloped(unsigned, signer, chain, canonicalization)?;
+    refuse_signed(&scan(unsigned, &Limits::default())?.parse()?)?;
     Document::from_unsigned(unsigned, &Limits::default()).map_err(SignError::Invalid)?;
-    Ok(signed)
+    enveloped(unsigned, signer, chain, canonicalization)
 }
 
 /// Signs any XML document: appends a `Signature` as the last child of its root. The result is UTF-8
@@ -179,9 +209,7 @@ pub fn enveloped(
     chain.check_key(signer)?;
     let scanned = scan(unsigned, &Limits::default())?;
     let tree = scanned.parse()?;
-    if tree.descendants().any(|node| node.has_tag_name((DSIG, "Signature"))) {
-        return Err(SignError::AlreadySigned);
-    }
+    refuse_signed(&tree)?;
     let mut template = Template::around(scanned.text(), tree.root_element().range(), chain);
     let method = signer.method();
     template.algorithms(canonicalization.uri(), method.uri());
@@ -194,6 +222,11 @@ pub fn enveloped(
     let signed = template.text().into_bytes();
     self_check(&signed, chain)?;
     Ok(signed)
+}
+
+fn refuse_signed(tree: &roxmltree::Document<'_>) -> Result<(), SignError> {
+    let signed = tree.descendants().any(|node| node.has_tag_name((dsig::NAMESPACE, "Signature")));
+    if signed { Err(SignError::AlreadySigned) } else { Ok(()) }
 }
 
 /// Reads the result as an agent will: structure, digest, signature value, and whose it is.
@@ -276,7 +309,7 @@ impl<'a> Template<'a> {
         let certificates: String =
             self.chain.certificates.iter().map(|der| format!("\n        <X509Certificate>{}</X509Certificate>", lines(&BASE64.encode(der)))).collect();
         format!(
-            "{before}  <Signature xmlns=\"{DSIG}\">
+            "{before}  <Signature xmlns=\"{namespace}\">
     <SignedInfo>
       <CanonicalizationMethod Algorithm=\"{canonicalization}\"/>
       <SignatureMethod Algorithm=\"{method}\"/>
@@ -296,6 +329,7 @@ impl<'a> Template<'a> {
     </KeyInfo>
   </Signature>
 {after}",
+            namespace = dsig::NAMESPACE,
             enveloped = dsig::ENVELOPED,
             digest_method = DIGEST.uri(),
             value = lines(value),
