@@ -1,0 +1,253 @@
+//! One request: judged, then refused, answered or forwarded.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::{HeaderValue, LOCATION, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
+
+use crate::answer::{Answer, Relay, closing, text};
+use crate::counters::Counters;
+use crate::framing::Refusal;
+use crate::headers::{self, PROBE, asks_for_websocket};
+use crate::log::printable;
+use crate::rules::Rules;
+use crate::state::{ConnectionState, Flight};
+use crate::tunnel::Tunnel;
+use crate::upstream::{OriginError, Outbound, Pool};
+use crate::verdict::{self, Change, Decision};
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) rules: Rules,
+    pub(crate) counters: Counters,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) via: bool,
+}
+
+/// One client connection.
+pub(crate) struct Client {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: Arc<ConnectionState>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    /// The peer's address, as a field value.
+    pub(crate) address: HeaderValue,
+}
+
+/// Answers one request. Never returns for one that is aborted: the guard ends the connection.
+pub(crate) async fn handle(
+    client: Arc<Client>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let (flight, refusal) = client.state.begin();
+    if let Some(refusal) = refusal {
+        client.shared.counters.malformed();
+        tracing::info!(peer = %client.peer, code = refusal.code(), "malformed request refused");
+        return Ok(closing(text(refusal.status(), format!("{refusal}\n"))));
+    }
+    if request.uri().scheme().is_some() {
+        // The guard has checked that the authority is that of Host.
+        match origin_form(request.uri()) {
+            Some(uri) => *request.uri_mut() = uri,
+            None => return Ok(closing(text(StatusCode::BAD_REQUEST, format!("{}\n", Refusal::Target)))),
+        }
+    }
+    let counters = &client.shared.counters;
+    counters.request();
+    let probe = request.headers().contains_key(PROBE);
+    if probe {
+        counters.probe();
+    }
+    let refused = |rule: &str, over_limit: bool| {
+        if !probe {
+            counters.refused(rule, over_limit);
+        }
+        tracing::info!(
+            peer = %client.peer,
+            rule = %printable(rule),
+            method = %printable(request.method().as_str()),
+            target = %printable(target(request.uri())),
+            probe,
+            over_limit,
+            "refused"
+        );
+    };
+    let decision = client.shared.rules.book().judge(
+        request.method(),
+        target(request.uri()),
+        request.headers(),
+        client.peer,
+        client.local,
+    );
+    match decision {
+        Decision::Abort { rule, over_limit } => {
+            refused(&rule, over_limit);
+            client.state.abort();
+            std::future::pending().await
+        }
+        Decision::Respond { rule, response } => {
+            refused(&rule, false);
+            Ok(respond(response))
+        }
+        Decision::Impossible { rule, problem } => {
+            tracing::error!(rule = %printable(&rule), problem, "a rule cannot be carried out");
+            Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "a rewrite rule cannot be carried out\n"))
+        }
+        Decision::Forward(change) => Ok(forward(&client, request, change, flight).await),
+    }
+}
+
+fn respond(answer: verdict::Response) -> Response<Answer> {
+    let mut response = text(answer.status, answer.body);
+    if let Some(location) = answer.location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    if let Ok(reason) = ReasonPhrase::try_from(answer.reason.as_bytes())
+        && !answer.reason.is_empty()
+    {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}
+
+async fn forward(
+    client: &Client,
+    mut request: Request<Incoming>,
+    change: Change,
+    flight: Flight,
+) -> Response<Answer> {
+    let websocket = asks_for_websocket(request.headers()) && request.version() == Version::HTTP_11;
+    let upgrade = websocket.then(|| UpgradeRequest {
+        client: hyper::upgrade::on(&mut request),
+        undecided: Undecided(Some(client.state.clone())),
+    });
+    let (mut parts, body) = request.into_parts();
+    if let Some(target) = change.target {
+        parts.uri = Uri::from(target);
+    }
+    parts.version = Version::HTTP_11;
+    headers::toward_origin(&mut parts.headers, &client.address, websocket, client.shared.via);
+    for (name, value) in change.fields {
+        parts.headers.insert(name, value);
+    }
+    let request = Request::from_parts(parts, Outbound::from(body));
+    let sent = match upgrade {
+        Some(upgrade) => send_upgrade(client, request, upgrade, flight).await,
+        None => send(client, request, flight).await,
+    };
+    sent.unwrap_or_else(|error| {
+        tracing::warn!(code = error.code(), error = %error, cause = ?std::error::Error::source(&error), "no response");
+        text(error.status(), format!("{}\n", error.code()))
+    })
+}
+
+async fn send(
+    client: &Client,
+    request: Request<Outbound>,
+    flight: Flight,
+) -> Result<Response<Answer>, OriginError> {
+    let pool = &client.shared.pool;
+    let (response, link) = in_time(&client.state, pool.send(request)).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(OriginError::Switched);
+    }
+    let (mut parts, incoming) = response.into_parts();
+    receive(&mut parts, false)?;
+    let source = Some((link, pool.clone()));
+    Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, source, flight))))
+}
+
+struct UpgradeRequest {
+    client: hyper::upgrade::OnUpgrade,
+    undecided: Undecided,
+}
+
+/// Declines the upgrade when dropped, whatever else became of the request.
+struct Undecided(Option<Arc<ConnectionState>>);
+
+impl Undecided {
+    fn accept(mut self) {
+        if let Some(state) = self.0.take() {
+            state.upgrade.decide(true);
+        }
+    }
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            state.upgrade.decide(false);
+        }
+    }
+}
+
+async fn send_upgrade(
+    client: &Client,
+    request: Request<Outbound>,
+    upgrade: UpgradeRequest,
+    flight: Flight,
+) -> Result<Response<Answer>, OriginError> {
+    let mut response = in_time(&client.state, client.shared.pool.send_upgrade(request)).await?;
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switched {
+        let origin = hyper::upgrade::on(&mut response);
+        client.state.set_tunnel(Tunnel { client: upgrade.client, origin });
+        upgrade.undecided.accept();
+    }
+    let (mut parts, incoming) = response.into_parts();
+    receive(&mut parts, switched)?;
+    if switched {
+        return Ok(Response::from_parts(parts, Answer::Text(bytes::Bytes::new())));
+    }
+    Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, None, flight))))
+}
+
+/// Waits for a response head as long as the watchdog allows.
+async fn in_time<T>(
+    state: &ConnectionState,
+    response: impl Future<Output = Result<T, OriginError>>,
+) -> Result<T, OriginError> {
+    let mut response = pin!(response);
+    std::future::poll_fn(|cx| {
+        if state.is_origin_expired() {
+            return Poll::Ready(Err(OriginError::Silent));
+        }
+        response.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Makes a response head from the origin one for the client.
+fn receive(parts: &mut http::response::Parts, switched: bool) -> Result<(), OriginError> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(OriginError::Coding);
+    }
+    headers::toward_client(&mut parts.headers, switched);
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// The request target as the rules and the origin see it.
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
+/// The target of a request in absolute-form (RFC 9112, 3.2.2), as it goes to the origin.
+fn origin_form(uri: &Uri) -> Option<Uri> {
+    match target(uri) {
+        target if target.starts_with('/') => target.parse().ok(),
+        // `http://host?query`: the path is empty there, and cannot be here.
+        query => format!("/{query}").parse().ok(),
+    }
+}

@@ -1,0 +1,105 @@
+//! The rules in force: read from their file, compiled beside the request path, swapped whole. Each
+//! request looks the book up anew, so a swap holds for the next request of every connection, and
+//! loses none.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::verdict::{RuleBook, RulesError};
+
+/// Octets of a rules file; a mitigation has some hundreds.
+const MAX_RULES_FILE: u64 = 16 * 1024 * 1024;
+
+pub(crate) struct Rules {
+    path: PathBuf,
+    book: ArcSwap<RuleBook>,
+    /// What was wrong with the file when it was last read.
+    error: Mutex<Option<String>>,
+    /// One reader at a time: the file that was read last is the one in force.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: larger than {MAX_RULES_FILE} octets", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("{}: {}", path.display(), chain(source))]
+    Rules { path: PathBuf, source: RulesError },
+    #[error("reading the rules was interrupted")]
+    Interrupted,
+}
+
+impl Rules {
+    /// No rules, until the first [`Rules::activate`].
+    pub(crate) fn new(path: PathBuf) -> Result<Self, RulesError> {
+        Ok(Rules {
+            path,
+            book: ArcSwap::from_pointee(RuleBook::compile(b"")?),
+            error: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The book in force. To be held for the judging of one request.
+    pub(crate) fn book(&self) -> Guard<Arc<RuleBook>> {
+        self.book.load()
+    }
+
+    /// What was wrong with the file when it was last read.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the file and puts it in force. Where that fails, what was in force stays.
+    pub(crate) async fn activate(&self) {
+        let _turn = self.turn.lock().await;
+        let path = self.path.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
+        let error = match loaded.unwrap_or(Err(LoadError::Interrupted)) {
+            Ok(book) => {
+                tracing::info!(rules = book.rules, active = book.hash, "rules in force");
+                self.book.store(Arc::new(book));
+                None
+            }
+            Err(error) => {
+                let error = error.to_string();
+                tracing::error!(error, "the rules file was refused; what was in force stays");
+                Some(error)
+            }
+        };
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+}
+
+fn load(path: &Path) -> Result<RuleBook, LoadError> {
+    let read = |source| LoadError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(read(error)),
+        Ok(file) => {
+            file.take(MAX_RULES_FILE + 1).read_to_end(&mut bytes).map_err(read)?;
+        }
+    }
+    if bytes.len() as u64 > MAX_RULES_FILE {
+        return Err(LoadError::TooLarge { path: path.to_owned() });
+    }
+    RuleBook::compile(&bytes).map_err(|source| LoadError::Rules { path: path.to_owned(), source })
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
