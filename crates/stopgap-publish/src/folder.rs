@@ -194,7 +194,8 @@ pub fn init(
     from: Option<&Path>,
     now: Timestamp,
 ) -> Result<Initialized, FolderError> {
-    let taken = [SETTINGS, "root.key.pem", "signing.key.pem"].into_iter().find(|file| dir.join(file).exists());
+    let taken =
+        [SETTINGS, "root.key.pem", "signing.key.pem"].into_iter().find(|file| dir.join(file).exists());
     if let Some(file) = taken {
         return Err(FolderError::AlreadyAFeed { dir: dir.to_owned(), file });
     }
@@ -412,7 +413,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FolderError> {
 }
 
 fn create_dir(path: &Path) -> Result<(), FolderError> {
-    fs::create_dir_all(path).map_err(|source| FolderError::Io { doing: "create", path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|source| FolderError::Io {
+        doing: "create",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Who may read a new file.

@@ -34,10 +34,14 @@ pub enum KeyError {
     #[error("the private key is encrypted: expected it in the clear (`openssl pkcs8 -in KEY -out PLAIN`)")]
     Encrypted,
     /// `EC PRIVATE KEY`, which does not carry all that is needed.
-    #[error("the private key is in SEC 1 form: expected PKCS#8 (`openssl pkcs8 -topk8 -nodes -in KEY -out PKCS8`)")]
+    #[error(
+        "the private key is in SEC 1 form: expected PKCS#8 (`openssl pkcs8 -topk8 -nodes -in KEY -out PKCS8`)"
+    )]
     Sec1,
     /// PKCS#8 or PKCS#1, but of no kind that a feed may be signed with, or broken.
-    #[error("the private key cannot be used: expected RSA of 2048 to 4096 bits, or ECDSA on P-256 or P-384; {reason}")]
+    #[error(
+        "the private key cannot be used: expected RSA of 2048 to 4096 bits, or ECDSA on P-256 or P-384; {reason}"
+    )]
     Unsuitable {
         /// The cryptographic library's words for the RSA key, which are the most telling.
         reason: String,
@@ -89,7 +93,9 @@ impl FileKey {
                 let der = der.secret_pkcs8_der();
                 if let Ok(key) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random) {
                     Key::P256(key)
-                } else if let Ok(key) = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der, &random) {
+                } else if let Ok(key) =
+                    EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der, &random)
+                {
                     Key::P384(key)
                 } else {
                     Key::Rsa(RsaKeyPair::from_pkcs8(der).map_err(unsuitable)?)
@@ -164,7 +170,10 @@ mod tests {
             refused("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"),
             KeyError::Encrypted
         );
-        assert_eq!(refused("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"), KeyError::Sec1);
+        assert_eq!(
+            refused("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"),
+            KeyError::Sec1
+        );
         assert!(matches!(refused(&ed25519), KeyError::Unsuitable { .. }));
     }
 }

@@ -117,7 +117,8 @@ fn check_document(document: &Document, settings: &Settings, findings: &mut Findi
         findings.add(Level::Warning, "unknown", None, warning.clone());
     }
     if document.feed.is_none() || document.serial.is_none() {
-        let message = "the document names no feed or no serial: it can be replayed, also in place of another feed";
+        let message =
+            "the document names no feed or no serial: it can be replayed, also in place of another feed";
         findings.add(Level::Error, "no-freshness", None, message.to_owned());
     }
     match document.expires {
@@ -181,7 +182,8 @@ fn check_mitigation(mitigation: &Mitigation, settings: &Settings, findings: &mut
     let mut ids = BTreeSet::new();
     for action in &mitigation.actions {
         if !mitigation.id.covers(&action.id) {
-            let message = format!("action {} is not below it, so blocking {} would miss it", action.id, mitigation.id);
+            let message =
+                format!("action {} is not below it, so blocking {} would miss it", action.id, mitigation.id);
             add(Level::Warning, "action-id", message);
         }
         if !ids.insert(&action.id) {
@@ -197,7 +199,8 @@ fn check_probes(mitigation: &Mitigation, add: &mut impl FnMut(Level, &'static st
     let has_rules = mitigation.actions.iter().any(|a| matches!(a.kind, ActionKind::UrlRewrite { .. }));
     let has = |wanted: fn(&Expect) -> bool| mitigation.probes.iter().any(|probe| wanted(&probe.expect));
     if has_rules && !has(|expect| matches!(expect, Expect::Blocked | Expect::Header { .. })) {
-        let message = "no probe shows that it works: expected a Request with expect=\"blocked\" or \"header\"";
+        let message =
+            "no probe shows that it works: expected a Request with expect=\"blocked\" or \"header\"";
         add(Level::Error, "no-blocked-probe", message.to_owned());
     }
     if has_rules && !has(|expect| matches!(expect, Expect::Allowed)) {
@@ -207,9 +210,14 @@ fn check_probes(mitigation: &Mitigation, add: &mut impl FnMut(Level, &'static st
     for (index, probe) in mitigation.probes.iter().enumerate() {
         let place = index + 1;
         match Request::parse_head(probe.head.as_bytes(), &Connection::default()) {
-            Err(error) => add(Level::Error, "bad-probe", format!("probe {place} is no request head: {error}")),
+            Err(error) => {
+                add(Level::Error, "bad-probe", format!("probe {place} is no request head: {error}"))
+            }
             Ok(request) if !matches!(request.method(), "GET" | "HEAD") => {
-                let message = format!("probe {place} is sent to live servers: expected GET or HEAD, found {}", request.method());
+                let message = format!(
+                    "probe {place} is sent to live servers: expected GET or HEAD, found {}",
+                    request.method()
+                );
                 add(Level::Error, "probe-not-inert", message);
             }
             Ok(_) => {}
@@ -233,11 +241,19 @@ fn check_rules(action: &Action, rewrite: &str, add: &mut impl FnMut(Level, &'sta
     let mut names = BTreeSet::new();
     for rule in &rules.rules {
         if rule.name.trim() != rule.name || rule.name.is_empty() {
-            add(Level::Warning, "rule-name", format!("{id}: the rule name \"{}\" is empty or begins or ends with a blank", rule.name));
+            add(
+                Level::Warning,
+                "rule-name",
+                format!("{id}: the rule name \"{}\" is empty or begins or ends with a blank", rule.name),
+            );
         }
         // IIS compares these unique keys without regard to case.
         if !names.insert(rule.name.to_lowercase()) {
-            add(Level::Error, "rule-name-twice", format!("{id}: two rules are named \"{}\"; IIS answers such a file with 500.19", rule.name));
+            add(
+                Level::Error,
+                "rule-name-twice",
+                format!("{id}: two rules are named \"{}\"; IIS answers such a file with 500.19", rule.name),
+            );
         }
     }
     if ORDINARY.iter().all(|head| refuses(&engine, head)) {
@@ -245,7 +261,13 @@ fn check_rules(action: &Action, rewrite: &str, add: &mut impl FnMut(Level, &'sta
     }
     let long = format!("GET /{}?{} HTTP/1.1\r\n\r\n", "a/".repeat(2_000), "b=%63&".repeat(700));
     if over_limit(&engine, &long) {
-        add(Level::Error, "slow-pattern", format!("{id}: an ordinary address of 8 KB exceeds the engine's step limit, and would be refused"));
+        add(
+            Level::Error,
+            "slow-pattern",
+            format!(
+                "{id}: an ordinary address of 8 KB exceeds the engine's step limit, and would be refused"
+            ),
+        );
     }
     if let Err(error) = nginx::translate_one(&rules) {
         add(Level::Note, "not-on-nginx", format!("{id}: {error}"));

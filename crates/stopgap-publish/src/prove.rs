@@ -124,8 +124,11 @@ impl fmt::Display for Case {
 /// Runs every request of the document, and of `samples` by mitigation, through the rules.
 pub fn prove(document: &Document, samples: &BTreeMap<Id, Samples>) -> ProofReport {
     let mut report = ProofReport::default();
-    let rules: Vec<MitigationRules> =
-        document.mitigations.iter().map(|mitigation| MitigationRules::of(mitigation, &mut report.broken)).collect();
+    let rules: Vec<MitigationRules> = document
+        .mitigations
+        .iter()
+        .map(|mitigation| MitigationRules::of(mitigation, &mut report.broken))
+        .collect();
     let none = Samples::default();
     for own in &rules {
         let samples = samples.get(&own.mitigation.id).unwrap_or(&none);
@@ -199,14 +202,24 @@ fn requests<'a>(mitigation: &'a Mitigation, samples: &'a Samples) -> impl Iterat
         head: &probe.head,
     });
     let file = |source, expected| {
-        move |request: &'a SampleRequest| Asked { source, name: request.name.clone(), expected, head: &request.head }
+        move |request: &'a SampleRequest| Asked {
+            source,
+            name: request.name.clone(),
+            expected,
+            head: &request.head,
+        }
     };
     probes
         .chain(samples.attack.iter().map(file("attack.http", Expected::Blocked)))
         .chain(samples.benign.iter().map(file("benign.http", Expected::Allowed)))
 }
 
-fn judge(expected: Expected, head: &str, own: &MitigationRules<'_>, all: &[MitigationRules<'_>]) -> Judgement {
+fn judge(
+    expected: Expected,
+    head: &str,
+    own: &MitigationRules<'_>,
+    all: &[MitigationRules<'_>],
+) -> Judgement {
     let request = match Request::parse_head(head.as_bytes(), &Connection::default()) {
         Ok(request) => request,
         Err(error) => return Judgement::Failed(format!("not a request head: {error}")),
@@ -215,9 +228,9 @@ fn judge(expected: Expected, head: &str, own: &MitigationRules<'_>, all: &[Mitig
         Expected::Header => {
             Judgement::NotJudged("a header of the answer can only be seen on a server".to_owned())
         }
-        Expected::Blocked if !own.has_rules => {
-            Judgement::NotJudged("the mitigation has no rewrite rules; what it stops is seen on a server".to_owned())
-        }
+        Expected::Blocked if !own.has_rules => Judgement::NotJudged(
+            "the mitigation has no rewrite rules; what it stops is seen on a server".to_owned(),
+        ),
         Expected::Blocked => match own.refusal(&request) {
             Some((_, verdict)) if verdict.over_limit => Judgement::Failed(format!(
                 "refused only because rule {} took too many steps, not because it matched",

@@ -16,12 +16,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use stopgap_feed::Refusal;
 use stopgap_feed::c14n::{Canonicalization, canonicalize};
 use stopgap_feed::document::Document;
 use stopgap_feed::dsig::{self, Digest, SignatureError};
 use stopgap_feed::limits::Limits;
 use stopgap_feed::scan::{ScanError, scan};
-use stopgap_feed::Refusal;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
@@ -51,7 +51,9 @@ pub enum SignError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The chain file holds no certificate.
-    #[error("the chain holds no certificate: expected PEM, the signing certificate first, then intermediates")]
+    #[error(
+        "the chain holds no certificate: expected PEM, the signing certificate first, then intermediates"
+    )]
     NoCertificate,
     /// A certificate that cannot be read.
     #[error("certificate {place} of the chain cannot be read: {reason}")]
@@ -136,10 +138,12 @@ impl Chain {
         }
         let mut parsed = Vec::with_capacity(certificates.len());
         for (index, der) in certificates.iter().enumerate() {
-            parsed.push(Certificate::from_der(der).map_err(|error| SignError::Certificate {
-                place: index + 1,
-                reason: error.to_string(),
-            })?);
+            parsed.push(
+                Certificate::from_der(der).map_err(|error| SignError::Certificate {
+                    place: index + 1,
+                    reason: error.to_string(),
+                })?,
+            );
         }
         for (certificate, next) in parsed.iter().zip(parsed.iter().skip(1)) {
             let (this, next) = (certificate.tbs_certificate(), next.tbs_certificate());
@@ -275,7 +279,10 @@ impl<'a> Template<'a> {
         let before = text.get(..root.start).unwrap_or_default().trim_start();
         let after = text.get(root.end..).unwrap_or_default().trim_end();
         Self {
-            before: format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{before}{}", inside.trim_end_matches([' ', '\t'])),
+            before: format!(
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{before}{}",
+                inside.trim_end_matches([' ', '\t'])
+            ),
             after: format!("{end_tag}{after}\n"),
             chain,
             canonicalization: "",
@@ -306,8 +313,12 @@ impl<'a> Template<'a> {
 
     fn text(&self) -> String {
         let Self { before, after, canonicalization, method, digest, value, .. } = self;
-        let certificates: String =
-            self.chain.certificates.iter().map(|der| format!("\n        <X509Certificate>{}</X509Certificate>", lines(&BASE64.encode(der)))).collect();
+        let certificates: String = self
+            .chain
+            .certificates
+            .iter()
+            .map(|der| format!("\n        <X509Certificate>{}</X509Certificate>", lines(&BASE64.encode(der))))
+            .collect();
         format!(
             "{before}  <Signature xmlns=\"{namespace}\">
     <SignedInfo>

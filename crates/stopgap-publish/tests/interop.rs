@@ -29,7 +29,8 @@ fn signed_here(identity: &Identity, dir: &Path) -> Vec<String> {
     for (form_name, form) in FORMS {
         for (name, unsigned) in documents() {
             let signed =
-                sign::feed_with_pem(&unsigned, identity.key.as_bytes(), identity.chain.as_bytes(), form).unwrap();
+                sign::feed_with_pem(&unsigned, identity.key.as_bytes(), identity.chain.as_bytes(), form)
+                    .unwrap();
             let file = format!("{name}-{form_name}.xml");
             fs::write(dir.join(&file), signed).unwrap();
             names.push(file);
@@ -50,10 +51,21 @@ fn xmlsec1_verifies_what_we_sign_and_refuses_a_changed_word() {
     for identity in identities() {
         let dir = tempfile::tempdir().unwrap();
         files_of(&identity, dir.path());
-        let verify = ["--verify", "--enabled-key-data", "x509", "--trusted-pem", "root.pem"];
+        // Local time; the tests' now is days after the certificates begin, in any time zone.
+        let at = common::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let verify = [
+            "--verify",
+            "--enabled-key-data",
+            "x509",
+            "--verification-time",
+            &at,
+            "--trusted-pem",
+            "root.pem",
+        ];
         for file in signed_here(&identity, dir.path()) {
             run(dir.path(), "xmlsec1", &[&verify[..], &[&file]].concat());
-            let changed = fs::read_to_string(dir.path().join(&file)).unwrap().replace("DoNothing</", "DoNothinG</");
+            let changed =
+                fs::read_to_string(dir.path().join(&file)).unwrap().replace("DoNothing</", "DoNothinG</");
             fs::write(dir.path().join("changed.xml"), changed).unwrap();
             let refused = std::process::Command::new("xmlsec1")
                 .args(verify)
@@ -76,7 +88,8 @@ fn java_verifies_what_we_sign() {
         let dir = tempfile::tempdir().unwrap();
         files_of(&identity, dir.path());
         let files = signed_here(&identity, dir.path());
-        let mut arguments = vec![source.to_str().unwrap(), "verify", "root.pem"];
+        let at = common::now().to_string();
+        let mut arguments = vec![source.to_str().unwrap(), "verify", "root.pem", &at];
         arguments.extend(files.iter().map(String::as_str));
         let said = run(dir.path(), "java", &arguments);
         assert_eq!(said.matches("OK ").count(), files.len(), "{said}");
@@ -102,11 +115,16 @@ fn we_verify_what_xmlsec1_signs() {
         let method = if identity.name.starts_with("RSA") { "rsa-sha256" } else { "ecdsa-sha256" };
         for (_, form) in FORMS {
             for (name, unsigned) in documents() {
-                let template = String::from_utf8(unsigned).unwrap().replace("</EOCS>", &template(form, method));
+                let template =
+                    String::from_utf8(unsigned).unwrap().replace("</EOCS>", &template(form, method));
                 fs::write(dir.path().join("template.xml"), template).unwrap();
                 let out = format!("{name}-by-xmlsec1.xml");
                 let key = "key.pem,chain0.pem,chain1.pem";
-                run(dir.path(), "xmlsec1", &["--sign", "--privkey-pem", key, "--output", &out, "template.xml"]);
+                run(
+                    dir.path(),
+                    "xmlsec1",
+                    &["--sign", "--privkey-pem", key, "--output", &out, "template.xml"],
+                );
                 verify_here(&identity, &dir.path().join(&out), 42);
             }
         }
@@ -137,8 +155,7 @@ fn we_verify_what_java_signs() {
         for (_, form) in FORMS {
             let dir = tempfile::tempdir().unwrap();
             files_of(&identity, dir.path());
-            let mut arguments =
-                vec![source.to_str().unwrap(), "sign", "key.pem", "chain.pem", form.uri()];
+            let mut arguments = vec![source.to_str().unwrap(), "sign", "key.pem", "chain.pem", form.uri()];
             let names = documents().map(|(name, unsigned)| {
                 let names = (format!("{name}.xml"), format!("{name}-by-java.xml"));
                 fs::write(dir.path().join(&names.0), unsigned).unwrap();

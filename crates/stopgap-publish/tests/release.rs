@@ -29,7 +29,8 @@ fn feed_with(ids: &[&str]) -> TempDir {
 /// As a subscriber does it: the trust file and the root certificate that `init` wrote.
 fn verify(dir: &Path, last_seen: Option<&LastSeen>) -> VerifiedFeed {
     let file: TrustFile = toml::from_str(&fs::read_to_string(dir.join("trust.toml")).unwrap()).unwrap();
-    let trust: Trust = file.load_with(|name| fs::read(dir.join(name))).unwrap().for_feed("example".parse().unwrap());
+    let trust: Trust =
+        file.load_with(|name| fs::read(dir.join(name))).unwrap().for_feed("example".parse().unwrap());
     let signed = fs::read(dir.join("public/feed.xml")).unwrap();
     stopgap_feed::verify(&trust, &signed, last_seen, &Revocation::off(), now()).unwrap()
 }
@@ -95,7 +96,10 @@ fn a_failed_release_leaves_what_is_served_and_the_serial() {
     fs::write(&config, broken).unwrap();
     let refused = release::publish(dir.path(), now()).unwrap_err();
     assert!(matches!(refused, ReleaseError::Unproven { .. }), "{refused}");
-    assert!(refused.to_string().contains("M1 Probes (request 1): blocked: failed: no rule of M1 refuses it"), "{refused}");
+    assert!(
+        refused.to_string().contains("M1 Probes (request 1): blocked: failed: no rule of M1 refuses it"),
+        "{refused}"
+    );
     assert_eq!(fs::read(dir.path().join("public/feed.xml")).unwrap(), before);
     assert_eq!(fs::read_to_string(dir.path().join("serial")).unwrap(), "1\n");
 }
@@ -111,7 +115,8 @@ fn a_release_does_not_outlive_its_certificate() {
 fn a_horizon_shorter_than_the_on_call_gap_is_refused() {
     let dir = feed_with(&["PING1"]);
     let settings = dir.path().join("feed.toml");
-    let text = fs::read_to_string(&settings).unwrap().replace("on_call_gap_days = 4", "on_call_gap_days = 21");
+    let text =
+        fs::read_to_string(&settings).unwrap().replace("on_call_gap_days = 4", "on_call_gap_days = 21");
     fs::write(&settings, text).unwrap();
     let refused = release::publish(dir.path(), now()).unwrap_err();
     assert!(refused.to_string().contains("error[short-horizon]"), "{refused}");
@@ -124,7 +129,8 @@ fn m1_revision(input: &str, pattern: &str) -> ProofReport {
     let fourth = r#"<add input="{UrlDecode:{REQUEST_URI}}" pattern="(?=.*autodiscover)(?=.*powershell)"/>"#;
     let text = fs::read_to_string(&config).unwrap();
     assert!(text.contains(fourth));
-    fs::write(&config, text.replace(fourth, &format!(r#"<add input="{input}" pattern="{pattern}"/>"#))).unwrap();
+    fs::write(&config, text.replace(fourth, &format!(r#"<add input="{input}" pattern="{pattern}"/>"#)))
+        .unwrap();
     release::draft(dir.path(), now()).unwrap().proof
 }
 
@@ -148,7 +154,12 @@ fn each_revision_of_m1_fails_on_the_requests_that_got_past_it() {
     assert_eq!(passing(&third), [ORDER, ALL_PERCENT]);
     for report in [&first, &second, &third] {
         assert!(!report.is_proven());
-        assert!(report.cases.iter().all(|case| case.expected != Expected::Allowed || case.judgement == Judgement::Proven));
+        assert!(
+            report
+                .cases
+                .iter()
+                .all(|case| case.expected != Expected::Allowed || case.judgement == Judgement::Proven)
+        );
     }
     let fourth = m1_revision("{UrlDecode:{REQUEST_URI}}", "(?=.*autodiscover)(?=.*powershell)");
     assert!(fourth.is_proven(), "{:?}", fourth.failed().collect::<Vec<_>>());

@@ -55,7 +55,10 @@ fn the_document_stays_as_it_was_but_for_line_ends_and_the_signature() {
     let unsigned = String::from_utf8(documents()[0].1.clone()).unwrap();
     let (before, rest) = signed.split_once("  <Signature ").unwrap();
     let (_, after) = rest.split_once("</Signature>\n").unwrap();
-    assert_eq!(before, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{}", unsigned.trim_end_matches("</EOCS>\n")));
+    assert_eq!(
+        before,
+        format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{}", unsigned.trim_end_matches("</EOCS>\n"))
+    );
     assert_eq!(after, "</EOCS>\n");
     assert!(signed.contains("2001/10/xml-exc-c14n#") && signed.contains("xmldsig-more#rsa-sha256"));
     assert_eq!(signed.matches("<X509Certificate>").count(), 2);
@@ -80,7 +83,8 @@ fn a_signed_document_is_not_signed_again() {
 #[test]
 fn what_no_agent_would_read_is_not_signed() {
     let identity = ec();
-    for bad in ["", "<EOCS>", "<!DOCTYPE EOCS><EOCS version=\"2.0\"/>", "<EOCS version=\"3.0\"/>", "<feed/>"] {
+    for bad in ["", "<EOCS>", "<!DOCTYPE EOCS><EOCS version=\"2.0\"/>", "<EOCS version=\"3.0\"/>", "<feed/>"]
+    {
         let refused = sign(bad.as_bytes(), &identity, Canonicalization::Exclusive);
         assert!(matches!(refused, Err(SignError::Xml(_) | SignError::Invalid(_))), "{bad}: {refused:?}");
     }
@@ -91,7 +95,9 @@ fn key_and_chain_must_belong_together() {
     let (one, other) = (ec(), rsa());
     let unsigned = &documents()[0].1;
     let code = |key: &str, chain: &str| {
-        sign::feed_with_pem(unsigned, key.as_bytes(), chain.as_bytes(), Canonicalization::Exclusive).unwrap_err().code()
+        sign::feed_with_pem(unsigned, key.as_bytes(), chain.as_bytes(), Canonicalization::Exclusive)
+            .unwrap_err()
+            .code()
     };
     assert_eq!(code(&one.key, &other.chain), "other-key");
     assert_eq!(code(&one.key, ""), "no-certificate");
@@ -99,6 +105,9 @@ fn key_and_chain_must_belong_together() {
     let leaf = format!("{leaf}-----END CERTIFICATE-----\n");
     assert_eq!(code(&one.key, &format!("{intermediate}{leaf}")), "chain-order");
     assert_eq!(code(&one.key, &format!("{leaf}{}", other.chain)), "chain-order");
-    assert_eq!(code(&one.key, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "bad-certificate");
+    assert_eq!(
+        code(&one.key, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        "bad-certificate"
+    );
     assert_eq!(code(&one.chain, &one.chain), "no-key");
 }

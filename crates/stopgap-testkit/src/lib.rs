@@ -1,3 +1,5 @@
 //! For tests only.
 
+pub mod feeds;
 pub mod host;
+pub mod pki;

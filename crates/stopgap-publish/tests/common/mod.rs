@@ -47,7 +47,9 @@ pub fn rsa() -> Identity {
 
 impl Identity {
     pub fn trust(&self) -> Trust {
-        let file: TrustFile = toml::from_str("roots = [\"root\"]\neku = [\"1.3.6.1.5.5.7.3.3\", \"1.3.6.1.4.1.32473.83.1\"]").unwrap();
+        let file: TrustFile =
+            toml::from_str("roots = [\"root\"]\neku = [\"1.3.6.1.5.5.7.3.3\", \"1.3.6.1.4.1.32473.83.1\"]")
+                .unwrap();
         file.load_with(|_| Ok(self.root.clone().into_bytes())).unwrap()
     }
 
@@ -59,7 +61,8 @@ impl Identity {
 /// Two feeds: a plain one, and one with all that canonical XML has an opinion about and the feed's
 /// grammar allows.
 pub fn documents() -> [(&'static str, Vec<u8>); 2] {
-    let head = "feed=\"example\" serial=\"42\" issued=\"2026-11-25T00:00:00Z\" expires=\"2026-12-06T03:00:00Z\"";
+    let head =
+        "feed=\"example\" serial=\"42\" issued=\"2026-11-25T00:00:00Z\" expires=\"2026-12-06T03:00:00Z\"";
     let simple = format!(
         "<EOCS version=\"2.0\" {head}>\n  <Config id=\"PING1\" desc=\"Heartbeat\">\n    <ActionList>\n      \
          <Action id=\"PING1\" type=\"DoNothing\" scope=\"Server\" desc=\"Heartbeat\"><Value>DoNothing</Value></Action>\n    \
@@ -79,7 +82,8 @@ pub fn documents() -> [(&'static str, Vec<u8>); 2] {
 
 /// Whether a tool is there. In CI its absence is a failure.
 pub fn have(tool: &str, test: &str) -> bool {
-    let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let found =
+        Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no {tool}: {test} cannot run");
         println!("skipped (no {tool}): {test}");
@@ -90,7 +94,8 @@ pub fn have(tool: &str, test: &str) -> bool {
 /// Runs a command in `dir`; its output, or a panic with its complaint.
 pub fn run(dir: &Path, command: &str, arguments: &[&str]) -> String {
     let output = Command::new(command).args(arguments).current_dir(dir).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command} {arguments:?}: {text}");
     text
 }

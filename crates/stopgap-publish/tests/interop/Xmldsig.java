@@ -1,6 +1,6 @@
 // XML signatures with the JDK's own javax.xml.crypto.dsig, secure validation on: the other side of
-// the interoperability tests. Run as `java Xmldsig.java verify ROOT.pem FILE...` or
-// `java Xmldsig.java sign KEY.pem CHAIN.pem C14N-URI (IN OUT)...`.
+// the interoperability tests. Run as `java Xmldsig.java verify ROOT.pem TIME FILE...`
+// or `java Xmldsig.java sign KEY.pem CHAIN.pem C14N-URI (IN OUT)...`.
 
 import java.io.ByteArrayInputStream;
 import java.io.FileOutputStream;
@@ -18,9 +18,11 @@ import java.security.cert.PKIXParameters;
 import java.security.cert.TrustAnchor;
 import java.security.cert.X509Certificate;
 import java.security.spec.PKCS8EncodedKeySpec;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collection;
+import java.util.Date;
 import java.util.List;
 import java.util.Set;
 import javax.xml.crypto.AlgorithmMethod;
@@ -55,8 +57,9 @@ public class Xmldsig {
     public static void main(String[] arguments) throws Exception {
         if (arguments[0].equals("verify")) {
             X509Certificate root = (X509Certificate) certificates(arguments[1]).get(0);
-            for (int i = 2; i < arguments.length; i++) {
-                verify(root, arguments[i]);
+            Date at = Date.from(Instant.parse(arguments[2]));
+            for (int i = 3; i < arguments.length; i++) {
+                verify(root, at, arguments[i]);
                 System.out.println("OK " + arguments[i]);
             }
         } else {
@@ -67,13 +70,13 @@ public class Xmldsig {
         }
     }
 
-    static void verify(X509Certificate root, String file) throws Exception {
+    static void verify(X509Certificate root, Date at, String file) throws Exception {
         Document document = parse(file);
         NodeList found = document.getElementsByTagNameNS(XMLSignature.XMLNS, "Signature");
         if (found.getLength() != 1) {
             throw new Exception(file + ": " + found.getLength() + " signatures");
         }
-        DOMValidateContext context = new DOMValidateContext(new PathToRoot(root), found.item(0));
+        DOMValidateContext context = new DOMValidateContext(new PathToRoot(root, at), found.item(0));
         context.setProperty("org.jcp.xml.dsig.secureValidation", Boolean.TRUE);
         XMLSignature signature = FACTORY.unmarshalXMLSignature(context);
         if (!signature.validate(context)) {
@@ -84,9 +87,11 @@ public class Xmldsig {
     /** The key of the first certificate, once its path ends in the root. */
     static class PathToRoot extends KeySelector {
         final X509Certificate root;
+        final Date at;
 
-        PathToRoot(X509Certificate root) {
+        PathToRoot(X509Certificate root, Date at) {
             this.root = root;
+            this.at = at;
         }
 
         @Override
@@ -105,6 +110,7 @@ public class Xmldsig {
             try {
                 PKIXParameters parameters = new PKIXParameters(Set.of(new TrustAnchor(root, null)));
                 parameters.setRevocationEnabled(false);
+                parameters.setDate(at);
                 CertPathValidator.getInstance("PKIX")
                         .validate(CertificateFactory.getInstance("X.509").generateCertPath(chain), parameters);
             } catch (Exception cause) {
