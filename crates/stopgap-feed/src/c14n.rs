@@ -222,7 +222,7 @@ fn qname<'a, 'i>(element: Node<'a, 'i>) -> &'a str {
 
 fn name_at(text: &str, start: usize) -> &str {
     let rest = text.get(start..).unwrap_or_default();
-    let end = rest.find(|c: char| matches!(c, ' ' | '\t' | '\n' | '\r' | '/' | '>' | '='));
+    let end = rest.find([' ', '\t', '\n', '\r', '/', '>', '=']);
     rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
 }
 

@@ -25,8 +25,8 @@ use crate::certificate::{Facts, Oid};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RevocationMode {
-    /// The signer's certificate must be known to be good: no list, or one that ran out, refuses. An
-    /// intermediate's revocation counts where a list of its issuer is at hand.
+    /// The signer's certificate must be known to be good: without a list of its issuer that verifies
+    /// and has not run out it is refused. An intermediate counts as revoked where a list says so.
     Require,
     /// A revoked certificate refuses; that nothing is known does not.
     #[default]
@@ -60,8 +60,6 @@ pub enum ChainError {
     BadCertificate { subject: String },
     #[error("a trusted root cannot be read: {detail}")]
     BadRoot { detail: String },
-    #[error("a revocation list cannot be read: {detail}")]
-    BadCrl { detail: String },
     #[error(
         "unknown root: expected a path from `{subject}` (issued by `{issuer}`) to one of: {expected}; found none"
     )]
@@ -98,7 +96,6 @@ impl ChainError {
         match self {
             ChainError::BadCertificate { .. } => "bad-certificate",
             ChainError::BadRoot { .. } => "bad-root",
-            ChainError::BadCrl { .. } => "bad-crl",
             ChainError::UnknownRoot { .. } => "unknown-root",
             ChainError::Expired { .. } => "expired-certificate",
             ChainError::NotYetValid { .. } => "not-yet-valid-certificate",
@@ -164,26 +161,65 @@ fn build(
         .iter()
         .map(|root| anchor_from_trusted_cert(root).map_err(|e| ChainError::BadRoot { detail: e.to_string() }))
         .collect::<Result<_, _>>()?;
-    let crls = parse_crls(requirements.revocation)?;
-    let crls: Vec<&CertRevocationList<'_>> = crls.iter().collect();
     let end_entity = EndEntityCert::try_from(leaf)
         .map_err(|e| ChainError::BadPath { subject: facts.subject.clone(), detail: e.to_string() })?;
     // A time before 1970 is before every certificate.
     let seconds = u64::try_from(requirements.at.as_second()).unwrap_or(0);
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-
-    for options in revocation_passes(requirements.revocation, &crls, facts)? {
+    let build = |revocation: Option<RevocationOptions<'_>>| {
+        let algorithms = webpki::ALL_VERIFICATION_ALGS;
+        let usages = Usages(requirements.eku);
         end_entity
-            .verify_for_usage(
-                webpki::ALL_VERIFICATION_ALGS,
-                &anchors,
-                intermediates,
-                time,
-                Usages(requirements.eku),
-                options,
-                None,
-            )
-            .map_err(|error| explain(error, facts, requirements))?;
+            .verify_for_usage(algorithms, &anchors, intermediates, time, usages, revocation, None)
+            .map(|_| ())
+    };
+    build(None).map_err(|error| explain(error, facts, requirements))?;
+    check_revocation(requirements.revocation, facts, build)
+}
+
+/// Judges a path that holds otherwise. Each list is asked on its own, so that one that is damaged,
+/// stale or forged takes nothing from the others and, in [`RevocationMode::Prefer`], stops nobody:
+/// whoever can damage a list on its way can also hold it back.
+fn check_revocation(
+    revocation: &Revocation,
+    facts: &Facts,
+    build: impl Fn(Option<RevocationOptions<'_>>) -> Result<(), webpki::Error>,
+) -> Result<(), ChainError> {
+    if revocation.mode == RevocationMode::Off {
+        return Ok(());
+    }
+    let mut leaf_is_good = false;
+    let mut found = "no list at all".to_owned();
+    for der in &revocation.crls {
+        let crl = match BorrowedCertRevocationList::from_der(der) {
+            Ok(crl) => CertRevocationList::from(crl),
+            Err(error) => {
+                found = format!("one that cannot be read ({error})");
+                continue;
+            }
+        };
+        let crls = [&crl];
+        let Ok(options) = RevocationOptionsBuilder::new(&crls) else { continue };
+        let known = options.with_status_policy(UnknownStatusPolicy::Allow).build();
+        if build(Some(known)) == Err(webpki::Error::CertRevoked) {
+            return Err(ChainError::Revoked { subject: facts.subject.clone() });
+        }
+        let strict = options
+            .with_depth(RevocationCheckDepth::EndEntity)
+            .with_expiration_policy(ExpirationPolicy::Enforce)
+            .build();
+        match build(Some(strict)) {
+            Ok(()) => leaf_is_good = true,
+            Err(webpki::Error::UnknownRevocationStatus) => found = "none of that issuer".to_owned(),
+            Err(webpki::Error::CrlExpired { next_update, .. }) => {
+                found = format!("one that ran out at {}", timestamp(next_update));
+            }
+            Err(error) => found = format!("one that does not verify ({error})"),
+        }
+    }
+    if revocation.mode == RevocationMode::Require && !leaf_is_good {
+        let (subject, issuer) = (facts.subject.clone(), facts.issuer.clone());
+        return Err(ChainError::RevocationUnknown { subject, issuer, found });
     }
     Ok(())
 }
@@ -199,53 +235,6 @@ fn pinned_leaf(requirements: &Requirements<'_>, facts: &Facts) -> Result<(), Cha
         return Err(ChainError::Expired { subject, not_after: facts.not_after, at });
     }
     Ok(())
-}
-
-/// The path is built once without revocation where there is nothing to check. `Require` takes two
-/// passes, since `webpki` has one policy for the whole path: the leaf must be known, then the rest
-/// must not be known to be revoked.
-fn revocation_passes<'a>(
-    revocation: &Revocation,
-    crls: &'a [&'a CertRevocationList<'a>],
-    facts: &Facts,
-) -> Result<Vec<Option<RevocationOptions<'a>>>, ChainError> {
-    let builder = match (revocation.mode, RevocationOptionsBuilder::new(crls)) {
-        (RevocationMode::Off, _) | (RevocationMode::Prefer, Err(_)) => return Ok(vec![None]),
-        (RevocationMode::Require, Err(_)) => {
-            return Err(ChainError::RevocationUnknown {
-                subject: facts.subject.clone(),
-                issuer: facts.issuer.clone(),
-                found: "no list at all".to_owned(),
-            });
-        }
-        (_, Ok(builder)) => builder,
-    };
-    let lenient = builder
-        .clone()
-        .with_depth(RevocationCheckDepth::Chain)
-        .with_status_policy(UnknownStatusPolicy::Allow);
-    let strict = builder
-        .with_depth(RevocationCheckDepth::EndEntity)
-        .with_status_policy(UnknownStatusPolicy::Deny)
-        .with_expiration_policy(ExpirationPolicy::Enforce);
-    Ok(match revocation.mode {
-        RevocationMode::Require => vec![Some(strict.build()), Some(lenient.build())],
-        _ => vec![Some(lenient.build())],
-    })
-}
-
-fn parse_crls(revocation: &Revocation) -> Result<Vec<CertRevocationList<'_>>, ChainError> {
-    if revocation.mode == RevocationMode::Off {
-        return Ok(Vec::new());
-    }
-    let parse = |der: &'_ CertificateRevocationListDer<'static>| {
-        BorrowedCertRevocationList::from_der(der).and_then(|crl| crl.to_owned()).map(CertRevocationList::from)
-    };
-    revocation
-        .crls
-        .iter()
-        .map(|der| parse(der).map_err(|e| ChainError::BadCrl { detail: e.to_string() }))
-        .collect()
 }
 
 /// RFC 5280 section 4.2.1.12, down the path: a certificate without the extension limits nothing, one
@@ -273,14 +262,9 @@ fn explain(error: webpki::Error, facts: &Facts, requirements: &Requirements<'_>)
     let subject = facts.subject.clone();
     let issuer = facts.issuer.clone();
     let at = requirements.at;
-    let time = |time: UnixTime| {
-        i64::try_from(time.as_secs())
-            .ok()
-            .and_then(|s| Timestamp::from_second(s).ok())
-            .unwrap_or(Timestamp::MAX)
-    };
     match error {
-        webpki::Error::UnknownIssuer => {
+        // A root of the right name and another key is another root.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
             let names = requirements.roots.iter().map(|root| {
                 Facts::read(root)
                     .map_or_else(|| "an unreadable root".to_owned(), |f| format!("`{}`", f.subject))
@@ -290,20 +274,11 @@ fn explain(error: webpki::Error, facts: &Facts, requirements: &Requirements<'_>)
             ChainError::UnknownRoot { subject, issuer, expected }
         }
         webpki::Error::CertExpired { not_after, .. } => {
-            ChainError::Expired { subject, not_after: time(not_after), at }
+            ChainError::Expired { subject, not_after: timestamp(not_after), at }
         }
         webpki::Error::CertNotValidYet { not_before, .. } => {
-            ChainError::NotYetValid { subject, not_before: time(not_before), at }
+            ChainError::NotYetValid { subject, not_before: timestamp(not_before), at }
         }
-        webpki::Error::CertRevoked => ChainError::Revoked { subject },
-        webpki::Error::UnknownRevocationStatus => {
-            ChainError::RevocationUnknown { subject, issuer, found: "none of that issuer".to_owned() }
-        }
-        webpki::Error::CrlExpired { next_update, .. } => ChainError::RevocationUnknown {
-            subject,
-            issuer,
-            found: format!("one that ran out at {}", time(next_update)),
-        },
         webpki::Error::EmptyEkuExtension => {
             let leaf_is_fine = requirements.eku.iter().all(|oid| facts.eku.contains(oid));
             let of = if leaf_is_fine { "an issuer of" } else { "the signer" };
@@ -311,6 +286,10 @@ fn explain(error: webpki::Error, facts: &Facts, requirements: &Requirements<'_>)
         }
         other => ChainError::BadPath { subject, detail: other.to_string() },
     }
+}
+
+fn timestamp(time: UnixTime) -> Timestamp {
+    i64::try_from(time.as_secs()).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)
 }
 
 fn wrong_eku(of: &'static str, facts: &Facts, requirements: &Requirements<'_>) -> ChainError {

@@ -175,7 +175,12 @@ fn read(document: &roxmltree::Document<'_>, limits: &Limits) -> Result<Signed, S
     let object = parts.optional("Object");
     parts.end()?;
 
+    // The whole structure first: nothing is computed over a signature of another shape.
     let info = read_signed_info(signed_info)?;
+    let value = base64(signature_value, "SignatureValue")?;
+    let certificates = read_key_info(key_info, limits)?;
+    let timestamp = object.map(|object| read_object(object, limits)).transpose()?;
+
     let octets = canonicalize(document.root(), info.canonicalization, Some(signature));
     let digest = info.digest.of(&octets);
     if digest != info.digest_value {
@@ -184,14 +189,8 @@ fn read(document: &roxmltree::Document<'_>, limits: &Limits) -> Result<Signed, S
             found: BASE64.encode(digest),
         });
     }
-    Ok(Signed {
-        octets,
-        signed_info: canonicalize(signed_info, info.signed_info_form, None),
-        method: info.method,
-        value: base64(signature_value, "SignatureValue")?,
-        certificates: read_key_info(key_info, limits)?,
-        timestamp: object.map(|object| read_object(object, limits)).transpose()?,
-    })
+    let signed_info = canonicalize(signed_info, info.signed_info_form, None);
+    Ok(Signed { octets, signed_info, method: info.method, value, certificates, timestamp })
 }
 
 /// The only signature, and where it must be. Counting all of them first means that no document with

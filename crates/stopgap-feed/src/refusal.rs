@@ -23,7 +23,7 @@ pub enum Refusal {
     /// The signer is not whom the operator trusts. `timestamp`: why the time of a timestamp was not
     /// the one at which that was judged, where the document has one.
     #[error("{error}{}", beside(timestamp))]
-    Chain { error: ChainError, timestamp: Option<TimestampError> },
+    Chain { error: Box<ChainError>, timestamp: Option<Box<TimestampError>> },
     /// The signed text is not a feed.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -64,6 +64,6 @@ impl Refusal {
     }
 }
 
-fn beside(timestamp: &Option<TimestampError>) -> String {
+fn beside(timestamp: &Option<Box<TimestampError>>) -> String {
     timestamp.as_ref().map(|error| format!(" (judged at now: {error})")).unwrap_or_default()
 }

@@ -377,7 +377,8 @@ fn oid(value: Option<Value<'_>>) -> Option<Oid> {
     value.filter(|value| value.tag == tag::OID).and_then(|value| Oid::from_bytes(value.content).ok())
 }
 
-/// `YYYYMMDDHHMMSS[.f…]Z` (RFC 3161 section 2.4.2).
+/// `YYYYMMDDHHMMSS[.f…]Z` (RFC 3161 section 2.4.2), without the fraction: certificates know whole
+/// seconds.
 fn generalized_time(content: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(content).ok()?;
     let (date_time, rest) = text.split_at_checked(14)?;
@@ -389,5 +390,5 @@ fn generalized_time(content: &[u8]) -> Option<Timestamp> {
     if !digits || !fraction_in_form {
         return None;
     }
-    format!("{date}T{time}{fraction}Z").parse().ok()
+    format!("{date}T{time}Z").parse().ok()
 }

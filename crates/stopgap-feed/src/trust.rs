@@ -9,6 +9,7 @@ use std::io;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::{Deserialize, Serialize};
+use webpki::{BorrowedCertRevocationList, anchor_from_trusted_cert};
 
 use crate::certificate::Oid;
 use crate::chain::{Revocation, RevocationMode};
@@ -178,10 +179,12 @@ impl TrustFile {
     /// Reads what the file names. `read` gets each entry as written and returns that file's octets:
     /// PEM (one certificate or several) or DER.
     pub fn load_with(self, read: impl Fn(&str) -> io::Result<Vec<u8>>) -> Result<Trust, TrustError> {
-        let roots = load("roots", &self.roots, &read, "a certificate (PEM or DER)")?;
-        let timestamp_roots =
-            load("timestamp_roots", &self.timestamp_roots, &read, "a certificate (PEM or DER)")?;
-        let crls = load("crls", &self.crls, &read, "a revocation list (PEM or DER)")?;
+        let certificate = |der: &CertificateDer<'_>| anchor_from_trusted_cert(der).is_ok();
+        let list = |der: &CertificateRevocationListDer<'_>| BorrowedCertRevocationList::from_der(der).is_ok();
+        let expected = "a certificate (PEM or DER)";
+        let roots = load("roots", &self.roots, &read, expected, certificate)?;
+        let timestamp_roots = load("timestamp_roots", &self.timestamp_roots, &read, expected, certificate)?;
+        let crls = load("crls", &self.crls, &read, "a revocation list (PEM or DER)", list)?;
         Trust::from_parts(self, roots, timestamp_roots, crls)
     }
 }
@@ -191,6 +194,7 @@ fn load<T: PemObject + From<Vec<u8>>>(
     entries: &[String],
     read: impl Fn(&str) -> io::Result<Vec<u8>>,
     expected: &'static str,
+    is_one: impl Fn(&T) -> bool,
 ) -> Result<Vec<T>, TrustError> {
     let mut all = Vec::new();
     for entry in entries {
@@ -207,7 +211,7 @@ fn load<T: PemObject + From<Vec<u8>>>(
         } else {
             T::pem_slice_iter(&octets).collect::<Result<_, _>>().map_err(|_| wrong())?
         };
-        if found.is_empty() {
+        if found.is_empty() || !found.iter().all(&is_one) {
             return Err(wrong());
         }
         all.extend(found);

@@ -89,8 +89,11 @@ pub fn verify(
         None => (now, None),
     };
     // 3. The signer is whom the operator trusts, at that time.
-    let signer = check_signer(trust, leaf, signed.certificates(), revocation, judged_at)
-        .map_err(|error| Refusal::Chain { error, timestamp: timestamp_error.clone() })?;
+    let signer =
+        check_signer(trust, leaf, signed.certificates(), revocation, judged_at).map_err(|error| {
+            let timestamp = timestamp_error.clone().map(Box::new);
+            Refusal::Chain { error: Box::new(error), timestamp }
+        })?;
     // 4. What the digested octets say, and nothing else that came with them.
     let document = Document::parse(signed.octets(), &trust.limits)?;
     // 5. It is the newest of this feed, and of today.

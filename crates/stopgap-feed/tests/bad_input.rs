@@ -1,0 +1,146 @@
+//! Octets that are no document: each is refused for its own reason, before much is done with it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)] // tests, and helpers of tests
+
+mod common;
+
+use proptest::prelude::*;
+use stopgap_feed::{Document, Limits, Revocation, verify};
+
+use common::FEED;
+use common::pki::Pki;
+use stopgap_feed::c14n::Canonicalization;
+
+/// The code with which octets are refused.
+fn code(bytes: &[u8]) -> &'static str {
+    match stopgap_feed::dsig::open(bytes, &Limits::default()) {
+        Ok(_) => "accepted",
+        Err(refusal) => refusal.code(),
+    }
+}
+
+#[test]
+fn each_kind_of_bad_input_has_its_own_refusal() {
+    let utf16: Vec<u8> = FEED.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let with_mark: Vec<u8> = [&[0xFF, 0xFE][..], &utf16].concat();
+    let many = |name: &str| (0..60_000).map(|i| format!(" {name}{i}=\"u:x\"")).collect::<String>();
+    let namespaces: String = (0..5000).map(|i| format!("<a xmlns:n{i}=\"u:{i}\">")).collect();
+    let siblings: String = (0..5000).map(|i| format!("<a xmlns:n{i}=\"u:{i}\"/>")).collect();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("nothing", Vec::new(), "empty"),
+        ("blanks", b" \r\n\t".to_vec(), "empty"),
+        ("100 MB", vec![b' '; 100 * 1024 * 1024], "too-large"),
+        ("200,000 levels", "<a>".repeat(200_000).into_bytes(), "too-deep"),
+        ("60,000 attributes", format!("<a{}/>", many("a")).into_bytes(), "too-many-attributes"),
+        ("60,000 namespaces", format!("<a{}/>", many("xmlns:a")).into_bytes(), "too-many-attributes"),
+        ("5,000 nested namespaces", namespaces.into_bytes(), "too-deep"),
+        ("5,000 namespaces side by side", format!("<r>{siblings}</r>").into_bytes(), "too-many-namespaces"),
+        ("a million nodes", format!("<r>{}</r>", "<a/>".repeat(1_000_001)).into_bytes(), "too-many-nodes"),
+        ("a long name", format!("<{}/>", "a".repeat(70_000)).into_bytes(), "name-too-long"),
+        ("a document type", b"<!DOCTYPE EOCS><EOCS/>".to_vec(), "doctype"),
+        (
+            "entities",
+            b"<!DOCTYPE l [<!ENTITY a \"aa\"><!ENTITY b \"&a;&a;\">]><l>&b;</l>".to_vec(),
+            "doctype",
+        ),
+        ("UTF-16", with_mark, "not-utf8"),
+        ("UTF-16 without mark", utf16, "not-utf8"),
+        ("declared UTF-16", FEED.replace("utf-8", "utf-16").into_bytes(), "not-utf8"),
+        ("declared Latin 1", FEED.replace("utf-8", "ISO-8859-1").into_bytes(), "not-utf8"),
+        ("overlong UTF-8", b"<a>\xC0\xBC</a>".to_vec(), "not-utf8"),
+        ("a surrogate", b"<a>\xED\xA0\x80</a>".to_vec(), "not-utf8"),
+        ("NUL", b"<a>\0</a>".to_vec(), "illegal-character"),
+        ("a control character", b"<a>\x1B</a>".to_vec(), "illegal-character"),
+        ("U+FFFF", "<a>\u{FFFF}</a>".as_bytes().to_vec(), "illegal-character"),
+        ("a reference to NUL", b"<a>&#0;</a>".to_vec(), "malformed-xml"),
+        ("a reference to U+0001", b"<a>&#1;</a>".to_vec(), "illegal-character"),
+        ("an entity nobody declared", b"<a>&x;</a>".to_vec(), "malformed-xml"),
+        ("an undeclared prefix", b"<p:a/>".to_vec(), "malformed-xml"),
+        ("a prefix undeclared again", b"<a xmlns:p=\"\"/>".to_vec(), "malformed-xml"),
+        ("two default namespaces", b"<a xmlns=\"u:1\" xmlns=\"u:2\"/>".to_vec(), "malformed-xml"),
+        ("an attribute twice", b"<a b=\"\" b=\"\"/>".to_vec(), "malformed-xml"),
+        (
+            "an attribute twice by namespace",
+            b"<a xmlns:p=\"u:1\" xmlns:q=\"u:1\" p:b=\"\" q:b=\"\"/>".to_vec(),
+            "malformed-xml",
+        ),
+        ("two roots", b"<a/><a/>".to_vec(), "malformed-xml"),
+        ("text after the root", b"<a/>x".to_vec(), "malformed-xml"),
+        ("a reference after the root", b"<a/>&#32;".to_vec(), "malformed-xml"),
+        ("text before the root", b"x<a/>".to_vec(), "malformed-xml"),
+        ("crossed tags", b"<a><b></a></b>".to_vec(), "malformed-xml"),
+        ("no root", b"<!-- nothing -->".to_vec(), "malformed-xml"),
+        ("XML 1.1", b"<?xml version=\"1.1\"?><a/>".to_vec(), "malformed-xml"),
+        ("a late declaration", b" <?xml version=\"1.0\"?><a/>".to_vec(), "malformed-xml"),
+        ("an instruction named XML", b"<?XML x?><a/>".to_vec(), "malformed-xml"),
+        ("HTML", b"<html><br></html>".to_vec(), "malformed-xml"),
+        ("not signed", FEED.as_bytes().to_vec(), "not-signed"),
+    ];
+    for (name, bytes, expected) in cases {
+        assert_eq!(code(&bytes), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_a_declaration_over_lines_are_no_harm() {
+    let pki = Pki::new();
+    let signed = pki.sign(FEED, Canonicalization::Inclusive);
+    let open = |text: &str| {
+        stopgap_feed::dsig::open(text.as_bytes(), &Limits::default()).map(|s| s.octets().to_vec())
+    };
+    let plain = open(&signed).unwrap();
+    assert_eq!(open(&format!("\u{FEFF}{signed}")).unwrap(), plain);
+    assert_eq!(open(&signed.replacen("<?xml version", "<?xml\n\tversion", 1)).unwrap(), plain);
+    assert!(plain.starts_with(b"<EOCS "));
+}
+
+#[test]
+fn a_truncated_document_is_refused_wherever_it_ends() {
+    let pki = Pki::new();
+    let signed = pki.sign(FEED, Canonicalization::Exclusive);
+    let signed = signed.trim_end();
+    assert_eq!(code(signed.as_bytes()), "accepted");
+    for length in (0..signed.len()).step_by(7).chain([signed.len() - 1]) {
+        let expected = if length == 0 { "empty" } else { "malformed-xml" };
+        assert_eq!(code(&signed.as_bytes()[..length]), expected, "cut to {length}");
+    }
+}
+
+proptest! {
+    /// No octet of a signed document can be changed to another meaning.
+    #[test]
+    fn a_changed_octet_never_changes_what_is_read(at in any::<prop::sample::Index>(), with in any::<u8>()) {
+        thread_local! {
+            static SIGNED: (Pki, String) = {
+                let pki = Pki::new();
+                let signed = pki.sign(FEED, Canonicalization::Exclusive);
+                (pki, signed)
+            };
+        }
+        SIGNED.with(|(pki, signed)| {
+            let mut bytes = signed.clone().into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = with;
+            let now = "2026-11-22T06:00:00Z".parse().unwrap();
+            if let Ok(feed) = verify(&pki.trust(""), &bytes, None, &Revocation::off(), now) {
+                let expected = Document::from_unsigned(FEED.as_bytes(), &Limits::default()).unwrap();
+                prop_assert_eq!(feed.document().serial, expected.serial);
+                prop_assert_eq!(&feed.document().mitigations[0].actions, &expected.mitigations[0].actions);
+            }
+            Ok(())
+        })?;
+    }
+
+    /// Whatever comes, the reader answers.
+    #[test]
+    fn no_octets_make_the_reader_panic(text in "[<>/a-cEOCSx:=\"'&;#0-9!?\\[\\] -]{0,200}") {
+        let _ = Document::from_unsigned(text.as_bytes(), &Limits::default());
+        let _ = stopgap_feed::dsig::open(text.as_bytes(), &Limits::default());
+    }
+}
