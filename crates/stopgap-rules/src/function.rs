@@ -3,7 +3,7 @@
 
 pub(crate) mod percent;
 mod to_lower;
-mod url_decode;
+pub(crate) mod url_decode;
 mod url_encode;
 
 use std::borrow::Cow;

@@ -31,4 +31,5 @@ pub use model::{
     Rule, RuleSet, SetVariable,
 };
 pub use parse::ParseError;
+pub use pattern::Budget;
 pub use request::{Connection, HeadError, Request};

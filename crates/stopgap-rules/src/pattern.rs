@@ -22,6 +22,8 @@ pub(crate) mod chain;
 mod error;
 mod fold;
 mod linear;
+#[cfg(test)]
+mod oracle;
 mod parser;
 mod vm;
 

@@ -1,7 +1,8 @@
 //! What a rule can see of a request, borrowed from where it was received.
 //!
-//! Text: bytes that are not UTF-8 are read as U+FFFD, as `String::from_utf8_lossy` does. What reaches the
-//! application is not touched by that; only the rules' view is.
+//! Text: bytes that are not UTF-8 are read as U+FFFD, as `String::from_utf8_lossy` does, after percent
+//! sequences are decoded where they are. What reaches the application is not touched by that; only the
+//! rules' view is.
 
 mod head;
 mod path;
@@ -41,9 +42,9 @@ impl Default for Connection<'_> {
 /// A request head. Cheap to make: it holds slices of the caller's buffers.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    method: Cow<'a, str>,
-    target: Cow<'a, str>,
-    headers: Vec<(&'a str, Cow<'a, str>)>,
+    method: &'a str,
+    target: Cow<'a, [u8]>,
+    headers: Vec<(&'a str, &'a [u8])>,
     connection: Connection<'a>,
 }
 
@@ -58,15 +59,7 @@ impl<'a> Request<'a> {
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         connection: Connection<'a>,
     ) -> Request<'a> {
-        Request {
-            method: Cow::Borrowed(method),
-            target: origin_form(String::from_utf8_lossy(target)),
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name, String::from_utf8_lossy(value)))
-                .collect(),
-            connection,
-        }
+        Request { method, target: origin_form(target), headers: headers.into_iter().collect(), connection }
     }
 
     /// A raw HTTP/1.1 request head, as in a `.http` file or a probe. Lines end with CRLF or LF; what follows
@@ -80,12 +73,12 @@ impl<'a> Request<'a> {
 
     /// `REQUEST_METHOD`.
     pub fn method(&self) -> &str {
-        &self.method
+        self.method
     }
 
     /// `REQUEST_URI`: the raw path and query string.
-    pub fn target(&self) -> &str {
-        &self.target
+    pub fn target(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.target)
     }
 
     /// The connection.
@@ -94,30 +87,54 @@ impl<'a> Request<'a> {
     }
 
     /// The raw query string without `?`; empty where there is none.
-    pub fn query(&self) -> &str {
-        self.target.split_once('?').map_or("", |(_, query)| query)
+    pub fn query(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.raw_query())
     }
 
     /// The decoded path with its leading slash, as http.sys hands it to IIS: percent sequences decoded once,
     /// `\` is `/`, runs of slashes are one, `.` and `..` are resolved and never leave the root. A percent
     /// sign that starts no sequence stays.
     pub fn path(&self) -> Cow<'_, str> {
-        path::decoded(self.target.split_once('?').map_or(&*self.target, |(path, _)| path))
+        path::decoded(self.target.split(|b| *b == b'?').next().unwrap_or_default())
     }
 
     /// The value of a header, by the name that follows `HTTP_`: letters in any case, `_` for `-`. Several
     /// headers of one name are one value, joined by `, ` (`; ` for Cookie). Absent: nothing.
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        let mut found = self.headers.iter().filter(|(n, _)| same_header(n, name)).map(|(_, value)| &**value);
+        Some(text(self.raw_header(name)?))
+    }
+
+    pub(crate) fn raw_target(&self) -> &[u8] {
+        &self.target
+    }
+
+    pub(crate) fn raw_query(&self) -> &[u8] {
+        let question = self.target.iter().position(|b| *b == b'?');
+        question.and_then(|at| self.target.get(at + 1..)).unwrap_or_default()
+    }
+
+    pub(crate) fn raw_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let mut found = self.headers.iter().filter(|(n, _)| same_header(n, name)).map(|(_, value)| *value);
         let first = found.next()?;
         let Some(second) = found.next() else { return Some(Cow::Borrowed(first)) };
-        let separator = if name.eq_ignore_ascii_case("COOKIE") { "; " } else { ", " };
+        let separator = if name.eq_ignore_ascii_case("COOKIE") { b"; " } else { b", " };
         let mut joined = first.to_owned();
         for value in std::iter::once(second).chain(found) {
-            joined.push_str(separator);
-            joined.push_str(value);
+            joined.extend_from_slice(separator);
+            joined.extend_from_slice(value);
         }
         Some(Cow::Owned(joined))
+    }
+}
+
+/// Bytes as the rules read them.
+pub(crate) fn text(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match bytes {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }),
     }
 }
 
@@ -128,28 +145,19 @@ pub(crate) fn same_header(header: &str, variable: &str) -> bool {
 }
 
 /// RFC 9112 section 3.2.2: a server must accept the absolute form. Only its path and query matter to a rule.
-fn origin_form(target: Cow<'_, str>) -> Cow<'_, str> {
-    let Some(rest) = target.find("://").and_then(|at| {
-        let scheme = target.get(..at)?;
-        let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-        known.then_some(at + 3)
-    }) else {
-        return target;
+fn origin_form(target: &[u8]) -> Cow<'_, [u8]> {
+    let after = |scheme: &str| {
+        let (found, rest) = target.split_at_checked(scheme.len())?;
+        found.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
     };
-    let authority = target.get(rest..).unwrap_or("");
-    match authority.find(['/', '?']) {
-        None => Cow::Borrowed("/"),
-        Some(end) => {
-            let path = authority.get(end..).unwrap_or("");
-            if path.starts_with('?') {
-                return Cow::Owned(format!("/{path}"));
-            }
-            let skip = rest + end;
-            match target {
-                Cow::Borrowed(text) => Cow::Borrowed(text.get(skip..).unwrap_or("")),
-                Cow::Owned(text) => Cow::Owned(text.get(skip..).unwrap_or("").to_owned()),
-            }
-        }
+    let Some(authority) = after("http://").or_else(|| after("https://")) else {
+        return Cow::Borrowed(target);
+    };
+    let end = authority.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(authority.len());
+    match authority.get(end..).unwrap_or_default() {
+        [] => Cow::Borrowed(b"/"),
+        query @ [b'?', ..] => Cow::Owned([b"/", query].concat()),
+        path => Cow::Borrowed(path),
     }
 }
 
@@ -158,7 +166,7 @@ mod tests {
     use super::*;
 
     fn target(raw: &[u8]) -> String {
-        Request::new("GET", raw, [], Connection::default()).target().to_owned()
+        Request::new("GET", raw, [], Connection::default()).target().into_owned()
     }
 
     #[test]

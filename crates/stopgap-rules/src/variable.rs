@@ -60,8 +60,8 @@ impl Variable {
     pub(crate) fn of<'r>(&self, request: &'r Request<'_>) -> Cow<'r, str> {
         let connection = request.connection();
         match self {
-            Variable::RequestUri => Cow::Borrowed(request.target()),
-            Variable::QueryString => Cow::Borrowed(request.query()),
+            Variable::RequestUri => request.target(),
+            Variable::QueryString => request.query(),
             Variable::Url => request.path(),
             Variable::RequestFilename => {
                 Cow::Owned(format!("{}{}", connection.physical_root, request.path()))
@@ -74,6 +74,16 @@ impl Variable {
             Variable::AppPoolId => Cow::Borrowed(connection.app_pool_id),
             Variable::Header(name) => request.header(name).unwrap_or_default(),
             Variable::Own(_) => Cow::Borrowed(""),
+        }
+    }
+
+    /// The bytes of a value that comes from the wire as it is.
+    pub(crate) fn raw<'r>(&self, request: &'r Request<'_>) -> Option<Cow<'r, [u8]>> {
+        match self {
+            Variable::RequestUri => Some(Cow::Borrowed(request.raw_target())),
+            Variable::QueryString => Some(Cow::Borrowed(request.raw_query())),
+            Variable::Header(name) => request.raw_header(name),
+            _ => None,
         }
     }
 }

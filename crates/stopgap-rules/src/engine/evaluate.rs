@@ -3,7 +3,7 @@
 use super::compile::{CompiledAction, CompiledRule, Input, Program};
 use super::matcher::Groups;
 use super::verdict::{Outcome, Verdict};
-use crate::function::percent;
+use crate::function::{Function, percent, url_decode};
 use crate::model::Grouping;
 use crate::pattern::{Budget, OverLimit};
 use crate::request::Request;
@@ -214,13 +214,24 @@ impl<'p, 'r> State<'p, 'r> {
             Part::Variable(variable) => self.variable(variable),
             Part::Rule(n) => group(&captured.rule, *n),
             Part::Condition(n) => group(&captured.conditions, *n),
-            Part::Function(function, inner) => function.apply(&self.text(inner, captured)),
+            Part::Function(function, inner) => match (function, self.on_wire(inner)) {
+                (Function::UrlDecode, Some(raw)) => url_decode::apply_raw(raw),
+                _ => function.apply(&self.text(inner, captured)),
+            },
             Part::Map(map, key) => {
                 let key = self.text(key, captured);
                 let value = self.program.maps.get(*map).map(|map| map.get(&key)).unwrap_or_default();
                 Cow::Owned(value.to_owned())
             }
         }
+    }
+
+    /// The bytes of a single variable that no rule has changed.
+    fn on_wire(&self, template: &Template) -> Option<Cow<'r, [u8]>> {
+        let [Part::Variable(variable)] = template.parts.as_slice() else { return None };
+        let changed = (self.rewritten.is_some() && variable.follows_rewrite())
+            || self.set.iter().any(|(set, _)| set == variable);
+        if changed { None } else { variable.raw(self.request) }
     }
 
     /// The address of a Rewrite or Redirect: relative to the root of the level, with the query string behind

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 /// Decodes once, from left to right. A `%` without two hexadecimal digits behind it stays.
-pub(crate) fn decode(text: &str) -> Cow<'_, str> {
-    if !text.as_bytes().contains(&b'%') {
-        return Cow::Borrowed(text);
+pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
+    if !raw.contains(&b'%') {
+        return Cow::Borrowed(raw);
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw;
     while let Some((first, tail)) = rest.split_first() {
         let byte = if *first == b'%' { sequence(tail) } else { None };
         match byte {
@@ -22,10 +22,7 @@ pub(crate) fn decode(text: &str) -> Cow<'_, str> {
             }
         }
     }
-    match String::from_utf8(bytes) {
-        Ok(decoded) => Cow::Owned(decoded),
-        Err(error) => Cow::Owned(String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    }
+    Cow::Owned(bytes)
 }
 
 fn sequence(tail: &[u8]) -> Option<u8> {

@@ -258,6 +258,10 @@ fn chain(pieces: Vec<Piece>) -> Chain {
             Piece::End => chain.end = true,
         }
     }
+    // `[^]*` reaches every end.
+    if chain.end && chain.links.last().is_some_and(|l| l.segment.is_empty() && l.gap == Some(Gap::Any)) {
+        chain.end = false;
+    }
     if chain.end {
         if chain.links.is_empty() {
             chain.links.push(Link { gap: None, segment: Vec::new() });

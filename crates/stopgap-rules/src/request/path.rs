@@ -1,11 +1,12 @@
 //! The path as `match url` sees it: what http.sys does to a URL before any module runs.
 
+use super::text;
 use crate::function::percent;
 use std::borrow::Cow;
 
 /// Decodes once, then resolves backslashes, empty and dot segments. The order matters: `%2e%2e%5c` is `../`.
-pub(super) fn decoded(raw: &str) -> Cow<'_, str> {
-    let plain = percent::decode(raw);
+pub(super) fn decoded(raw: &[u8]) -> Cow<'_, str> {
+    let plain = text(percent::decode(raw));
     if !needs_work(&plain) {
         return plain;
     }
@@ -63,7 +64,7 @@ mod tests {
             ("/%C3%A9%ff", "/\u{e9}\u{fffd}"),
             ("/a+b", "/a+b"),
         ] {
-            assert_eq!(decoded(raw), seen, "{raw}");
+            assert_eq!(decoded(raw.as_bytes()), seen, "{raw}");
         }
     }
 }
