@@ -25,8 +25,6 @@ pub struct Facts {
     pub issuer: String,
     /// The issuer's common name, where there is exactly one.
     pub issuer_common_name: Option<String>,
-    /// Serial number and issuer as DER contents: what CMS names a certificate by.
-    pub serial: Vec<u8>,
     /// Extended key usages; empty where there is no such extension.
     pub eku: BTreeSet<Oid>,
     /// `digitalSignature` of the key usage extension; `None` without the extension.
@@ -52,7 +50,6 @@ impl Facts {
             subject_common_name: common_name(tbs.subject()),
             issuer: tbs.issuer().to_string(),
             issuer_common_name: common_name(tbs.issuer()),
-            serial: tbs.serial_number().as_bytes().to_vec(),
             eku: eku.into_iter().flat_map(|(_, eku)| eku.0).collect(),
             digital_signature: key_usage.map(|(_, usage)| usage.digital_signature()),
             ca: constraints.is_some_and(|(_, constraints)| constraints.ca),

@@ -17,8 +17,9 @@ pub struct Limits {
     /// Namespace declarations in the whole document. Each one is inherited by everything below it,
     /// and the cost of that is their product with the elements.
     pub namespaces: usize,
-    /// Elements, texts, comments, processing instructions and references together. It bounds the
-    /// memory of the tree, at about 100 octets a node.
+    /// Elements, texts, comments, processing instructions and references together; the octets `<` and
+    /// `=`, from which the tree parser guesses how much memory to reserve, each count too. It bounds
+    /// the tree at about 200 octets a node.
     pub nodes: usize,
     /// Octets of one element or attribute name.
     pub name: usize,
@@ -33,7 +34,7 @@ impl Default for Limits {
             depth: 64,
             attributes: 64,
             namespaces: 64,
-            nodes: 1_000_000,
+            nodes: 500_000,
             name: 256,
             certificates: 16,
         }

@@ -98,6 +98,7 @@ pub fn scan<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Scanned<'a>, ScanErr
         return Err(ScanError::Empty);
     }
     check_characters(&text)?;
+    check_reservation(&text, limits)?;
     let declaration = Events::new(&text, limits).run()?;
     Ok(Scanned(blank_declaration(text, declaration)))
 }
@@ -137,6 +138,18 @@ fn check_characters(text: &str) -> Result<(), ScanError> {
         Some((at, c)) => Err(ScanError::Character { found: u32::from(c), line: line_of(text, at) }),
         None => Ok(()),
     }
+}
+
+/// The tree parser reserves a node for every `<` and an attribute for every `=` before it looks at
+/// anything: sixteen megabytes of `=` would be more than a gigabyte.
+fn check_reservation(text: &str, limits: &Limits) -> Result<(), ScanError> {
+    for marker in [b'<', b'='] {
+        let mut all = text.bytes().enumerate().filter(|(_, octet)| *octet == marker);
+        if let Some((at, _)) = all.nth(limits.nodes) {
+            return Err(ScanError::TooManyNodes { limit: limits.nodes, line: line_of(text, at) });
+        }
+    }
+    Ok(())
 }
 
 fn line_of(text: &str, at: usize) -> usize {

@@ -42,6 +42,12 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
         ("5,000 nested namespaces", namespaces.into_bytes(), "too-deep"),
         ("5,000 namespaces side by side", format!("<r>{siblings}</r>").into_bytes(), "too-many-namespaces"),
         ("a million nodes", format!("<r>{}</r>", "<a/>".repeat(1_000_001)).into_bytes(), "too-many-nodes"),
+        ("15 MB of `=`", format!("<r>{}</r>", "=".repeat(15 << 20)).into_bytes(), "too-many-nodes"),
+        (
+            "15 MB of `<`",
+            format!("<r><![CDATA[{}]]></r>", "<".repeat(15 << 20)).into_bytes(),
+            "too-many-nodes",
+        ),
         ("a long name", format!("<{}/>", "a".repeat(70_000)).into_bytes(), "name-too-long"),
         ("a document type", b"<!DOCTYPE EOCS><EOCS/>".to_vec(), "doctype"),
         (
