@@ -19,6 +19,7 @@ use crate::framing::{Framing, FramingLimits};
 use crate::guard::Guard;
 use crate::proxy::{Client, Shared, handle};
 use crate::settings::Limits;
+use crate::socket::Socket;
 use crate::state::ConnectionState;
 use crate::watchdog::{Finding, Watchdog};
 
@@ -44,7 +45,7 @@ pub(crate) async fn serve(
     };
     let state = Arc::new(ConnectionState::default());
     let framing = Framing::new(FramingLimits { bytes: limits.head_bytes, fields: limits.head_fields });
-    let guard = Guard::new(socket, framing, state.clone());
+    let guard = Guard::new(Socket(socket), framing, state.clone());
     let client = Arc::new(Client { shared, state: state.clone(), peer, local, address });
     let service = service_fn(move |request| handle(client.clone(), request));
     let mut connection = pin!(

@@ -54,9 +54,6 @@ pub enum GatewayError {
         /// What the system said.
         source: io::Error,
     },
-    /// The rule language refuses an empty file: a fault of this program.
-    #[error("an empty rule set was refused")]
-    EmptyRules,
 }
 
 impl GatewayError {
@@ -69,7 +66,6 @@ impl GatewayError {
             GatewayError::ControlTaken { .. } => "control-taken",
             GatewayError::ControlNotSocket { .. } => "control-not-a-socket",
             GatewayError::Control { .. } => "control",
-            GatewayError::EmptyRules => "empty-rules",
         }
     }
 }

@@ -10,7 +10,8 @@
 //! | `Via` | appended where [`Settings::via`](crate::Settings::via) is set | |
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 
 use crate::framing::has_token;
@@ -25,7 +26,9 @@ pub(crate) const PROBE: HeaderName = HeaderName::from_static("stopgap-probe");
 /// Whether a request asks to become a WebSocket (RFC 6455, 4.1). No other protocol is let through:
 /// `h2c` would carry further requests past the rules.
 pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let holds = |name, token| headers.get_all(name).iter().any(|value: &HeaderValue| has_token(value.as_bytes(), token));
+    let holds = |name, token| {
+        headers.get_all(name).iter().any(|value: &HeaderValue| has_token(value.as_bytes(), token))
+    };
     headers.contains_key(UPGRADE) && holds(UPGRADE, b"websocket") && holds(CONNECTION, b"upgrade")
 }
 
@@ -125,7 +128,8 @@ mod tests {
     }
 
     fn text(headers: &HeaderMap) -> Vec<String> {
-        let mut lines: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        let mut lines: Vec<_> =
+            headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
         lines.sort();
         lines
     }
@@ -173,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_websocket_keeps_its_upgrade_and_nothing_else_does() {
-        let mut headers = map(&[("Host", "a"), ("Connection", "Keep-Alive, Upgrade"), ("Upgrade", "websocket, h2c")]);
+        let mut headers =
+            map(&[("Host", "a"), ("Connection", "Keep-Alive, Upgrade"), ("Upgrade", "websocket, h2c")]);
         assert!(asks_for_websocket(&headers));
         toward_origin(&mut headers, &HeaderValue::from_static("::1"), true, false);
         assert_eq!(headers["connection"], "upgrade");
@@ -184,7 +189,8 @@ mod tests {
 
     #[test]
     fn a_coded_response_has_no_length() {
-        let mut headers = map(&[("Content-Length", "3"), ("Transfer-Encoding", "chunked"), ("Connection", "close")]);
+        let mut headers =
+            map(&[("Content-Length", "3"), ("Transfer-Encoding", "chunked"), ("Connection", "close")]);
         toward_client(&mut headers, false);
         assert_eq!(text(&headers), Vec::<String>::new());
     }

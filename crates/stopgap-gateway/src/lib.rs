@@ -34,6 +34,7 @@ mod proxy;
 mod rules;
 mod server;
 mod settings;
+mod socket;
 mod state;
 mod tunnel;
 mod upstream;

@@ -10,7 +10,7 @@ use std::task::Poll;
 use http::header::{HeaderValue, LOCATION, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 
 use crate::answer::{Answer, Relay, closing, text};
@@ -60,6 +60,13 @@ pub(crate) async fn handle(
             None => return Ok(closing(text(StatusCode::BAD_REQUEST, format!("{}\n", Refusal::Target)))),
         }
     }
+    let websocket = asks_for_websocket(request.headers())
+        && request.version() == Version::HTTP_11
+        && request.body().is_end_stream();
+    let upgrade = websocket.then(|| UpgradeRequest {
+        client: hyper::upgrade::on(&mut request),
+        undecided: Undecided(Some(client.state.clone())),
+    });
     let counters = &client.shared.counters;
     counters.request();
     let probe = request.headers().contains_key(PROBE);
@@ -101,7 +108,7 @@ pub(crate) async fn handle(
             tracing::error!(rule = %printable(&rule), problem, "a rule cannot be carried out");
             Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "a rewrite rule cannot be carried out\n"))
         }
-        Decision::Forward(change) => Ok(forward(&client, request, change, flight).await),
+        Decision::Forward(change) => Ok(forward(&client, request, upgrade, change, flight).await),
     }
 }
 
@@ -120,21 +127,17 @@ fn respond(answer: verdict::Response) -> Response<Answer> {
 
 async fn forward(
     client: &Client,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
+    upgrade: Option<UpgradeRequest>,
     change: Change,
     flight: Flight,
 ) -> Response<Answer> {
-    let websocket = asks_for_websocket(request.headers()) && request.version() == Version::HTTP_11;
-    let upgrade = websocket.then(|| UpgradeRequest {
-        client: hyper::upgrade::on(&mut request),
-        undecided: Undecided(Some(client.state.clone())),
-    });
     let (mut parts, body) = request.into_parts();
     if let Some(target) = change.target {
         parts.uri = Uri::from(target);
     }
     parts.version = Version::HTTP_11;
-    headers::toward_origin(&mut parts.headers, &client.address, websocket, client.shared.via);
+    headers::toward_origin(&mut parts.headers, &client.address, upgrade.is_some(), client.shared.via);
     for (name, value) in change.fields {
         parts.headers.insert(name, value);
     }
@@ -165,6 +168,7 @@ async fn send(
     Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, source, flight))))
 }
 
+/// A request to become a WebSocket. The guard holds back what follows it until it is decided.
 struct UpgradeRequest {
     client: hyper::upgrade::OnUpgrade,
     undecided: Undecided,

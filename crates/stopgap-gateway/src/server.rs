@@ -50,7 +50,7 @@ impl Gateway {
             listeners.push(bound.map_err(|source| GatewayError::Listen { address, source })?);
         }
         let control = ControlSocket::bind(&settings.control).await?;
-        let rules = Rules::new(settings.rules).map_err(|_| GatewayError::EmptyRules)?;
+        let rules = Rules::new(settings.rules);
         rules.activate().await;
         let shared = Shared {
             rules,
@@ -88,7 +88,8 @@ impl Gateway {
         shutdown.await;
         tracing::info!(drain = ?self.limits.drain, "gateway stops");
         stop.send_replace(true);
-        let drained = tokio::time::timeout(self.limits.drain, async { while accepting.join_next().await.is_some() {} });
+        let drained =
+            tokio::time::timeout(self.limits.drain, async { while accepting.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!("connections were cut: they did not finish in time");
         }

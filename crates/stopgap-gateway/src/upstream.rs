@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::settings::{Limits, Upstream};
+use crate::socket::Socket;
 
 /// Idle connections to the one origin, newest last.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl Pool {
         &self,
         mut request: Request<Outbound>,
     ) -> Result<(Response<Incoming>, Link), OriginError> {
-        if let Some(link) = std::future::poll_fn(|cx| Poll::Ready(self.checkout(cx))).await {
+        if let Some(link) = self.checkout() {
             let repeatable = request.method().is_idempotent() && request.body().is_end_stream();
             let copy = repeatable.then(|| copy_of(&request));
             match link.exchange(request).await {
@@ -129,17 +130,19 @@ impl Pool {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY toward the origin");
         }
-        handshake(TokioIo::new(stream)).await.map_err(|source| self.exchange_error(source))
+        handshake(TokioIo::new(Socket(stream))).await.map_err(|source| self.exchange_error(source))
     }
 
-    fn checkout(&self, cx: &mut Context<'_>) -> Option<Link> {
+    fn checkout(&self) -> Option<Link> {
+        // Nobody is to be woken for what happens on a connection before it has a request.
+        let mut asleep = Context::from_waker(Waker::noop());
         loop {
             let (since, mut link) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()?;
             if since.elapsed() >= self.limits.upstream_idle_time {
                 continue;
             }
             // Polled here, the connection notices that the origin has closed it.
-            link.drive(cx);
+            link.drive(&mut asleep);
             if link.sender.is_ready() {
                 return Some(link);
             }
@@ -172,7 +175,7 @@ fn copy_of(request: &Request<Outbound>) -> Request<Outbound> {
     copy
 }
 
-type OriginConnection = Connection<TokioIo<TcpStream>, Outbound>;
+type OriginConnection = Connection<TokioIo<Socket>, Outbound>;
 
 /// One connection to the origin.
 #[derive(Debug)]
@@ -224,9 +227,14 @@ impl Link {
             }
         }
         let mut response = std::pin::pin!(self.sender.try_send_request(request));
-        let result = std::future::poll_fn(|cx| {
-            self.drive(cx);
-            response.as_mut().poll(cx)
+        let result = std::future::poll_fn(|cx| match self.driver {
+            Driver::Task => response.as_mut().poll(cx),
+            // Only the line before can complete the response, so it need not wake us, and every
+            // needless turn of the whole connection is saved.
+            Driver::Here(_) | Driver::Closed => {
+                self.drive(cx);
+                response.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            }
         });
         match result.await {
             Ok(response) => Ok((response, self)),

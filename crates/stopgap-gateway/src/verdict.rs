@@ -69,6 +69,11 @@ pub(crate) struct Response {
 }
 
 impl RuleBook {
+    /// No rules.
+    pub(crate) fn empty() -> RuleBook {
+        RuleBook { engine: None, hash: hash(b""), rules: 0 }
+    }
+
     /// Parses and compiles. Empty (or blank) bytes are a book without rules.
     pub(crate) fn compile(bytes: &[u8]) -> Result<RuleBook, RulesError> {
         let text = std::str::from_utf8(bytes).map_err(|error| RulesError::NotText(error.valid_up_to()))?;
@@ -78,8 +83,7 @@ impl RuleBook {
             false => Some(compile(&RuleSet::parse(text)?)?),
         };
         let rules = engine.as_ref().map_or(0, Engine::len);
-        let hash = digest(&SHA256, bytes).as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
-        Ok(RuleBook { engine: engine.filter(|_| rules > 0), hash, rules })
+        Ok(RuleBook { engine: engine.filter(|_| rules > 0), hash: hash(bytes), rules })
     }
 
     /// What the rules say. `target` is the request target as received.
@@ -101,6 +105,10 @@ impl RuleBook {
         let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         decide(engine.evaluate(&Request::new(method.as_str(), target.as_bytes(), fields, connection)))
     }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn compile(set: &RuleSet) -> Result<Engine, RulesError> {
@@ -131,12 +139,10 @@ fn decide(verdict: Verdict) -> Decision {
     match verdict.action {
         Outcome::AbortRequest => Decision::Abort { rule, over_limit: verdict.over_limit },
         Outcome::CustomResponse => answer(None, verdict.reason, verdict.description),
-        Outcome::Redirect => {
-            match verdict.url.as_deref().and_then(|url| HeaderValue::from_str(url).ok()) {
-                Some(location) => answer(Some(location), String::new(), String::new()),
-                None => Decision::Impossible { rule, problem: "its address cannot be a Location" },
-            }
-        }
+        Outcome::Redirect => match verdict.url.as_deref().and_then(|url| HeaderValue::from_str(url).ok()) {
+            Some(location) => answer(Some(location), String::new(), String::new()),
+            None => Decision::Impossible { rule, problem: "its address cannot be a Location" },
+        },
         Outcome::None | Outcome::Rewrite => {
             let set = verdict.headers.iter().filter_map(|(name, value)| Some((field_name(name)?, value)));
             let set = set.map(|(name, value)| Ok((name, HeaderValue::from_str(value)?)));

@@ -85,7 +85,12 @@ async fn a_dead_socket_is_replaced_a_living_one_and_a_file_are_not() {
     let path = folder.path().join("control.sock");
     let settings = || {
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
-        Settings::new(listen, "http://127.0.0.1:9".parse().unwrap(), folder.path().join("rules"), path.clone())
+        Settings::new(
+            listen,
+            "http://127.0.0.1:9".parse().unwrap(),
+            folder.path().join("rules"),
+            path.clone(),
+        )
     };
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());

@@ -59,7 +59,9 @@ async fn a_body_whose_chunks_break_off_ends_the_connection() {
     let gateway = Running::start().await;
     for rest in ["3\nabc\n0\n\n", "zz\r\n", "3\r\nabcd\r\n0\r\n\r\n"] {
         let mut client = gateway.client().await;
-        client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
+        client
+            .send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            .await;
         assert!(client.head().await.unwrap().starts_with("HTTP/1.1 200"));
         assert_eq!(client.chunk().await.unwrap(), b"first");
         client.send(rest).await;

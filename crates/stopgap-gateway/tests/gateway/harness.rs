@@ -46,12 +46,7 @@ impl Running {
         Running::before(origin, upstream, Limits::default(), Some(rules)).await
     }
 
-    pub async fn before(
-        origin: Origin,
-        upstream: SocketAddr,
-        limits: Limits,
-        text: Option<&str>,
-    ) -> Running {
+    pub async fn before(origin: Origin, upstream: SocketAddr, limits: Limits, text: Option<&str>) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let (rules, control) = (folder.path().join("rules.xml"), folder.path().join("control.sock"));
         if let Some(text) = text {
@@ -69,7 +64,9 @@ impl Running {
     }
 
     pub async fn client(&self) -> Client {
-        Client { stream: BufReader::new(TcpStream::connect(self.address).await.unwrap()) }
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream: BufReader::new(stream) }
     }
 
     /// One request on a connection of its own.
@@ -173,9 +170,9 @@ impl Client {
 }
 
 pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().filter_map(|line| line.split_once(": ")).find_map(|(n, value)| {
-        if n.eq_ignore_ascii_case(name) { Some(value.trim_end()) } else { None }
-    })
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(n, value)| if n.eq_ignore_ascii_case(name) { Some(value.trim_end()) } else { None })
 }
 
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> Option<String> {
@@ -226,6 +223,7 @@ impl Origin {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 *accepting.connections.lock().unwrap() += 1;
+                stream.set_nodelay(true).unwrap();
                 let origin = accepting.clone();
                 tokio::spawn(async move { origin.serve(BufReader::new(stream)).await });
             }
@@ -236,7 +234,10 @@ impl Origin {
     /// The request lines seen so far, without the version.
     pub fn log(&self) -> Vec<String> {
         let heads = self.heads.lock().unwrap();
-        heads.iter().map(|head| head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned()).collect()
+        heads
+            .iter()
+            .map(|head| head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned())
+            .collect()
     }
 
     pub fn connections(&self) -> usize {
@@ -247,7 +248,8 @@ impl Origin {
         while let Some(head) = read_head(&mut stream).await {
             self.heads.lock().unwrap().push(head.clone());
             let path = head.split(' ').nth(1)?.split('?').next()?.to_owned();
-            let ok = |body: &str| format!("HTTP/1.1 200 Fine\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let ok =
+                |body: &str| format!("HTTP/1.1 200 Fine\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let answer = match path.as_str() {
                 "/head" => ok(&head),
                 "/silent" => return std::future::pending().await,
