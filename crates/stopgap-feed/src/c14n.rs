@@ -54,7 +54,7 @@ pub fn canonicalize<'a, 'i>(
     algorithm: Canonicalization,
     omit: Option<Node<'a, 'i>>,
 ) -> Vec<u8> {
-    let mut writer = Writer { algorithm, out: Vec::new(), rendered: Vec::new() };
+    let mut writer = Writer { algorithm, out: Vec::new(), rendered: Vec::new(), after_root: false };
     let mut stack = vec![Step::Open(node)];
     while let Some(step) = stack.pop() {
         match step {
@@ -88,6 +88,8 @@ struct Writer<'a> {
     /// Namespace declarations written on the open elements, outermost first; `""` is the default
     /// namespace's prefix.
     rendered: Vec<(&'a str, &'a str)>,
+    /// The root element is written.
+    after_root: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -121,14 +123,13 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(qname(element).as_bytes());
         self.out.push(b'>');
         self.rendered.truncate(mark);
+        self.after_root |= outside(element);
     }
 
     /// A processing instruction; outside the root element it stands on a line of its own.
     fn instruction<'i>(&mut self, node: Node<'a, 'i>) {
         let Some(pi) = node.pi() else { return };
-        let outside = node.parent().is_some_and(|parent| parent.is_root());
-        let after = outside && node.prev_siblings().any(|sibling| sibling.is_element());
-        if after {
+        if outside(node) && self.after_root {
             self.out.push(b'\n');
         }
         self.out.extend_from_slice(b"<?");
@@ -138,7 +139,7 @@ impl<'a> Writer<'a> {
             self.out.extend_from_slice(value.as_bytes());
         }
         self.out.extend_from_slice(b"?>");
-        if outside && !after {
+        if outside(node) && !self.after_root {
             self.out.push(b'\n');
         }
     }
@@ -179,6 +180,11 @@ impl<'a> Writer<'a> {
         escape_attribute(value, &mut self.out);
         self.out.push(b'"');
     }
+}
+
+/// Whether the node stands beside the root element, or is it.
+fn outside(node: Node<'_, '_>) -> bool {
+    node.parent().is_some_and(|parent| parent.is_root())
 }
 
 /// Whether the element has exactly its parent's namespaces (the usual case, and cheap to see).

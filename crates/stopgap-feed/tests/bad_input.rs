@@ -86,6 +86,11 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
         ("a late declaration", b" <?xml version=\"1.0\"?><a/>".to_vec(), "malformed-xml"),
         ("an instruction named XML", b"<?XML x?><a/>".to_vec(), "malformed-xml"),
         ("HTML", b"<html><br></html>".to_vec(), "malformed-xml"),
+        (
+            "300,000 instructions outside",
+            format!("{}<a/>", "<?p?>".repeat(300_000)).into_bytes(),
+            "not-signed",
+        ),
         ("not signed", FEED.as_bytes().to_vec(), "not-signed"),
     ];
     for (name, bytes, expected) in cases {

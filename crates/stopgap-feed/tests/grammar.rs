@@ -251,6 +251,16 @@ fn actions_without_id_take_their_mitigations() {
 }
 
 #[test]
+fn no_action_is_left_out_in_silence() {
+    let id = "M".repeat(63);
+    let two = "<Action type=\"DoNothing\" scope=\"Server\"/>".repeat(2);
+    let text =
+        format!("<EOCS version=\"1.0\"><Config id=\"{id}\"><ActionList>{two}</ActionList></Config></EOCS>");
+    let document = read(&text).unwrap();
+    assert_eq!(document.mitigations[0].unsupported, ["Action has no id that can be told"; 2]);
+}
+
+#[test]
 fn text_is_the_same_with_comments_in_it() {
     // The canonical form drops comments, so what is linted must not depend on them.
     let document = with("MSExchangeHM", "MSExch<!-- x -->angeHM").unwrap();

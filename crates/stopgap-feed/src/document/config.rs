@@ -1,6 +1,8 @@
 //! `Config`: one mitigation. Only a missing or malformed id is an error; everything else that this
 //! build does not know goes to [`Mitigation::unsupported`].
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use roxmltree::Node;
 
@@ -29,14 +31,13 @@ pub(super) fn read(node: Node<'_, '_>) -> Result<Mitigation, DocumentError> {
         unsupported: Vec::new(),
         octets: cut(node),
     };
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for child in child_elements(node, &mut notes) {
         let name = local(child);
-        if name.is_some() && seen.contains(&name) {
+        if name.is_some_and(|name| !seen.insert(name)) {
             notes.push(format!("{} holds `{}` twice", place(node), child.tag_name().name()));
             continue;
         }
-        seen.push(name);
         match name {
             Some("Applicability") => mitigation.applicability = Some(applicability::read(child, &mut notes)),
             Some("ActionList") => mitigation.actions = actions(child, &mitigation.id, &mut notes),
@@ -114,20 +115,31 @@ fn list<T>(
 /// `ActionList`. Microsoft's grammar gives actions no id: the only one takes its mitigation's, one of
 /// several that and its place in the list (`M1.2`).
 fn actions(node: Node<'_, '_>, mitigation: &Id, notes: &mut Vec<String>) -> Vec<Action> {
-    let count = node.children().filter(Node::is_element).count();
-    let place_in_list =
-        |node: Node<'_, '_>| 1 + node.prev_siblings().skip(1).filter(Node::is_element).count();
-    let id = |node: Node<'_, '_>, notes: &mut Vec<String>| match attribute(node, "id") {
-        None if count == 1 => Some(mitigation.clone()),
-        None => format!("{mitigation}.{}", place_in_list(node)).parse().ok(),
-        Some(_) => value::<Id>(node, "id", "a dotted id", |text| text.parse().ok(), notes).inspect(|id| {
-            // What is said of a mitigation's id (a block) must reach its actions.
-            if !mitigation.covers(id) {
-                notes.push(format!("Action {id} is not below its mitigation {mitigation}"));
-            }
-        }),
-    };
-    list(node, "Action", |node, notes| action(node, id(node, notes)?, notes), notes)
+    notes.extend(unknown_attributes(node, &[]));
+    let children: Vec<_> = child_elements(node, notes).collect();
+    let alone = children.len() == 1;
+    let mut actions = Vec::new();
+    for (at, child) in children.into_iter().enumerate() {
+        if local(child) != Some("Action") {
+            notes.push(unknown(child));
+            continue;
+        }
+        let id = match attribute(child, "id") {
+            None if alone => Some(mitigation.clone()),
+            None => format!("{mitigation}.{}", at + 1).parse().ok(),
+            Some(_) => value::<Id>(child, "id", "a dotted id", |text| text.parse().ok(), notes),
+        };
+        let Some(id) = id else {
+            notes.push(format!("{} has no id that can be told", place(child)));
+            continue;
+        };
+        // What is said of a mitigation's id (a block) must reach its actions.
+        if !mitigation.covers(&id) {
+            notes.push(format!("Action {id} is not below its mitigation {mitigation}"));
+        }
+        actions.extend(action(child, id, notes));
+    }
+    actions
 }
 
 fn action(node: Node<'_, '_>, id: Id, notes: &mut Vec<String>) -> Option<Action> {
