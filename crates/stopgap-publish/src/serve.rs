@@ -250,18 +250,16 @@ enum Unfit {
 impl Source {
     /// Takes the file over if it changed and is a signed feed.
     async fn look(&mut self, wake: Wake) {
+        let file = self.file.display().to_string();
         match self.read(wake).await {
             Ok(None) => {}
-            Ok(Some(octets)) => {
-                if let Err(error) = self.publish(octets) {
-                    tracing::warn!(file = %self.file.display(), %error, "not served; the feed before it stays");
-                }
-            }
+            Ok(Some(octets)) => match inspect(octets).await {
+                Ok((feed, announcement)) => self.publish(feed, announcement),
+                Err(error) => tracing::warn!(file, %error, "not served; the feed before it stays"),
+            },
             // Absent at the start, or between the two steps of somebody's replacement.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.seen = None,
-            Err(error) => {
-                tracing::warn!(file = %self.file.display(), %error, "cannot be read; the feed before it stays");
-            }
+            Err(error) => tracing::warn!(file, %error, "cannot be read; the feed before it stays"),
         }
     }
 
@@ -281,19 +279,26 @@ impl Source {
         Ok(Some(octets))
     }
 
-    fn publish(&self, octets: Vec<u8>) -> Result<(), Unfit> {
-        let sha256 = crate::sha256_hex(&octets);
-        let etag = HeaderValue::try_from(format!("\"{sha256}\"")).map_err(std::io::Error::other)?;
-        if self.current.feed.load().as_ref().is_some_and(|now| now.etag == etag) {
-            return Ok(());
+    fn publish(&self, feed: Feed, announcement: Announcement) {
+        if self.current.feed.load().as_ref().is_some_and(|now| now.etag == feed.etag) {
+            return;
         }
-        let announcement = announcement(&octets, sha256)?;
         tracing::info!(serial = announcement.serial, sha256 = announcement.sha256, "serving");
         // The document first: who fetches because of the event must find it.
-        self.current.feed.store(Some(Arc::new(Feed { octets: octets.into(), etag })));
+        self.current.feed.store(Some(Arc::new(feed)));
         self.current.events.announce(announcement);
-        Ok(())
     }
+}
+
+/// Digest and scan of a large feed take tens of milliseconds, which connections must not wait for.
+async fn inspect(octets: Vec<u8>) -> Result<(Feed, Announcement), Unfit> {
+    let work = move || {
+        let sha256 = crate::sha256_hex(&octets);
+        let etag = HeaderValue::try_from(format!("\"{sha256}\"")).map_err(std::io::Error::other)?;
+        let announcement = announcement(&octets, sha256)?;
+        Ok((Feed { octets: octets.into(), etag }, announcement))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
 /// Reads name and serial leniently: agents take neither from the event.

@@ -46,7 +46,7 @@ pub enum SignError {
     AlreadySigned,
     /// It is XML but no feed that an agent would take.
     #[error("the document is no feed that an agent would accept")]
-    Invalid(#[source] Refusal),
+    Invalid(#[source] Box<Refusal>),
     /// The key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -198,7 +198,8 @@ pub fn feed(
     canonicalization: Canonicalization,
 ) -> Result<Vec<u8>, SignError> {
     refuse_signed(&scan(unsigned, &Limits::default())?.parse()?)?;
-    Document::from_unsigned(unsigned, &Limits::default()).map_err(SignError::Invalid)?;
+    Document::from_unsigned(unsigned, &Limits::default())
+        .map_err(|refusal| SignError::Invalid(Box::new(refusal)))?;
     enveloped(unsigned, signer, chain, canonicalization)
 }
 

@@ -201,7 +201,7 @@ fn the_linter_names_each_fault() {
         (good.replace("type=\"UrlRewrite\"", "type=\"Reboot\""), (Error, "unsupported")),
         (good.replace("expect=\"blocked\"", "expect=\"allowed\""), (Error, "no-blocked-probe")),
         (good.replace("expect=\"allowed\"", "expect=\"blocked\""), (Error, "no-allowed-probe")),
-        (good.replace("GET /evil", "POST /evil"), (Error, "probe-not-inert")),
+        (good.replace("GET /evil", "POST /evil"), (Error, "unsupported")),
         (good.replace("id=\"X1.1\"", "id=\"Y1.1\""), (Warning, "action-id")),
         (good.replace("by hand", ""), (Warning, "no-rollback")),
         (good.replace("AbortRequest", "Explode"), (Error, "bad-rules")),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{documents, ec, identities, now, rsa};
+use common::{documents, ec, identities, meaning, now, rsa};
 use stopgap_feed::Document;
 use stopgap_feed::c14n::Canonicalization;
 use stopgap_feed::limits::Limits;
@@ -28,13 +28,6 @@ fn every_key_and_form_verifies_and_says_what_was_written() {
             }
         }
     }
-}
-
-/// All that a document says. Its octets are spelled canonically once they are signed.
-fn meaning(document: &Document) -> Document {
-    let mut document = document.clone();
-    document.mitigations.iter_mut().for_each(|mitigation| mitigation.octets.clear());
-    document
 }
 
 #[test]

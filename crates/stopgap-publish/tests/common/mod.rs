@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
-use stopgap_feed::{Revocation, Trust, TrustFile, VerifiedFeed};
+use stopgap_feed::{Document, Revocation, Trust, TrustFile, VerifiedFeed};
 use stopgap_publish::pki::Pki;
 
 /// The time at which the tests take place.
@@ -78,6 +78,13 @@ pub fn documents() -> [(&'static str, Vec<u8>); 2] {
          <Withdrawn id=\"M0\" reason=\"\"></Withdrawn></EOCS>\r\n<?after?><!-- end -->\r\n"
     );
     [("simple", simple.into_bytes()), ("tricky", tricky.into_bytes())]
+}
+
+/// All that a document says. Its octets are spelled canonically once they are signed.
+pub fn meaning(document: &Document) -> Document {
+    let mut document = document.clone();
+    document.mitigations.iter_mut().for_each(|mitigation| mitigation.octets.clear());
+    document
 }
 
 /// Whether a tool is there. In CI its absence is a failure.

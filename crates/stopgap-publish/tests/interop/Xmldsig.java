@@ -1,6 +1,6 @@
 // XML signatures with the JDK's own javax.xml.crypto.dsig, secure validation on: the other side of
 // the interoperability tests. Run as `java Xmldsig.java verify ROOT.pem TIME FILE...`
-// or `java Xmldsig.java sign KEY.pem CHAIN.pem C14N-URI (IN OUT)...`.
+// or `java Xmldsig.java sign KEY.pem CHAIN.pem (C14N-URI IN OUT)...`.
 
 import java.io.ByteArrayInputStream;
 import java.io.FileOutputStream;
@@ -64,8 +64,8 @@ public class Xmldsig {
             }
         } else {
             PrivateKey key = privateKey(arguments[1], certificates(arguments[2]).get(0));
-            for (int i = 4; i < arguments.length; i += 2) {
-                sign(key, certificates(arguments[2]), arguments[3], arguments[i], arguments[i + 1]);
+            for (int i = 3; i < arguments.length; i += 3) {
+                sign(key, certificates(arguments[2]), arguments[i], arguments[i + 1], arguments[i + 2]);
             }
         }
     }
