@@ -111,6 +111,11 @@ impl Nginx {
         unreachable!("the second turn is on a fresh connection")
     }
 
+    /// What it logged as an error.
+    pub fn errors(&self) -> String {
+        std::fs::read_to_string(self.folder.join("error.log")).unwrap()
+    }
+
     /// CPU time so far, in milliseconds (Linux counts in hundredths of a second).
     pub fn cpu_ms(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
