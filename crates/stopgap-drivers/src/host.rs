@@ -33,6 +33,9 @@ pub trait Host: Send + Sync {
     /// Where a symbolic link points, as written.
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
 
+    /// The permission bits of a file, links followed.
+    fn mode(&self, path: &Path) -> io::Result<u32>;
+
     /// The names in a folder, sorted. More than [`LIST_MAX`] names are an error.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
 

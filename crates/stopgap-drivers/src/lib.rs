@@ -1,13 +1,16 @@
 //! The hands: what observes a server, applies a change to it and takes it off again.
 //!
-//! A driver is five verbs; only the last two change anything. Everything that a driver does to the
+//! A driver is six verbs: observe, render and check change nothing; apply, revert and settle do. Everything that a driver does to the
 //! machine goes through one door, [`Host`], so that a test can stand in for it, or stop it at any
 //! point. Deciding is not done here: what to have in force comes in as [`Wanted`], and a
 //! [`Change`] is carried out as it was printed.
 
 mod driver;
+pub mod gateway;
 pub mod host;
+pub mod nginx;
 pub mod probe;
+mod render;
 pub mod set;
 
 pub use driver::{Checked, Driver, DriverError};

@@ -311,6 +311,11 @@ impl Host for FakeHost {
         }
     }
 
+    fn mode(&self, path: &Path) -> io::Result<u32> {
+        let state = self.plain(format!("mode {}", path.display()))?;
+        state.get(path, true).map(|_| 0o644)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let state = self.plain(format!("list {}", folder.display()))?;
         match state.get(folder, true)? {

@@ -48,6 +48,14 @@ impl Host for Machine {
         fs::read_link(path)
     }
 
+    fn mode(&self, path: &Path) -> io::Result<u32> {
+        let metadata = fs::metadata(path)?;
+        #[cfg(unix)]
+        return Ok(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777);
+        #[cfg(not(unix))]
+        return Ok(if metadata.permissions().readonly() { 0o444 } else { 0o644 });
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder)? {

@@ -1,0 +1,116 @@
+//! What rendering has in common for targets that take rewrite rules: which action goes where, how
+//! it refuses there, and what of a set is new.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use stopgap_core::observed::{Hold, Hook, Live, Observed};
+use stopgap_core::plan::{ActionRef, Change, GeneratedSet, Placement, Wanted};
+use stopgap_core::proof::RefusalForm;
+use stopgap_feed::document::ActionKind;
+use stopgap_rules::{Action, RuleSet};
+
+/// One wanted action, read.
+pub(crate) struct Piece<'a> {
+    pub wanted: &'a Wanted,
+    /// The `<rewrite>` element.
+    pub rewrite: &'a str,
+    pub rules: RuleSet,
+}
+
+impl<'a> Piece<'a> {
+    /// Reads the rules of an action; the reason where it has none or they are not understood.
+    pub(crate) fn read(wanted: &'a Wanted) -> Result<Piece<'a>, String> {
+        let ActionKind::UrlRewrite { rewrite } = &wanted.action.kind else {
+            return Err(format!(
+                "it takes actions of type UrlRewrite, and this is one of type {:?}",
+                wanted.action.kind.action_type()
+            ));
+        };
+        let rules = RuleSet::parse(rewrite).map_err(|e| e.to_string())?;
+        Ok(Piece { wanted, rewrite, rules })
+    }
+
+    pub(crate) fn what(&self) -> ActionRef {
+        action_ref(self.wanted)
+    }
+
+    /// `<feed> <action id>`: how what we write is named, after `Stopgap`.
+    pub(crate) fn marker(&self) -> String {
+        format!("{} {}", self.wanted.key.feed, self.wanted.action.id)
+    }
+
+    /// The wanted sites that read our rules, in the order of the configuration.
+    pub(crate) fn covered(&self, observed: &Observed) -> Vec<String> {
+        let wanted = |name: &String| self.wanted.sites.as_ref().is_none_or(|sites| sites.contains(name));
+        let covered = observed.sites.iter().filter(|site| site.hook == Hook::Present);
+        covered.map(|site| site.name.clone()).filter(wanted).collect()
+    }
+
+    pub(crate) fn hold(&self, sites: Vec<String>) -> Hold {
+        let Wanted { key, digest, action, .. } = self.wanted;
+        Hold { key: key.clone(), action: action.id.clone(), digest: digest.clone(), sites }
+    }
+
+    pub(crate) fn placements(&self, sites: &[String]) -> impl Iterator<Item = Placement> {
+        let form = refusal_form(&self.rules);
+        sites.iter().map(move |site| Placement { what: self.what(), site: site.clone(), form })
+    }
+}
+
+pub(crate) fn action_ref(wanted: &Wanted) -> ActionRef {
+    ActionRef { key: wanted.key.clone(), action: wanted.action.id.clone() }
+}
+
+pub(crate) fn held(hold: &Hold) -> ActionRef {
+    ActionRef { key: hold.key.clone(), action: hold.action.clone() }
+}
+
+/// The wanted actions in the order in which their rules are evaluated.
+pub(crate) fn in_order(wanted: &[Wanted]) -> Vec<&Wanted> {
+    let mut wanted: Vec<&Wanted> = wanted.iter().collect();
+    wanted.sort_by_key(|w| (&w.key, &w.action.id));
+    wanted
+}
+
+/// How the first rule that refuses does it. The forms of several that differ are not told apart: a
+/// probe that meets another one is unproven, never wrongly proven.
+fn refusal_form(rules: &RuleSet) -> RefusalForm {
+    let form = |action: &Action| match action {
+        Action::AbortRequest => Some(RefusalForm::Close),
+        Action::CustomResponse { status, .. } => Some(RefusalForm::Status(*status)),
+        Action::Redirect { redirect_type, .. } => Some(RefusalForm::Status(redirect_type.status())),
+        Action::None | Action::Rewrite { .. } => None,
+    };
+    let enabled = rules.rules.iter().filter(|rule| rule.enabled);
+    enabled.filter_map(|rule| form(&rule.action)).next().unwrap_or(RefusalForm::Nothing)
+}
+
+/// The change from what is live to `files` with `holds`; no holds: to nothing of ours. `None`: it
+/// is so already, and the server uses it.
+pub(crate) fn change(
+    target: &str,
+    folder: &Path,
+    live: &Live,
+    unused: bool,
+    files: BTreeMap<String, String>,
+    holds: Vec<Hold>,
+) -> Option<Change> {
+    let after = (!holds.is_empty()).then(|| GeneratedSet::new(files, holds));
+    let same = live.set.as_deref() == after.as_ref().map(|set| set.id.as_str());
+    if same && live.foreign.is_empty() && !unused {
+        return None;
+    }
+    let holds = after.as_ref().map(|set| set.holds.as_slice()).unwrap_or_default();
+    let revision = |hold: &Hold| (held(hold), hold.digest.clone());
+    let here = |hold: &&Hold| !live.holds.iter().any(|before| revision(before) == revision(hold));
+    let gone = |hold: &&Hold| !holds.iter().any(|after| held(after) == held(hold));
+    Some(Change {
+        target: target.to_owned(),
+        folder: folder.to_owned(),
+        before: live.set.clone(),
+        puts_on: holds.iter().filter(here).map(held).collect(),
+        takes_off: live.holds.iter().filter(gone).map(held).collect(),
+        after,
+    })
+}

@@ -1,0 +1,328 @@
+//! What every driver keeps, on a machine that fails at every operation in turn.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use stopgap_core::observed::Listener;
+use stopgap_core::plan::{Change, Wanted, sha256_hex};
+use stopgap_core::proof::RefusalForm;
+use stopgap_drivers::host::Output;
+use stopgap_drivers::{Checked, Driver, DriverError, gateway, nginx};
+use stopgap_feed::document::{Action, ActionKind, Scope};
+use stopgap_testkit::host::{FakeHost, Fault, Node};
+
+/// A server on a machine, and the rules that it holds in its memory.
+struct Target {
+    driver: Box<dyn Driver>,
+    host: FakeHost,
+    in_use: Arc<Mutex<Vec<u8>>>,
+}
+
+const TARGETS: [(&str, fn() -> Target); 2] = [("gateway", gateway), ("nginx", nginx)];
+
+fn gateway() -> Target {
+    let in_use = Arc::new(Mutex::new(Vec::new()));
+    let memory = in_use.clone();
+    let host = FakeHost::new().on_control(move |host, socket, line| {
+        assert_eq!(socket, Path::new("/data/edge/control.sock"));
+        let mut memory = memory.lock().unwrap();
+        if line == r#"{"command":"activate"}"# {
+            *memory = host.peek("/data/edge/live/rules.xml").unwrap_or_default();
+        }
+        Ok(format!(r#"{{"active":"{}","rules":1,"error":null}}"#, sha256_hex(&memory)))
+    });
+    host.put("/data/edge/control.sock", "");
+    let driver = gateway::Gateway::new(gateway::Settings {
+        name: "edge".into(),
+        folder: "/data/edge".into(),
+        control: gateway::Settings::default_control("/data/edge".as_ref()),
+        listeners: vec![Listener { tls: false, address: "127.0.0.1:80".parse().unwrap(), host: "a".into() }],
+        site: "gateway".into(),
+    });
+    Target { driver: Box::new(driver), host, in_use }
+}
+
+const NGINX_CONF: &str = "pid /run/nginx.pid;\nhttp {\n  include /data/nginx/live/http*.conf;\n  server {\n    \
+    listen 80; server_name one;\n    include /data/nginx/live/server*.conf;\n  }\n  server { listen 81; server_name two; }\n}\n";
+
+fn nginx() -> Target {
+    let in_use = Arc::new(Mutex::new(Vec::new()));
+    let memory = in_use.clone();
+    let host = FakeHost::new().on_run(move |host, command| {
+        let done =
+            |stdout: String| Ok(Output { status: Some(0), stdout: stdout.into_bytes(), ..Output::default() });
+        assert_eq!(command.program, Path::new("/usr/sbin/nginx"));
+        match command.args[0].as_str() {
+            "-T" => done(format!("# configuration file /etc/nginx/nginx.conf:\n{NGINX_CONF}\n")),
+            "-t" => done(String::new()),
+            "-s" => {
+                *memory.lock().unwrap() = host.peek("/data/nginx/live/http.conf").unwrap_or_default();
+                done(String::new())
+            }
+            other => panic!("{other}"),
+        }
+    });
+    host.put("/data/ledger", "");
+    host.put("/run/nginx.pid", "7\n");
+    host.put("/proc/7/comm", "nginx\n");
+    let settings = nginx::Settings::new("nginx", "/data/nginx".into(), "/".into());
+    Target { driver: Box::new(nginx::Nginx::new(settings)), host, in_use }
+}
+
+fn wanted(id: &str, word: &str) -> Wanted {
+    let rewrite = format!(
+        r#"<rewrite><rules><rule name="block &quot;{word}&quot; &amp; co" stopProcessing="true"><match url=".*"/>
+  <conditions><add input="{{UrlDecode:{{REQUEST_URI}}}}" pattern="(?=.*{word})(?=.*powershell)"/></conditions>
+  <action type="AbortRequest"/></rule></rules></rewrite>"#
+    );
+    Wanted {
+        key: format!("example:{id}").parse().unwrap(),
+        digest: sha256_hex(rewrite.as_bytes()),
+        action: Action {
+            id: format!("{id}.1").parse().unwrap(),
+            description: String::new(),
+            scope: Scope::Site,
+            target: None,
+            platform: None,
+            kind: ActionKind::UrlRewrite { rewrite },
+        },
+        probes: vec![],
+        sites: None,
+    }
+}
+
+impl Target {
+    fn plan(&self, wanted: &[Wanted]) -> Option<Change> {
+        let observed = self.driver.observe(&self.host).unwrap();
+        self.driver.render(wanted, &observed).change
+    }
+
+    fn bring(&self, wanted: &[Wanted]) {
+        let change = self.plan(wanted).expect("a change");
+        self.driver.check(&self.host, &change).unwrap();
+        self.driver.apply(&self.host, &change).unwrap();
+        self.driver.settle(&self.host, &change).unwrap();
+    }
+
+    fn holds(&self) -> Vec<String> {
+        let live = self.driver.observe(&self.host).unwrap().live;
+        assert_eq!(live.foreign, Vec::<String>::new());
+        live.holds.iter().map(|hold| format!("{} {}", hold.key, hold.action)).collect()
+    }
+
+    fn data(&self) -> BTreeMap<PathBuf, Node> {
+        self.host.tree("/data")
+    }
+
+    fn memory(&self) -> Vec<u8> {
+        self.in_use.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn what_is_applied_is_observed_and_then_nothing_is_left_to_do() {
+    for (name, make) in TARGETS {
+        let target = make();
+        assert!(target.plan(&[]).is_none(), "{name}");
+        let untouched = (target.data(), target.memory());
+        let (one, two) = (wanted("M1", "autodiscover"), wanted("M2", "owa"));
+        target.bring(std::slice::from_ref(&one));
+        assert_eq!(target.holds(), ["example:M1 M1.1"], "{name}");
+        assert!(String::from_utf8(target.memory()).unwrap().contains("example M1.1"), "{name}");
+        assert!(target.plan(std::slice::from_ref(&one)).is_none(), "{name}");
+        let both = [two.clone(), one.clone()];
+        let change = target.plan(&both).unwrap();
+        assert_eq!((change.puts_on.len(), change.takes_off.len()), (1, 0));
+        target.bring(&both);
+        assert_eq!(target.holds(), ["example:M1 M1.1", "example:M2 M2.1"], "{name}: in the order of the ids");
+        target.bring(&[two]);
+        assert_eq!(target.holds(), ["example:M2 M2.1"], "{name}");
+        target.bring(&[]);
+        assert_eq!((target.data(), target.memory()), untouched, "{name}: to the byte");
+    }
+}
+
+#[test]
+fn a_new_revision_of_an_action_is_a_change_of_it() {
+    for (name, make) in TARGETS {
+        let target = make();
+        target.bring(&[wanted("M1", "autodiscover")]);
+        let change = target.plan(&[wanted("M1", "other")]).unwrap();
+        assert_eq!((change.puts_on.len(), change.takes_off.len()), (1, 0), "{name}");
+    }
+}
+
+#[test]
+fn an_apply_cut_short_anywhere_is_reverted_on_disk_and_in_the_server() {
+    for (name, make) in TARGETS {
+        for live in [vec![], vec![wanted("M1", "autodiscover")]] {
+            for after in [vec![], vec![wanted("M2", "owa")]] {
+                if live.is_empty() && after.is_empty() {
+                    continue;
+                }
+                for fault in [Fault::Crash as fn(usize) -> Fault, Fault::Once] {
+                    for n in 0.. {
+                        let target = make();
+                        if !live.is_empty() {
+                            target.bring(&live);
+                        }
+                        let (data, memory) = (target.data(), target.memory());
+                        let change = target.plan(&after).unwrap();
+                        target.host.set_fault(Some(fault(n)));
+                        let applied = target.driver.apply(&target.host, &change);
+                        let reached = target.host.operations().len() > n;
+                        target.host.set_fault(None);
+                        assert!(reached || applied.is_ok());
+                        target
+                            .driver
+                            .revert(&target.host, &change)
+                            .unwrap_or_else(|e| panic!("{name} at {n}: {e:?}"));
+                        assert_eq!(target.data(), data, "{name}, stopped at {n}");
+                        assert_eq!(target.memory(), memory, "{name}, stopped at {n}");
+                        if !reached {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_edit_from_outside_is_seen_and_repaired_and_kept_for_its_author() {
+    for (name, make) in TARGETS {
+        let target = make();
+        let one = [wanted("M1", "autodiscover")];
+        target.bring(&one);
+        let good = target.memory();
+        let path = target
+            .data()
+            .into_keys()
+            .find(|p| p.extension().is_some_and(|e| e == "conf" || e == "xml"))
+            .unwrap();
+        target.host.put(&path, "# by hand\n");
+        let live = target.driver.observe(&target.host).unwrap().live;
+        assert_eq!((live.foreign.len(), live.holds.len()), (1, 0), "{name}");
+        let change = target.plan(&one).expect("a repair");
+        assert_eq!(change.before, change.after.as_ref().map(|set| set.id.clone()));
+        target.bring(&one);
+        assert_eq!((target.holds().len(), target.memory()), (1, good), "{name}");
+        let kept =
+            target.data().into_values().filter(|node| *node == Node::File(b"# by hand\n".to_vec())).count();
+        assert_eq!(kept, 1, "{name}");
+    }
+}
+
+#[test]
+fn one_action_that_a_target_cannot_express_does_not_keep_the_others_from_it() {
+    for (name, make) in TARGETS {
+        let target = make();
+        let mut bad = wanted("M0", "x");
+        bad.action.kind =
+            ActionKind::UrlRewrite { rewrite: "<rewrite><rules><rule/></rules></rewrite>".into() };
+        let mut service = wanted("M3", "x");
+        service.action.kind = ActionKind::Service { names: vec!["x".into()] };
+        let observed = target.driver.observe(&target.host).unwrap();
+        let rendered = target.driver.render(&[service, wanted("M1", "autodiscover"), bad], &observed);
+        let refused: Vec<&str> = rendered.refused.iter().map(|(what, _)| what.action.as_str()).collect();
+        assert_eq!(refused, ["M0.1", "M3.1"], "{name}");
+        assert!(rendered.refused[1].1.contains("Service"));
+        assert_eq!(rendered.change.unwrap().puts_on.len(), 1);
+        // Of the sites, only those that read our rules; and a closed connection is the refusal.
+        let placed: Vec<_> = rendered.placements.iter().map(|p| (p.site.as_str(), p.form)).collect();
+        let site = if name == "nginx" { "one" } else { "gateway" };
+        assert_eq!(placed, [(site, RefusalForm::Close)]);
+    }
+}
+
+#[test]
+fn the_gateway_s_rules_are_the_action_s_own_but_for_their_name() {
+    let target = gateway();
+    target.bring(&[wanted("M1", "autodiscover")]);
+    let text = String::from_utf8(target.memory()).unwrap();
+    assert!(
+        text.contains(
+            r#"<rule name="Stopgap example M1.1 block &quot;autodiscover&quot; &amp; co" stopProcessing="true"><match url=".*"/>
+  <conditions><add input="{UrlDecode:{REQUEST_URI}}" pattern="(?=.*autodiscover)(?=.*powershell)"/></conditions>
+  <action type="AbortRequest"/></rule>"#
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_gateway_that_refuses_a_set_is_an_error_that_a_revert_answers() {
+    let mut target = gateway();
+    let host = std::mem::take(&mut target.host);
+    target.host = host.on_control(|_, _, _| Ok(r#"{"active":"e3b0","rules":0,"error":"rule 1: no"}"#.into()));
+    let change = target.plan(&[wanted("M1", "autodiscover")]).unwrap();
+    let error = target.driver.apply(&target.host, &change).unwrap_err();
+    assert_eq!(error.to_string(), "edge did not take the new rules: rule 1: no");
+}
+
+#[test]
+fn a_gateway_that_uses_other_rules_than_the_live_ones_is_told_again() {
+    let target = gateway();
+    let one = [wanted("M1", "autodiscover")];
+    target.bring(&one);
+    let good = target.memory();
+    target.in_use.lock().unwrap().clear();
+    assert_eq!(target.driver.observe(&target.host).unwrap().live.active, Some(false));
+    target.bring(&one);
+    assert_eq!(target.memory(), good);
+    assert!(target.plan(&one).is_none());
+}
+
+#[test]
+fn a_gateway_that_does_not_run_is_reported_and_finds_its_rules_when_it_starts() {
+    let mut target = gateway();
+    let host = std::mem::take(&mut target.host);
+    target.host = host.on_control(|_, _, _| Err(io::Error::from(io::ErrorKind::ConnectionRefused)));
+    let observed = target.driver.observe(&target.host).unwrap();
+    assert_eq!(observed.live.active, Some(false));
+    assert!(observed.warnings[0].contains("/data/edge/control.sock"), "{:?}", observed.warnings);
+    let one = [wanted("M1", "autodiscover")];
+    target.bring(&one);
+    assert!(target.host.peek("/data/edge/live/rules.xml").is_some());
+    assert!(target.plan(&one).is_none(), "there is nothing more that a change could do");
+}
+
+#[test]
+fn nginx_without_a_mount_namespace_is_tested_swapped_and_restored() {
+    let mut target = nginx();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let host = std::mem::take(&mut target.host);
+    target.host = host.on_run(move |host, command| {
+        if command.bind.is_some() {
+            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        }
+        let ours = host.peek("/data/nginx/live/http.conf").is_some();
+        log.lock().unwrap().push((command.args[0].clone(), ours));
+        let stdout = format!("# configuration file /etc/nginx/nginx.conf:\n{NGINX_CONF}\n").into_bytes();
+        let reject = command.args[0] == "-t" && ours && host.peek("/reject").is_some();
+        Ok(Output {
+            status: Some(i32::from(reject)),
+            stdout,
+            stderr: b"nginx: [emerg] no".to_vec(),
+            truncated: false,
+        })
+    });
+    let change = target.plan(&[wanted("M1", "autodiscover")]).unwrap();
+    let before = target.data();
+    assert_eq!(target.driver.check(&target.host, &change).unwrap(), Checked::SwappedAndRestored);
+    assert_eq!(target.data(), before);
+    let tests: Vec<bool> =
+        seen.lock().unwrap().iter().filter(|(arg, _)| arg == "-t").map(|(_, ours)| *ours).collect();
+    assert_eq!(tests, [false, true], "tested without and with our files");
+    target.host.put("/reject", "");
+    let error = target.driver.check(&target.host, &change).unwrap_err();
+    assert!(
+        matches!(&error, DriverError::Rejected { message, .. } if message.contains("[emerg] no")),
+        "{error}"
+    );
+    assert_eq!(target.data(), before);
+}
