@@ -11,10 +11,15 @@
 mod common;
 
 use jiff::Timestamp;
+use rcgen::{KeyPair, date_time_ymd};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use stopgap_feed::c14n::Canonicalization;
 use stopgap_feed::document::{ActionKind, Scope};
 use stopgap_feed::{Refusal, Revocation, Trust, TrustFile, VerifiedFeed, verify};
 
-use common::corpus;
+use common::pki::{Pki, leaf_params};
+use common::{FEED, corpus};
 
 const DOCUMENT: &str = "ms-feed/getexchangemitigations-2021-09-29.xml";
 const TRUST: &str = r#"
@@ -202,6 +207,28 @@ fn no_octet_of_the_timestamp_moves_the_time() {
             Err(refusal) => assert_eq!(refusal.code(), "expired-certificate", "octet {at}"),
         }
     }
+}
+
+#[test]
+fn a_timestamp_of_another_signature_counts_as_none() {
+    let Some(document) = corpus("another signature's timestamp", DOCUMENT) else { return };
+    let document = String::from_utf8(document).unwrap();
+    let (start, end) = (document.find("<Object").unwrap(), document.find("</Object>").unwrap());
+    let object = &document[start..end + "</Object>".len()];
+
+    // A signer whose certificate was good at the timestamp's time and is not today.
+    let mut leaf = leaf_params();
+    (leaf.not_before, leaf.not_after) = (date_time_ymd(2021, 1, 1), date_time_ymd(2022, 1, 1));
+    let pki = Pki::with(leaf, KeyPair::generate().unwrap());
+    let signed = pki.sign(FEED, Canonicalization::Inclusive);
+    let stamped = signed.replacen("</Signature>", &format!("{object}</Signature>"), 1);
+    let mut trust = pki.trust("");
+    let root = corpus("", "ms-feed/microsoft-time-stamp-pca-2010.pem").unwrap();
+    trust.timestamp_roots = vec![CertificateDer::from_pem_slice(&root).unwrap()];
+    let now: Timestamp = "2026-11-22T06:00:00Z".parse().unwrap();
+    let (code, text) = refused(verify(&trust, stamped.as_bytes(), None, &Revocation::off(), now));
+    assert_eq!(code, "expired-certificate");
+    assert!(text.contains("the timestamp is of another signature"), "{text}");
 }
 
 #[test]
