@@ -1,1 +1,24 @@
-//! agent
+//! The service: the cycle, fetching, the ledger and the journal.
+//!
+//! ```text
+//!   timer ┐
+//!   push  ├─► fetch (network, no lock) ─► cycle (one lock: verify, select, render, plan,
+//!   file  │                                       execute, report) ─► ledger, log
+//!   hand  ┘
+//! ```
+//!
+//! Everything that can start a cycle runs the same function, with no hint of what changed.
+
+pub mod config;
+pub mod cycle;
+pub mod events;
+pub mod facts;
+pub mod fetch;
+pub mod follow;
+pub mod home;
+pub mod journal;
+pub mod operator;
+pub mod service;
+pub mod targets;
+pub mod trust;
+pub mod watch;

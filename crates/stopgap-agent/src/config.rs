@@ -1,0 +1,392 @@
+//! `stopgap.toml` and its drop-in folders: what packages and configuration management own. What an
+//! operator says on the command line is kept elsewhere (`operator`).
+//!
+//! Beside `stopgap.toml`, every `*.toml` in `feeds.d` and `targets.d` adds `[[feed]]` and
+//! `[[target]]` tables, and every one in `facts.d` adds facts, in the order of their names.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use stopgap_core::policy::{DEFAULT_SOAK_SECONDS, Removal};
+use stopgap_feed::{FeedName, Id};
+
+/// Where the configuration is looked for when nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/stopgap/stopgap.toml";
+
+/// A configuration file of more than this is a mistake.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Larger than any configuration.
+    #[error("{path} holds more than {MAX_BYTES} bytes, which no configuration needs")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type; the message names line and column.
+    #[error("{path}: {message}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words, with the place.
+        message: String,
+    },
+    /// Two tables that contradict each other, or a value that cannot be.
+    #[error("{path}: {message}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What, and what to do.
+        message: String,
+    },
+}
+
+/// An agent's configuration, complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file that it came from; relative paths in it are relative to its folder.
+    pub path: PathBuf,
+    /// Where the ledger, the journal and the generated files are.
+    pub data: PathBuf,
+    /// Where the log files are, one a day.
+    pub logs: PathBuf,
+    /// This server's name in reports and waves.
+    pub server: String,
+    /// How often the feeds are looked at, whatever else happens.
+    pub interval: SignedDuration,
+    /// MitigationsEnabled of this server, as configuration management states it.
+    pub mitigations_enabled: bool,
+    /// MitigationsBlocked, likewise.
+    pub mitigations_blocked: Vec<Id>,
+    /// Who takes a mitigation off once the server is fixed.
+    pub removal: Removal,
+    /// How long a fixed version must have been seen before that.
+    pub soak_seconds: u64,
+    /// How long an application may take to answer again after a change.
+    pub settle: SignedDuration,
+    /// Feeds, in order.
+    pub feeds: Vec<FeedConfig>,
+    /// Targets, in order.
+    pub targets: Vec<TargetConfig>,
+    /// Products that only the administrator knows, by name.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// One `[[feed]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedConfig {
+    /// Its name; the document must bear the same one.
+    pub name: FeedName,
+    /// `https://…`, `http://…` or `file:///…`.
+    pub url: String,
+    /// Tried in order when `url` does not answer.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// The trust file, relative to the file that names it.
+    pub trust: PathBuf,
+    /// The event stream; default: the one that the feed's server announces.
+    #[serde(default)]
+    pub events: Option<String>,
+    /// Whether a server whose version cannot be read counts as affected.
+    #[serde(default)]
+    pub unknown_applies: bool,
+}
+
+/// One `[[target]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetConfig {
+    /// What it is.
+    pub kind: TargetKind,
+    /// Its name on this server; default: its kind.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// A tree laid out as the server's file system.
+    #[serde(default = "root")]
+    pub root: PathBuf,
+    /// A site name or role in a mitigation to the sites here that play it.
+    #[serde(default)]
+    pub sites: BTreeMap<String, Vec<String>>,
+    /// Where probes go; default: as bound.
+    #[serde(default)]
+    pub listeners: Vec<String>,
+    /// A proxy fronts another host's product.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+    /// nginx: the program; default `/usr/sbin/nginx`.
+    #[serde(default)]
+    pub binary: Option<PathBuf>,
+    /// nginx: the configuration file, below `root`; default `/etc/nginx/nginx.conf`.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
+    /// gateway: its control socket; default `gateway/control.sock` in the data folder.
+    #[serde(default)]
+    pub control: Option<PathBuf>,
+}
+
+impl TargetConfig {
+    /// Its name on this server.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.kind.word())
+    }
+}
+
+/// What a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum TargetKind {
+    Nginx,
+    Gateway,
+}
+
+impl TargetKind {
+    /// The word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            TargetKind::Nginx => "nginx",
+            TargetKind::Gateway => "gateway",
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from("/")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MainFile {
+    #[serde(default = "default_data")]
+    data: PathBuf,
+    #[serde(default = "default_logs")]
+    logs: PathBuf,
+    server: Option<String>,
+    interval: Option<SignedDuration>,
+    mitigations_enabled: Option<bool>,
+    #[serde(default)]
+    mitigations_blocked: Vec<Id>,
+    #[serde(default)]
+    removal: Removal,
+    soak: Option<SignedDuration>,
+    settle: Option<SignedDuration>,
+    #[serde(default)]
+    feed: Vec<FeedConfig>,
+    #[serde(default)]
+    target: Vec<TargetConfig>,
+    #[serde(default)]
+    facts: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeedsFile {
+    feed: Vec<FeedConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetsFile {
+    target: Vec<TargetConfig>,
+}
+
+fn default_data() -> PathBuf {
+    PathBuf::from("/var/lib/stopgap")
+}
+fn default_logs() -> PathBuf {
+    PathBuf::from("/var/log/stopgap")
+}
+
+/// An hour, as Exchange does it: the floor under every push.
+const DEFAULT_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// Below this a mistyped unit would have every server hammer the feed.
+const MIN_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+/// An ASP.NET application starts once more after a change, which may take that long.
+const DEFAULT_SETTLE: SignedDuration = SignedDuration::from_secs(120);
+
+impl Config {
+    /// Reads `path` and the drop-in folders beside it. `hostname` is this server's name where the
+    /// file gives none.
+    pub fn load(path: &Path, hostname: &str) -> Result<Config, ConfigError> {
+        let path = std::path::absolute(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let main: MainFile = parse(&path)?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let folder = folder.as_path();
+        let mut config = Config {
+            path: path.clone(),
+            data: folder.join(main.data),
+            logs: folder.join(main.logs),
+            server: main.server.unwrap_or_else(|| hostname.to_owned()),
+            interval: main.interval.unwrap_or(DEFAULT_INTERVAL),
+            mitigations_enabled: main.mitigations_enabled.unwrap_or(true),
+            mitigations_blocked: main.mitigations_blocked,
+            removal: main.removal,
+            soak_seconds: main
+                .soak
+                .map_or(DEFAULT_SOAK_SECONDS, |soak| u64::try_from(soak.as_secs()).unwrap_or(0)),
+            settle: main.settle.unwrap_or(DEFAULT_SETTLE),
+            feeds: anchored(main.feed, folder),
+            targets: main.target,
+            facts: main.facts,
+        };
+        for file in drop_ins(&folder.join("feeds.d"))? {
+            let here = folder.join("feeds.d");
+            config.feeds.extend(anchored(parse::<FeedsFile>(&file)?.feed, &here));
+        }
+        for file in drop_ins(&folder.join("targets.d"))? {
+            config.targets.extend(parse::<TargetsFile>(&file)?.target);
+        }
+        for file in drop_ins(&folder.join("facts.d"))? {
+            config.facts.extend(parse::<BTreeMap<String, String>>(&file)?);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |message: String| Err(ConfigError::Invalid { path: self.path.clone(), message });
+        let twice = |names: Vec<&str>| {
+            let mut seen = std::collections::BTreeSet::new();
+            names.into_iter().find(|name| !seen.insert(*name)).map(str::to_owned)
+        };
+        if let Some(name) = twice(self.feeds.iter().map(|feed| feed.name.as_str()).collect()) {
+            return invalid(format!("two [[feed]] tables are named `{name}`: give each its own name"));
+        }
+        if let Some(name) = twice(self.targets.iter().map(TargetConfig::name).collect()) {
+            return invalid(format!(
+                "two [[target]] tables are named `{name}`: give one a `name` of its own"
+            ));
+        }
+        for target in &self.targets {
+            // It becomes a folder name below `data`.
+            if target.name().parse::<FeedName>().is_err() {
+                return invalid(format!(
+                    "a target cannot be named `{}`: use letters, digits, `-`, `_`",
+                    target.name()
+                ));
+            }
+        }
+        if self.interval < MIN_INTERVAL {
+            return invalid(format!("`interval` is {:#}: expected at least {MIN_INTERVAL:#}", self.interval));
+        }
+        Ok(())
+    }
+}
+
+/// Trust files are named relative to the file that names them.
+fn anchored(feeds: Vec<FeedConfig>, folder: &Path) -> Vec<FeedConfig> {
+    feeds.into_iter().map(|feed| FeedConfig { trust: folder.join(&feed.trust), ..feed }).collect()
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let read = |source| ConfigError::Read { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(read)?.len() > MAX_BYTES {
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    }
+    let text = std::fs::read_to_string(path).map_err(read)?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::Toml { path: path.to_owned(), message: error.to_string() })
+}
+
+/// The `*.toml` files of a folder, by name; none where there is no such folder.
+fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let read = |source| ConfigError::Read { path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(read)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(read)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(main: &str, drop_ins: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stopgap.toml");
+        std::fs::write(&path, main).unwrap();
+        for (name, text) in drop_ins {
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        Config::load(&path, "server1")
+    }
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let config = load(
+            r#"
+            data = "/var/lib/stopgap"
+            logs = "/var/log/stopgap"
+            soak = "5m"
+            [[feed]]
+            name = "example"
+            url = "https://feed.example.org/feed.xml"
+            trust = "trust.toml"
+            [[target]]
+            kind = "nginx"
+            sites = { "Default Web Site" = ["mail.example.org"] }
+            listeners = ["https://127.0.0.1:443"]
+            [target.facts]
+            exchange = "15.2.986.5"
+            [facts]
+            linux = "6.1"
+            "#,
+            &[("facts.d/b.toml", "php = \"8.2\""), ("facts.d/a.toml", "php = \"8.1\"")],
+        )
+        .unwrap();
+        assert_eq!(config.soak_seconds, 300);
+        assert_eq!(config.interval, SignedDuration::from_hours(1));
+        assert_eq!(config.server, "server1");
+        assert_eq!(config.targets[0].name(), "nginx");
+        assert_eq!(config.targets[0].facts["exchange"], "15.2.986.5");
+        assert_eq!(config.facts["php"], "8.2");
+        assert_eq!(config.feeds[0].trust.file_name().unwrap(), "trust.toml");
+        assert!(config.feeds[0].trust.is_absolute());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (main, expected) in [
+            ("dta = \"/x\"", "unknown field `dta`"),
+            ("interval = \"0s\"", "expected at least 1s"),
+            ("[[feed]]\nname = \"../x\"\nurl = \"\"\ntrust = \"\"", "not a feed name"),
+            (
+                "[[target]]\nkind = \"nginx\"\n[[target]]\nkind = \"nginx\"",
+                "two [[target]] tables are named `nginx`",
+            ),
+            ("[[target]]\nkind = \"iis7\"", "unknown variant `iis7`"),
+            ("data = ", "TOML parse error at line 1"),
+        ] {
+            let message = load(main, &[]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(message.contains("stopgap.toml"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Following a feed's event stream: "serial N is out" starts a cycle at once. The poll stays as the
+//! floor; a stream that ends is taken up again with growing, jittered waits.
+//!
+//! The event carries no content: what is applied always comes from a verified document.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::StreamExt;
+use reqwest::{Client, Url};
+use stopgap_feed::FeedName;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+/// A stream without an octet for this long is dead: servers send a comment every 25 s.
+const SILENCE: Duration = Duration::from_secs(90);
+/// A line of an event stream longer than this is not ours.
+const MAX_LINE: usize = 64 * 1024;
+const MIN_WAIT: Duration = Duration::from_millis(500);
+const MAX_WAIT: Duration = Duration::from_secs(300);
+
+/// Follows `url` until `wake` is closed, sending the feed's name at each announcement.
+pub async fn follow(client: Client, url: Url, feed: FeedName, wake: mpsc::Sender<FeedName>) {
+    let waits = || {
+        ExponentialBuilder::default()
+            .with_min_delay(MIN_WAIT)
+            .with_max_delay(MAX_WAIT)
+            .with_jitter()
+            .without_max_times()
+            .build()
+    };
+    let mut wait = waits();
+    while !wake.is_closed() {
+        let heard = listen(&client, &url, &feed, &wake).await;
+        debug!(%feed, heard = ?heard, "the event stream ended");
+        if heard.is_ok_and(|announcements| announcements > 0) {
+            wait = waits();
+        }
+        tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT)).await;
+    }
+}
+
+/// One connection; ends with the number of announcements, or with what went wrong.
+async fn listen(
+    client: &Client,
+    url: &Url,
+    feed: &FeedName,
+    wake: &mpsc::Sender<FeedName>,
+) -> Result<usize, String> {
+    let response = client
+        .get(url.clone())
+        .header(reqwest::header::ACCEPT, "text/event-stream")
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .map_err(|error| error.to_string())?;
+    let mut stream = response.bytes_stream();
+    let mut reader = EventReader::default();
+    let mut announcements = 0;
+    while let Ok(Some(chunk)) = tokio::time::timeout(SILENCE, stream.next()).await {
+        let chunk = chunk.map_err(|error| error.to_string())?;
+        let events = reader.push(&chunk).map_err(str::to_owned)?;
+        if events > 0 {
+            announcements += events;
+            if wake.send(feed.clone()).await.is_err() {
+                break;
+            }
+        }
+    }
+    Ok(announcements)
+}
+
+/// Counts the events of a stream (WHATWG HTML, 9.2.6): an event ends with an empty line and holds
+/// at least one `data` field. What it says does not matter here.
+#[derive(Debug, Default)]
+struct EventReader {
+    line: Vec<u8>,
+    has_data: bool,
+}
+
+impl EventReader {
+    fn push(&mut self, octets: &[u8]) -> Result<usize, &'static str> {
+        let mut events = 0;
+        for octet in octets {
+            match octet {
+                b'\n' => {
+                    if self.line.is_empty() {
+                        events += usize::from(std::mem::take(&mut self.has_data));
+                    }
+                    self.has_data |= self.line.starts_with(b"data");
+                    self.line.clear();
+                }
+                b'\r' => {}
+                octet if self.line.len() < MAX_LINE => self.line.push(*octet),
+                _ => return Err("a line of the event stream is too long"),
+            }
+        }
+        Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_counted_however_they_are_cut() {
+        let stream =
+            b": keep-alive\n\nevent: feed\nid: 1\ndata: {}\n\nevent: feed\r\ndata: {}\r\n\r\nid: 3\n\n";
+        for size in 1..stream.len() {
+            let mut reader = EventReader::default();
+            let events: usize = stream.chunks(size).map(|chunk| reader.push(chunk).unwrap()).sum();
+            assert_eq!(events, 2, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let mut reader = EventReader::default();
+        assert!(reader.push(&vec![b'x'; MAX_LINE]).is_ok());
+        assert!(reader.push(b"x").is_err());
+    }
+}

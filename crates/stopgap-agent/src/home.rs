@@ -1,0 +1,154 @@
+//! The data folder: what is in it, who may work in it, and how its files are replaced.
+//!
+//! ```text
+//!   lock                 held for a whole cycle, by the service or a command
+//!   ledger.json          what we put on this server
+//!   operator.json        the operator's word
+//!   journal.jsonl        every change, before it happens
+//!   feeds/NAME.xml       the last document that was trusted, as it came
+//!   feeds/NAME.json      its serial, digest and ETag
+//!   TARGET/sets, live    generated files (stopgap-drivers, `set`)
+//! ```
+//!
+//! Nothing in it is secret; modes keep others from writing.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stopgap_core::Ledger;
+use stopgap_drivers::Host;
+use stopgap_drivers::host::replace;
+
+use crate::operator::Operator;
+
+/// No file of ours grows beyond this; a larger one is not read into memory.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+/// Mode of the data folder and its folders: others may read, since a web server has to.
+pub const FOLDER_MODE: u32 = 0o755;
+/// Mode of its files.
+pub const FILE_MODE: u32 = 0o644;
+
+/// What went wrong with a file of the data folder.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The machine refused.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// `read`, `write`, `create`, `lock`.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what we wrote.
+    #[error("{path} is damaged: {message}; nothing was changed. Restore it, or move it aside to start anew")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the place.
+        message: String,
+    },
+}
+
+/// The data folder.
+#[derive(Debug, Clone)]
+pub struct Home {
+    data: PathBuf,
+}
+
+/// Held for a whole cycle; dropping it lets the next one in.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] File);
+
+impl Home {
+    /// The data folder at `data`, created where it is missing.
+    pub fn open(host: &dyn Host, data: &Path) -> Result<Home, HomeError> {
+        for folder in [data.to_owned(), data.join("feeds")] {
+            host.create_dir_all(&folder, FOLDER_MODE).map_err(|source| HomeError::Io {
+                what: "create",
+                path: folder,
+                source,
+            })?;
+        }
+        Ok(Home { data: data.to_owned() })
+    }
+
+    /// The data folder at `data`, for reading alone: nothing is created.
+    pub fn at(data: &Path) -> Home {
+        Home { data: data.to_owned() }
+    }
+
+    /// A file or folder in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.data.join(name)
+    }
+
+    /// Waits for the lock.
+    pub fn lock(&self) -> Result<Lock, HomeError> {
+        let path = self.path("lock");
+        let failed = |source| HomeError::Io { what: "lock", path: path.clone(), source };
+        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        Ok(Lock(file))
+    }
+
+    /// The ledger; empty before the first cycle.
+    pub fn ledger(&self, host: &dyn Host) -> Result<Ledger, HomeError> {
+        Ok(self.load(host, "ledger.json")?.unwrap_or_default())
+    }
+
+    /// Replaces the ledger.
+    pub fn save_ledger(&self, host: &dyn Host, ledger: &Ledger) -> Result<(), HomeError> {
+        self.save(host, "ledger.json", ledger)
+    }
+
+    /// The operator's word.
+    pub fn operator(&self, host: &dyn Host) -> Result<Operator, HomeError> {
+        Ok(self.load(host, "operator.json")?.unwrap_or_default())
+    }
+
+    /// Replaces the operator's word.
+    pub fn save_operator(&self, host: &dyn Host, operator: &Operator) -> Result<(), HomeError> {
+        self.save(host, "operator.json", operator)
+    }
+
+    /// A JSON file; `None` where there is none.
+    pub fn load<T: DeserializeOwned>(&self, host: &dyn Host, name: &str) -> Result<Option<T>, HomeError> {
+        let path = self.path(name);
+        let Some(bytes) = self.read(host, name)? else { return Ok(None) };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| HomeError::Damaged { path, message: error.to_string() })
+    }
+
+    /// Replaces a JSON file, human-readable, atomically.
+    pub fn save<T: Serialize>(&self, host: &dyn Host, name: &str, value: &T) -> Result<(), HomeError> {
+        let path = self.path(name);
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(|error| HomeError::Damaged { path, message: error.to_string() })?;
+        text.push(b'\n');
+        self.write(host, name, &text)
+    }
+
+    /// A file's bytes; `None` where there is none.
+    pub fn read(&self, host: &dyn Host, name: &str) -> Result<Option<Vec<u8>>, HomeError> {
+        let path = self.path(name);
+        match host.read(&path, MAX_BYTES) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(HomeError::Io { what: "read", path, source }),
+        }
+    }
+
+    /// Replaces a file atomically.
+    pub fn write(&self, host: &dyn Host, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        let path = self.path(name);
+        replace(host, &path, bytes, FILE_MODE).map_err(|source| HomeError::Io { what: "write", path, source })
+    }
+}

@@ -1,0 +1,133 @@
+//! The journal: every change, before it happens. A start after a crash first puts back what a
+//! change without an end had begun.
+//!
+//! One JSON object a line, appended and synced. A torn last line is a change that never began.
+
+use std::io;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use stopgap_core::plan::Change;
+use stopgap_drivers::Host;
+
+use crate::home::{FILE_MODE, Home, HomeError};
+
+const FILE: &str = "journal.jsonl";
+/// Past this size a journal without a pending change is moved aside to `journal.1.jsonl`.
+const ROTATE_BYTES: usize = 4 << 20;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: Event,
+}
+
+/// What a line says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// A change is about to happen.
+    Begin {
+        /// All of it.
+        change: Change,
+    },
+    /// It happened.
+    Done {
+        /// On which target.
+        target: String,
+    },
+    /// It was taken back, and why.
+    Reverted {
+        /// On which target.
+        target: String,
+        /// The cause.
+        why: String,
+    },
+}
+
+/// The journal of a data folder.
+pub struct Journal<'a> {
+    home: &'a Home,
+    host: &'a dyn Host,
+}
+
+impl<'a> Journal<'a> {
+    /// The journal in `home`.
+    pub fn new(home: &'a Home, host: &'a dyn Host) -> Self {
+        Journal { home, host }
+    }
+
+    /// Every change that began and has no end, oldest first.
+    pub fn pending(&self) -> Result<Vec<Change>, HomeError> {
+        let mut pending: Vec<Change> = Vec::new();
+        for line in self.lines()? {
+            match line.what {
+                Event::Begin { change } => pending.push(change),
+                Event::Done { target } | Event::Reverted { target, .. } => {
+                    pending.retain(|change| change.target != target);
+                }
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Every line.
+    pub fn lines(&self) -> Result<Vec<Line>, HomeError> {
+        let Some(bytes) = self.home.read(self.host, FILE)? else { return Ok(Vec::new()) };
+        let text = String::from_utf8_lossy(&bytes);
+        let complete = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
+        let mut lines = Vec::new();
+        for (number, line) in complete.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+            let line = serde_json::from_str(line).map_err(|error| HomeError::Damaged {
+                path: self.path(),
+                message: format!("line {}: {error}", number + 1),
+            })?;
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
+    /// Writes a line and waits until it is on the disk.
+    pub fn note(&self, at: Timestamp, what: Event) -> Result<(), HomeError> {
+        let mut text = serde_json::to_vec(&Line { at, what })
+            .map_err(|error| HomeError::Damaged { path: self.path(), message: error.to_string() })?;
+        text.push(b'\n');
+        // A torn line of an earlier crash is ended, so that this one stands alone.
+        let torn =
+            self.home.read(self.host, FILE)?.is_some_and(|b| b.last().is_some_and(|end| *end != b'\n'));
+        if torn {
+            self.cut_torn_line()?;
+        }
+        self.host.append(&self.path(), &text, FILE_MODE).map_err(|source| self.failed("write", source))
+    }
+
+    /// Moves a long journal aside once nothing in it is pending.
+    pub fn rotate(&self) -> Result<(), HomeError> {
+        let long = self.home.read(self.host, FILE)?.is_some_and(|bytes| bytes.len() > ROTATE_BYTES);
+        if long && self.pending()?.is_empty() {
+            let aside = self.home.path("journal.1.jsonl");
+            self.host.rename(&self.path(), &aside).map_err(|source| self.failed("rename", source))?;
+        }
+        Ok(())
+    }
+
+    fn cut_torn_line(&self) -> Result<(), HomeError> {
+        let bytes = self.home.read(self.host, FILE)?.unwrap_or_default();
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.home.write(self.host, FILE, bytes.get(..end).unwrap_or_default())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.path(FILE)
+    }
+
+    fn failed(&self, what: &'static str, source: io::Error) -> HomeError {
+        HomeError::Io { what, path: self.path(), source }
+    }
+}

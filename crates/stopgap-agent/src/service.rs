@@ -1,0 +1,186 @@
+//! The service: what starts a cycle, and what goes on between two.
+//!
+//! A cycle starts at once, every hour (a tenth more or less), when a feed's event stream says that
+//! something is out, and when a watched file changes. Signals end it between two cycles.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use stopgap_drivers::Machine;
+use stopgap_feed::{FeedName, Id};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use crate::config::{Config, ConfigError, FeedConfig};
+use crate::cycle::{Done, Input, Mode, cycle, next_wait, words};
+use crate::events::Event;
+use crate::facts::facts;
+use crate::fetch::{Answer, Fetched, Fetcher};
+use crate::follow::follow;
+use crate::home::{Home, HomeError};
+use crate::targets::targets;
+use crate::trust;
+use crate::watch::watch;
+
+/// Several changes within this time are one: an editor writes a file in pieces.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// Why a cycle could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The HTTP client.
+    #[error("cannot make an HTTP client")]
+    Client(#[from] reqwest::Error),
+    /// Watching files.
+    #[error("cannot watch files")]
+    Watch(#[from] notify::Error),
+    /// A cycle ended in a bug.
+    #[error("a cycle ended unexpectedly: {0}")]
+    Bug(String),
+}
+
+/// One cycle from outside the service: `plan` and `apply`.
+pub async fn once(config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done, AgentError> {
+    let fetcher = Fetcher::new()?;
+    let (fetched, _) = fetch_all(&fetcher, &config).await;
+    run_cycle(config, fetched, jump, mode).await
+}
+
+/// One cycle without asking the network: `revert`, `block`, `server set`.
+pub async fn once_offline(config: Config, mode: Mode) -> Result<Done, AgentError> {
+    run_cycle(config, BTreeMap::new(), Vec::new(), mode).await
+}
+
+/// Runs until `shutdown` resolves.
+pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let mut config = Config::load(path, hostname)?;
+    Home::open(&Machine, &config.data)?;
+    let fetcher = Fetcher::new()?;
+    let (wake_file, mut file_changed) = mpsc::channel(1);
+    let (wake_feed, mut feed_out) = mpsc::channel(16);
+    let mut watching = watch(&config, wake_file.clone())?;
+    let mut followed: BTreeMap<FeedName, Followed> = BTreeMap::new();
+    Event::Service { detail: format!("stopgap {} started", env!("CARGO_PKG_VERSION")) }.log();
+    tokio::pin!(shutdown);
+    loop {
+        let (fetched, streams) = fetch_all(&fetcher, &config).await;
+        let feeds: BTreeSet<FeedName> = config.feeds.iter().map(|feed| feed.name.clone()).collect();
+        followed.retain(|name, _| feeds.contains(name));
+        for (name, url) in streams {
+            if followed.get(&name).is_none_or(|stream| stream.url != url) {
+                let task = follow(fetcher.client().clone(), url.clone(), name.clone(), wake_feed.clone());
+                let task = tokio::spawn(task).abort_handle();
+                followed.insert(name, Followed { url, task });
+            }
+        }
+        match run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await {
+            Ok(done) => done.events.iter().for_each(Event::log),
+            Err(error) => Event::Failed { detail: words(&error) }.log(),
+        }
+        let wait = next_wait(config.interval, fastrand::f64());
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = sleep(wait) => {}
+            _ = feed_out.recv() => {}
+            _ = file_changed.recv() => {
+                sleep(DEBOUNCE).await;
+                match Config::load(path, hostname) {
+                    Ok(changed) if changed != config => {
+                        watching = watch(&changed, wake_file.clone())?;
+                        config = changed;
+                    }
+                    Ok(_) => {}
+                    // The configuration that works goes on working.
+                    Err(error) => Event::Failed { detail: words(&error) }.log(),
+                }
+                while file_changed.try_recv().is_ok() {}
+            }
+        }
+        while feed_out.try_recv().is_ok() {}
+    }
+    drop(watching);
+    Event::Service { detail: "stopgap stopped; what is in force stays in force".into() }.log();
+    Ok(())
+}
+
+/// A stream that is followed; dropping it ends that.
+struct Followed {
+    url: reqwest::Url,
+    task: AbortHandle,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Streams = BTreeMap<FeedName, reqwest::Url>;
+
+/// Asks every feed at once, before the lock: a slow network keeps no operator waiting.
+async fn fetch_all(fetcher: &Fetcher, config: &Config) -> (BTreeMap<FeedName, Fetched>, Streams) {
+    let home = Home::at(&config.data);
+    let home = &home;
+    let asked = config.feeds.iter().map(|feed| async move {
+        let seen = trust::load(home, &Machine, &feed.name).ok().flatten();
+        let answer = fetcher.fetch(feed, seen.and_then(|seen| seen.etag).as_deref()).await;
+        (feed, answer)
+    });
+    let mut fetched = BTreeMap::new();
+    let mut streams = Streams::new();
+    for (feed, answer) in futures_util::future::join_all(asked).await {
+        if let Some(url) = stream(feed, &answer) {
+            streams.insert(feed.name.clone(), url);
+        }
+        fetched.insert(feed.name.clone(), answer.fetched);
+    }
+    (fetched, streams)
+}
+
+fn stream(feed: &FeedConfig, answer: &Answer) -> Option<reqwest::Url> {
+    let configured = feed.events.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
+    configured.or_else(|| answer.events.clone())
+}
+
+async fn run_cycle(
+    config: Config,
+    fetched: BTreeMap<FeedName, Fetched>,
+    jump: Vec<Id>,
+    mode: Mode,
+) -> Result<Done, AgentError> {
+    let blocking = move || -> Result<Done, AgentError> {
+        let host = Machine;
+        let (home, _lock) = match mode {
+            Mode::Plan => (Home::at(&config.data), None),
+            Mode::Apply => {
+                let home = Home::open(&host, &config.data)?;
+                let lock = home.lock()?;
+                (home, Some(lock))
+            }
+        };
+        let facts = facts(&config);
+        let targets = targets(&config, &facts)?;
+        let input = Input {
+            host: &host,
+            home: &home,
+            config: &config,
+            targets: &targets,
+            facts: &facts,
+            fetched,
+            jump,
+            mode,
+            now: Timestamp::now(),
+        };
+        Ok(cycle(input)?)
+    };
+    tokio::task::spawn_blocking(blocking).await.map_err(|error| AgentError::Bug(error.to_string()))?
+}

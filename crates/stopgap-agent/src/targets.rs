@@ -1,0 +1,124 @@
+//! Targets: from their tables in the configuration to drivers.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use stopgap_core::facts::Facts;
+use stopgap_core::observed::Listener;
+use stopgap_core::select::TargetView;
+use stopgap_drivers::Driver;
+use stopgap_drivers::gateway::{self, Gateway};
+use stopgap_drivers::nginx::{self, Nginx};
+
+use crate::config::{Config, ConfigError, TargetConfig, TargetKind};
+use crate::cycle::Target;
+use crate::facts::target_facts;
+
+/// Every target of the configuration, in order.
+pub fn targets(config: &Config, facts: &Facts) -> Result<Vec<Target>, ConfigError> {
+    config.targets.iter().map(|target| build(config, target, facts)).collect()
+}
+
+fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target, ConfigError> {
+    let view = TargetView {
+        name: target.name().to_owned(),
+        facts: facts.overlaid(&target_facts(target)),
+        sites: target.sites.clone(),
+        takes_rules: true,
+    };
+    let driver: Box<dyn Driver> = match target.kind {
+        TargetKind::Nginx => Box::new(nginx(config, target)?),
+        TargetKind::Gateway => Box::new(Gateway::new(gateway_settings(config, target)?)),
+    };
+    Ok(Target { driver, view })
+}
+
+/// The folder of a target's sets.
+fn folder(config: &Config, target: &TargetConfig) -> PathBuf {
+    config.data.join(target.name())
+}
+
+/// The driver of an nginx target; `agent hook` works with it directly.
+pub fn nginx(config: &Config, target: &TargetConfig) -> Result<Nginx, ConfigError> {
+    let mut settings = nginx::Settings::new(target.name(), folder(config, target), target.root.clone());
+    if let Some(binary) = &target.binary {
+        settings.binary.clone_from(binary);
+    }
+    if let Some(file) = &target.config {
+        settings.config = target.root.join(file.strip_prefix("/").unwrap_or(file));
+    }
+    settings.listeners = listeners(config, target)?;
+    Ok(Nginx::new(settings))
+}
+
+/// The gateway fronts one site; its name is the first that the configuration gives to a role.
+fn gateway_settings(config: &Config, target: &TargetConfig) -> Result<gateway::Settings, ConfigError> {
+    let folder = folder(config, target);
+    let here = config.path.parent().map(PathBuf::from).unwrap_or_default();
+    let site = target.sites.values().flatten().next();
+    Ok(gateway::Settings {
+        name: target.name().to_owned(),
+        control: match &target.control {
+            Some(socket) => here.join(socket),
+            None => gateway::Settings::default_control(&folder),
+        },
+        listeners: listeners(config, target)?,
+        site: site.cloned().unwrap_or_else(|| target.name().to_owned()),
+        folder,
+    })
+}
+
+/// `https://127.0.0.1:443`, or with a name: `https://mail.example.org:8443`.
+fn listeners(config: &Config, target: &TargetConfig) -> Result<Vec<Listener>, ConfigError> {
+    target
+        .listeners
+        .iter()
+        .map(|text| {
+            parse_listener(text).ok_or_else(|| ConfigError::Invalid {
+                path: config.path.clone(),
+                message: format!(
+                    "target {}: `{text}` is not a listener: expected http://ADDRESS:PORT or https://ADDRESS:PORT",
+                    target.name()
+                ),
+            })
+        })
+        .collect()
+}
+
+fn parse_listener(text: &str) -> Option<Listener> {
+    let (tls, rest) = match text.split_once("://")? {
+        ("https", rest) => (true, rest),
+        ("http", rest) => (false, rest),
+        _ => return None,
+    };
+    let authority = rest.trim_end_matches('/');
+    let with_port = match authority.parse::<SocketAddr>() {
+        Ok(_) => authority.to_owned(),
+        Err(_) if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            authority.to_owned()
+        }
+        Err(_) => format!("{authority}:{}", if tls { 443 } else { 80 }),
+    };
+    let address = with_port.to_socket_addrs().ok()?.next()?;
+    let host = with_port.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned())?;
+    Some(Listener { tls, address, host })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_read_as_written() {
+        let read = |text| parse_listener(text).map(|listener| (listener.to_string(), listener.host));
+        assert_eq!(
+            read("https://127.0.0.1:8443"),
+            Some(("https://127.0.0.1:8443".into(), "127.0.0.1".into()))
+        );
+        assert_eq!(read("http://127.0.0.1"), Some(("http://127.0.0.1:80".into(), "127.0.0.1".into())));
+        assert_eq!(read("http://[::1]:80/"), Some(("http://[::1]:80".into(), "::1".into())));
+        for bad in ["127.0.0.1:443", "ftp://127.0.0.1", "https://", "http://:x"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

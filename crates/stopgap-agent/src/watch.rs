@@ -1,0 +1,88 @@
+//! Watching files: ours on every target, the operator's word and the drop-in facts. A change of
+//! any of them starts a cycle, which finds out what changed by looking.
+
+use std::path::{Path, PathBuf};
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+
+/// Watches until dropped.
+pub struct Watch(#[allow(dead_code)] RecommendedWatcher);
+
+/// Files that a cycle itself writes whatever happens; they are no news.
+const OURS: [&str; 4] = ["lock", "ledger.json", "journal.jsonl", "journal.1.jsonl"];
+
+/// Watches the data folder (with the targets' folders below it), the configuration's folder and
+/// `facts.d`. Sends one message a change.
+pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
+    let data = config.data.clone();
+    let configuration = config.path.clone();
+    let facts = config.path.parent().map(|folder| folder.join("facts.d")).unwrap_or_default();
+    let watched_facts = facts.clone();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let Ok(event) = event else { return };
+        if !matches!(event.kind, EventKind::Access(_))
+            && event.paths.iter().any(|p| is_news(p, &data, &configuration, &facts))
+        {
+            // A full queue already holds the same message.
+            let _ = wake.try_send(());
+        }
+    })?;
+    watcher.watch(&config.data, RecursiveMode::Recursive)?;
+    if let Some(folder) = config.path.parent() {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    }
+    if watched_facts.is_dir() {
+        watcher.watch(&watched_facts, RecursiveMode::NonRecursive)?;
+    }
+    Ok(Watch(watcher))
+}
+
+fn is_news(path: &Path, data: &Path, configuration: &Path, facts: &PathBuf) -> bool {
+    if let Ok(below) = path.strip_prefix(data) {
+        let mut parts = below.components().map(|part| part.as_os_str().to_string_lossy());
+        let Some(first) = parts.next() else { return false };
+        let is_file_of_ours = OURS.iter().any(|ours| first.starts_with(ours)) || first == "feeds";
+        return !is_file_of_ours && !first.starts_with('.') && !first.ends_with(".sock");
+    }
+    path == configuration || path.starts_with(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_does_not_wake_itself_by_its_own_books() {
+        let news = |path: &str| {
+            is_news(
+                Path::new(path),
+                Path::new("/data"),
+                Path::new("/etc/stopgap/stopgap.toml"),
+                &PathBuf::from("/etc/stopgap/facts.d"),
+            )
+        };
+        for path in [
+            "/data/nginx/live",
+            "/data/nginx/sets/x/server.conf",
+            "/data/operator.json",
+            "/etc/stopgap/stopgap.toml",
+            "/etc/stopgap/facts.d/exchange.toml",
+        ] {
+            assert!(news(path), "{path}");
+        }
+        for path in [
+            "/data/ledger.json",
+            "/data/ledger.json.tmp",
+            "/data/journal.jsonl",
+            "/data/lock",
+            "/data",
+            "/data/feeds/example.xml",
+            "/etc/stopgap/other.toml",
+        ] {
+            assert!(!news(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The commands, and how they are found. One file each.
+
+#[cfg(feature = "agent")]
+mod agent;
+#[cfg(feature = "agent")]
+mod apply;
+#[cfg(feature = "agent")]
+mod block;
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(feature = "agent")]
+mod explain;
+mod feed;
+#[cfg(feature = "gateway")]
+mod gateway;
+#[cfg(feature = "agent")]
+mod get_mitigations;
+#[cfg(feature = "agent")]
+mod history;
+#[cfg(feature = "agent")]
+mod local;
+#[cfg(feature = "agent")]
+mod plan;
+#[cfg(feature = "agent")]
+mod retry;
+mod rules;
+#[cfg(feature = "agent")]
+mod server;
+#[cfg(feature = "agent")]
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Outcome;
+
+/// Put signed, temporary mitigations on affected servers, and take them off again when the fix is
+/// installed.
+#[derive(Parser)]
+#[command(name = "stopgap", version, propagate_version = true)]
+pub struct Cli {
+    /// Read this configuration
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stopgap/stopgap.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the whole system on this machine, step by step, then stay up
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
+    /// Run the service, check a server's readiness, print hooks
+    #[cfg(feature = "agent")]
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Show what is in force here, what is not, and why
+    #[cfg(feature = "agent")]
+    Status(status::Args),
+    /// Show what a cycle would change, changing nothing
+    #[cfg(feature = "agent")]
+    Plan(plan::Args),
+    /// Run one cycle now
+    #[cfg(feature = "agent")]
+    Apply(apply::Args),
+    /// Explain one mitigation: verdict, reason, files, probes
+    #[cfg(feature = "agent")]
+    Explain(explain::Args),
+    /// Show what happened here
+    #[cfg(feature = "agent")]
+    History(history::Args),
+    /// List Server, ID, Type, Description and Status
+    #[cfg(feature = "agent")]
+    GetMitigations(get_mitigations::Args),
+    /// Keep mitigations from being applied here; what is in force stays
+    #[cfg(feature = "agent")]
+    Block(block::BlockArgs),
+    /// Take back a block
+    #[cfg(feature = "agent")]
+    Unblock(block::UnblockArgs),
+    /// Take mitigations off here, and block them
+    #[cfg(feature = "agent")]
+    Revert(block::BlockArgs),
+    /// Try a mitigation again that failed, or a target again that was given up
+    #[cfg(feature = "agent")]
+    Retry(retry::Args),
+    /// Show and change the settings of a server
+    #[cfg(feature = "agent")]
+    #[command(subcommand)]
+    Server(server::Command),
+    /// Start a feed, write, check, sign, verify and serve it
+    #[command(subcommand)]
+    Feed(feed::Command),
+    /// Run the reverse proxy
+    #[cfg(feature = "gateway")]
+    #[command(subcommand)]
+    Gateway(gateway::Command),
+    /// Check, try and translate rewrite rules
+    #[command(subcommand)]
+    Rules(rules::Command),
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Outcome {
+    #[cfg_attr(not(feature = "agent"), allow(unused_variables))]
+    let config = cli.config.as_path();
+    match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(args),
+        #[cfg(feature = "agent")]
+        Command::Agent(command) => agent::run(command, config),
+        #[cfg(feature = "agent")]
+        Command::Status(args) => status::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Plan(args) => plan::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Apply(args) => apply::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Explain(args) => explain::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::History(args) => history::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::GetMitigations(args) => get_mitigations::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Block(args) => block::block(args, config),
+        #[cfg(feature = "agent")]
+        Command::Unblock(args) => block::unblock(args, config),
+        #[cfg(feature = "agent")]
+        Command::Revert(args) => block::revert(args, config),
+        #[cfg(feature = "agent")]
+        Command::Retry(args) => retry::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Server(command) => server::run(command, config),
+        Command::Feed(command) => feed::run(command),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(command) => gateway::run(command),
+        Command::Rules(command) => rules::run(command),
+    }
+}

@@ -1,0 +1,27 @@
+//! `stopgap agent run`: the service, in the foreground.
+
+use std::path::Path;
+
+use stopgap_agent::{events, service};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use super::super::local;
+use crate::exit::{Code, Failure, Outcome};
+use crate::system;
+
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_: Args, path: &Path) -> Outcome {
+    let config = local::config(path)?;
+    let daily = events::daily_log(&config.logs).map_err(|message| Failure::new(anyhow::anyhow!(message)))?;
+    let filter = || EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::registry()
+        .with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter()))
+        .with(fmt::layer().with_writer(daily).with_ansi(false).with_target(false).with_filter(filter()))
+        .init();
+    system::runtime()?.block_on(service::run(path, &system::hostname(), system::stopped()))?;
+    Ok(Code::Done)
+}

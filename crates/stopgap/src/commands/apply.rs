@@ -1,0 +1,28 @@
+//! `stopgap apply`: one cycle now.
+
+use std::path::Path;
+
+use stopgap_agent::cycle::Mode;
+use stopgap_agent::service;
+use stopgap_feed::Id;
+
+use super::local;
+use crate::exit::Outcome;
+use crate::system;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Do not wait for this mitigation's wave
+    #[arg(long, value_name = "ID")]
+    now: Vec<Id>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args, config: &Path) -> Outcome {
+    let config = local::config(config)?;
+    let done = system::runtime()?.block_on(service::once(config, args.now, Mode::Apply))?;
+    local::say_events(&done);
+    local::finish(&done, args.json)
+}

@@ -1,0 +1,89 @@
+//! `stopgap block`, `unblock` and `revert`: the operator's word on this server.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use stopgap_agent::cycle::Mode;
+use stopgap_agent::operator::{Named, Terms};
+
+use super::local;
+use crate::exit::{Failure, Outcome};
+use crate::output;
+
+#[derive(clap::Args)]
+pub struct BlockArgs {
+    /// A mitigation or an action, such as M1, M1.2 or example:M1
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<Named>,
+    /// Let the block lapse after this time, such as 4h
+    #[arg(long = "for", value_name = "TIME")]
+    lasting: Option<SignedDuration>,
+    /// Say why; it is shown with the status
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct UnblockArgs {
+    /// A mitigation or an action, as it was blocked
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<Named>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn block(args: BlockArgs, config: &Path) -> Outcome {
+    hold(args, config, false)
+}
+
+pub fn revert(args: BlockArgs, config: &Path) -> Outcome {
+    hold(args, config, true)
+}
+
+fn hold(args: BlockArgs, path: &Path, take_off: bool) -> Outcome {
+    let config = local::config(path)?;
+    let until = match args.lasting {
+        Some(lasting) => Some(
+            Timestamp::now()
+                .checked_add(lasting)
+                .map_err(|_| Failure::usage(format_args!("--for {lasting:#} is too long")))?,
+        ),
+        None => None,
+    };
+    let ids = args.ids.clone();
+    local::change_operator(&config, |operator| {
+        for id in ids {
+            let terms = Terms { take_off, reason: args.reason.clone(), until };
+            operator.block(id, terms);
+        }
+    })?;
+    for id in &args.ids {
+        let what = if take_off { "taken off and blocked" } else { "blocked; what is in force stays" };
+        output::say(format_args!("{} only: {id} {what}", config.server));
+    }
+    let done = local::offline(&config, Mode::Apply)?;
+    local::say_events(&done);
+    local::finish(&done, args.json)
+}
+
+pub fn unblock(args: UnblockArgs, path: &Path) -> Outcome {
+    let config = local::config(path)?;
+    let found: Vec<(Named, bool)> = local::change_operator(&config, |operator| {
+        args.ids.iter().map(|id| (id.clone(), operator.unblock(id))).collect()
+    })?;
+    if let Some((missing, _)) = found.iter().find(|(_, was_there)| !was_there) {
+        return Err(Failure::new(anyhow::anyhow!("{missing} is not blocked on {}", config.server)).hint(
+            "`stopgap server get --local` lists the blocks; ones in stopgap.toml are taken back there",
+        ));
+    }
+    for id in &args.ids {
+        output::say(format_args!("{} only: {id} is no longer blocked", config.server));
+    }
+    let done = local::offline(&config, Mode::Apply)?;
+    local::say_events(&done);
+    local::finish(&done, args.json)
+}

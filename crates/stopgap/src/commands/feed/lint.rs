@@ -1,0 +1,45 @@
+//! `stopgap feed lint`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use stopgap_publish::lint::{Finding, Settings, is_wanting, lint};
+use stopgap_publish::release;
+
+use crate::exit::{Code, Outcome};
+use crate::output;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The feed's folder, or a document
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// For a document: the days that it must be valid for
+    #[arg(long, value_name = "DAYS", default_value_t = 4)]
+    horizon_days: u16,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let now = Timestamp::now();
+    let findings: Vec<Finding> = if args.path.is_dir() {
+        release::draft(&args.path, now)?.findings
+    } else {
+        let bytes =
+            std::fs::read(&args.path).with_context(|| format!("cannot read {}", args.path.display()))?;
+        lint(&bytes, &Settings { now, horizon_days: args.horizon_days })
+    };
+    if args.json {
+        output::json(&findings)?;
+    } else if findings.is_empty() {
+        output::line("nothing found")?;
+    } else {
+        for finding in &findings {
+            output::line(finding)?;
+        }
+    }
+    Ok(if is_wanting(&findings) { Code::Wanting } else { Code::Done })
+}

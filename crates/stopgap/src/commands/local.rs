@@ -1,0 +1,97 @@
+//! What the commands for this server share: its configuration, a cycle without the network, and how
+//! its outcome is printed.
+
+use std::path::Path;
+
+use stopgap_agent::config::Config;
+use stopgap_agent::cycle::{Done, Mode};
+use stopgap_agent::service;
+use stopgap_core::report::{MitigationReport, Report};
+use stopgap_drivers::Machine;
+
+use crate::exit::{Code, Failure, Outcome};
+use crate::output;
+use crate::system;
+
+/// The configuration, with a hint where there is none.
+pub fn config(path: &Path) -> Result<Config, Failure> {
+    Config::load(path, &system::hostname()).map_err(|error| {
+        let missing = !path.exists();
+        let failure = Failure::new(error);
+        if missing { failure.hint("`--config FILE` names another configuration") } else { failure }
+    })
+}
+
+/// A cycle that asks nobody: what is known here decides.
+pub fn offline(config: &Config, mode: Mode) -> Result<Done, Failure> {
+    Ok(system::runtime()?.block_on(service::once_offline(config.clone(), mode))?)
+}
+
+/// Changes the operator's word, under the lock of the data folder.
+pub fn change_operator<T>(
+    config: &Config,
+    change: impl FnOnce(&mut stopgap_agent::operator::Operator) -> T,
+) -> Result<T, Failure> {
+    let home = stopgap_agent::home::Home::open(&Machine, &config.data)?;
+    let _lock = home.lock()?;
+    let mut operator = home.operator(&Machine)?;
+    let result = change(&mut operator);
+    home.save_operator(&Machine, &operator)?;
+    Ok(result)
+}
+
+/// The events of a cycle, as words.
+pub fn say_events(done: &Done) {
+    for event in &done.events {
+        output::say(format_args!("{} {event}", event.id()));
+    }
+}
+
+/// The exit code of a cycle that applied.
+pub fn code(done: &Done) -> Code {
+    match done {
+        Done { reverted: true, .. } => Code::Reverted,
+        Done { untrusted: true, .. } => Code::NotTrusted,
+        Done { failed: true, .. } => Code::Failed,
+        _ => Code::Done,
+    }
+}
+
+/// The mitigations as a table, with what else an operator has to know below it.
+pub fn print_report(report: &Report) -> std::io::Result<()> {
+    if report.mitigations.is_empty() {
+        output::say("no mitigation is known here: no feed was trusted yet");
+    } else {
+        let rows = report.mitigations.iter().map(row);
+        output::line(output::table(&["ID", "STATUS", "IN FORCE", "VERDICT", "WHY", "DESCRIPTION"], rows))?;
+    }
+    for feed in report.feeds.iter().filter(|feed| feed.error.is_some()) {
+        let message = feed.message.as_deref().unwrap_or_default();
+        output::say(format_args!("warning: feed {} brings nothing new: {message}", feed.name));
+    }
+    for warning in &report.warnings {
+        output::say(format_args!("warning: {warning}"));
+    }
+    Ok(())
+}
+
+fn row(mitigation: &MitigationReport) -> Vec<String> {
+    vec![
+        format!("{}:{}", mitigation.feed, mitigation.id),
+        format!("{:?}", mitigation.status),
+        if mitigation.in_force { "yes" } else { "no" }.to_owned(),
+        mitigation.verdict.to_owned(),
+        mitigation.reason.clone().unwrap_or_default(),
+        mitigation.description.clone(),
+    ]
+}
+
+/// Prints what a cycle did, and its exit code.
+pub fn finish(done: &Done, json: bool) -> Outcome {
+    if json {
+        output::json(&done.report)?;
+    } else {
+        print_report(&done.report)?;
+    }
+    Ok(code(done))
+}

@@ -1,0 +1,45 @@
+//! `stopgap plan`: what a cycle would change. It changes nothing, not even what was last trusted.
+
+use std::path::Path;
+
+use stopgap_agent::cycle::Mode;
+use stopgap_agent::service;
+
+use super::local;
+use crate::exit::{Code, Outcome};
+use crate::{output, system};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Exit with 3 where changes are pending
+    #[arg(long)]
+    check: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args, config: &Path) -> Outcome {
+    let config = local::config(config)?;
+    let done = system::runtime()?.block_on(service::once(config, Vec::new(), Mode::Plan))?;
+    if args.json {
+        output::json(&done.report)?;
+    } else {
+        local::print_report(&done.report)?;
+        let steps = done.plan.steps();
+        if steps.is_empty() {
+            output::line("\nNothing to do: this server matches the plan.")?;
+        } else {
+            let rows = steps.into_iter().map(|step| {
+                vec![step.target, format!("{:?}", step.kind).to_lowercase(), step.path, step.detail]
+            });
+            output::line(format_args!("\n{}", output::table(&["TARGET", "STEP", "PATH", "DETAIL"], rows)))?;
+        }
+    }
+    Ok(match (done.untrusted, args.check && !done.plan.is_empty()) {
+        (_, true) => Code::Pending,
+        (true, _) => Code::NotTrusted,
+        _ if done.failed && !args.check => Code::Failed,
+        _ => Code::Done,
+    })
+}

@@ -1,0 +1,49 @@
+//! What the binary asks the system itself: this server's name, signals, a runtime.
+
+use std::io;
+
+/// This server's name, for reports and waves.
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+pub fn hostname() -> String {
+    #[cfg(unix)]
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").ok();
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
+}
+
+/// A runtime on this thread: commands and the agent, which wait most of the time.
+#[cfg_attr(not(any(feature = "agent", feature = "publish")), allow(dead_code))]
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A runtime on every core: servers.
+#[cfg_attr(not(feature = "gateway"), allow(dead_code))]
+pub fn wide_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Resolves when the service is asked to stop.
+#[cfg_attr(not(any(feature = "agent", feature = "publish", feature = "gateway")), allow(dead_code))]
+pub async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+            }
+            Err(_) => {
+                let _ = tokio::signal::ctrl_c().await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
