@@ -1,5 +1,13 @@
 //! The same signatures, seen by two other implementations: libxmlsec (`xmlsec1`) and the JDK's
 //! `javax.xml.crypto.dsig`. What we sign they verify, and what they sign we verify.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and says what it skips"
+)]
 
 mod common;
 

@@ -1,4 +1,12 @@
 //! A publisher's day: start a feed, release it, find out what is wrong before anybody else does.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and says what it skips"
+)]
 
 mod common;
 

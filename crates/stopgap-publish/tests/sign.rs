@@ -1,4 +1,12 @@
 //! What is signed here verifies with the reader, and only what should be is signed.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and says what it skips"
+)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Feeds for tests: signed from any text, or made from a line.
+#![allow(clippy::expect_used, reason = "a fixture that cannot be made is a broken test")]
 
 use jiff::{SignedDuration, Timestamp};
 use stopgap_feed::c14n::Canonicalization;

@@ -1,6 +1,7 @@
 //! A signing kit: root, intermediate and signing certificate with whatever a test wants to be wrong.
 //!
 //! The real one is `stopgap_publish::pki`; this one can make certificates that no publisher should.
+#![allow(clippy::expect_used, reason = "a fixture that cannot be made is a broken test")]
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
