@@ -249,7 +249,6 @@ impl<'a> Events<'a> {
             return Err(ScanError::TooDeep { limit: self.limits.depth, line: self.line() });
         }
         self.name(element.name().as_ref())?;
-        let mut default_namespaces = 0;
         for (count, attribute) in element.attributes().enumerate() {
             // Before the attribute is looked at: the iterator compares it with all before it.
             if count >= self.limits.attributes {
@@ -259,6 +258,7 @@ impl<'a> Events<'a> {
                     line: self.line(),
                 });
             }
+            // Two of one name are the iterator's own error, two default namespaces among them.
             let attribute = attribute.map_err(|e| self.malformed(e.to_string()))?;
             let key: &str = attribute.key.as_ref();
             self.name(key)?;
@@ -266,15 +266,9 @@ impl<'a> Events<'a> {
             if prefix.is_some() || key == "xmlns" {
                 self.namespaces += 1;
             }
-            if key == "xmlns" {
-                default_namespaces += 1;
-            }
             if prefix.is_some() && attribute.value.is_empty() {
                 return Err(self.malformed(format!("`{key}=\"\"`: a prefix cannot be undeclared")));
             }
-        }
-        if default_namespaces > 1 {
-            return Err(self.malformed("two default namespaces on one element"));
         }
         if self.namespaces > self.limits.namespaces {
             return Err(ScanError::TooManyNamespaces { limit: self.limits.namespaces, line: self.line() });
