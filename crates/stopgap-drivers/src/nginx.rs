@@ -104,13 +104,14 @@ impl Nginx {
     }
 
     fn configuration(&self, host: &dyn Host) -> Result<Config, DriverError> {
-        let dump = match server::dump(&self.settings, host, None) {
-            // Somebody may have broken a file of ours, which is for us to repair.
-            Err(DriverError::BrokenBefore { .. }) if self.is_edited(host)? => {
-                self.without_ours(host, |bind| server::dump(&self.settings, host, Some(bind)))??
+        let dump = server::dump(&self.settings, host, None).or_else(|broken| {
+            if !matches!(broken, DriverError::BrokenBefore { .. }) || !self.is_edited(host)? {
+                return Err(broken);
             }
-            other => other?,
-        };
+            // Somebody may have broken a file of ours, which is for us to repair.
+            self.without_ours(host, |bind| server::dump(&self.settings, host, Some(bind)))?
+                .map_err(|_| broken)
+        })?;
         Config::read(config::split_dump(&dump))
             .map_err(|e| self.settings.error(format!("cannot follow its configuration: {e}")))
     }
@@ -208,15 +209,16 @@ impl Driver for Nginx {
             }
         }
         // What is too much together is taken back from the end.
-        let mut translated = translate(&rules);
-        while let (Err(why), Some(last)) = (&translated, holds.pop()) {
+        let config = loop {
+            let why = match translate(&rules) {
+                Ok(config) => break config,
+                Err(e) => format!("together with the others: {e}"),
+            };
+            let (Some(last), Some(_)) = (holds.pop(), rules.pop()) else { return rendered };
             let what = render::held(&last);
             rendered.placements.retain(|placement| placement.what != what);
-            rendered.refused.push((what, format!("together with the others: {why}")));
-            rules.pop();
-            translated = translate(&rules);
-        }
-        let Ok(config) = translated else { return rendered };
+            rendered.refused.push((what, why));
+        };
         let files = files(&self.settings.folder.join(LIVE), &config.http, &config.server);
         rendered.change =
             render::change(self.target(), &self.settings.folder, &observed.live, false, files, holds);
@@ -225,12 +227,14 @@ impl Driver for Nginx {
 
     fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError> {
         let target = || self.settings.name.clone();
-        let before = match self.test(host, None) {
-            Ok(Err(_)) if self.is_edited(host)? => {
-                self.without_ours(host, |bind| self.test(host, Some(bind)))?
+        let mut before = self.test(host, None);
+        if matches!(before, Ok(Err(_))) && self.is_edited(host)? {
+            // As in `configuration`; where that cannot be seen, the first answer holds.
+            match self.without_ours(host, |bind| self.test(host, Some(bind)))? {
+                Err(TestError::Forbidden) => (),
+                tested => before = tested,
             }
-            other => other,
-        };
+        }
         if let Err(message) = before.map_err(|e| self.test_failed(e))? {
             return Err(DriverError::BrokenBefore { target: target(), message });
         }

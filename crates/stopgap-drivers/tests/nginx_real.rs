@@ -1,0 +1,375 @@
+//! The driver against the nginx that a distribution ships: an origin behind two sites, one of which
+//! has the hook.
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use stopgap_core::observed::{Hook, Listener, Observed};
+use stopgap_core::plan::{Change, Rendered, Wanted};
+use stopgap_core::proof::{Answer, Judgement};
+use stopgap_drivers::nginx::{Edit, Nginx, Settings};
+use stopgap_drivers::probe::{self, Patience};
+use stopgap_drivers::{Checked, Driver, DriverError, Machine};
+use stopgap_feed::document::{Expect, Mitigation, Probe};
+use tempfile::TempDir;
+
+const BINARY: &str = "/usr/sbin/nginx";
+
+/// `None`, said aloud, where there is no nginx.
+fn server(test: &str) -> Option<Server> {
+    if Path::new(BINARY).exists() {
+        return Some(Server::start());
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "no nginx: {test}");
+    println!("skipped (no nginx): {test}");
+    None
+}
+
+/// A running nginx with a configuration of its own, and the origin behind it.
+struct Server {
+    folder: TempDir,
+    master: Child,
+    driver: Nginx,
+    /// The targets of the requests that the origin saw.
+    origin: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start() -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = Arc::new(Mutex::new(Vec::new()));
+        let address = serve_origin(origin.clone());
+        write_configuration(folder.path(), address);
+        let config = folder.path().join("nginx.conf");
+        let log = fs::File::create(folder.path().join("stderr.log")).unwrap();
+        let master = Command::new(BINARY)
+            .args(["-g", "daemon off;", "-c"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let settings =
+            Settings { config, ..Settings::new("nginx", folder.path().join("data/nginx"), "/".into()) };
+        let server = Server { folder, master, driver: Nginx::new(settings), origin };
+        server.wait_for_start();
+        server
+    }
+
+    fn wait_for_start(&self) {
+        let listeners: Vec<SocketAddr> =
+            self.observe().sites.iter().flat_map(|s| &s.listeners).map(|l| l.address).collect();
+        assert_eq!(listeners.len(), 3);
+        for _ in 0..1_000 {
+            let up = listeners.iter().all(|address| TcpStream::connect(address).is_ok());
+            if up && fs::read(self.path("nginx.pid")).is_ok_and(|pid| !pid.is_empty()) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("nginx does not start: {}", fs::read_to_string(self.path("stderr.log")).unwrap());
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn observe(&self) -> Observed {
+        self.driver.observe(&Machine).unwrap()
+    }
+
+    /// Places the hook where `wanted` says, by file.
+    fn hook(&self, wanted: impl Fn(&Edit) -> bool) {
+        let edits: Vec<Edit> = self.driver.hook_edits(&Machine).unwrap().into_iter().filter(wanted).collect();
+        assert!(!edits.is_empty());
+        self.driver.edit(&Machine, &edits).unwrap();
+    }
+
+    fn hook_one(&self) {
+        self.hook(|edit| !edit.path.ends_with("two.conf"));
+    }
+
+    fn render(&self, wanted: &[Wanted]) -> Rendered {
+        self.driver.render(wanted, &self.observe())
+    }
+
+    fn bring(&self, wanted: &[Wanted]) -> Change {
+        let change = self.render(wanted).change.expect("a change");
+        self.driver.check(&Machine, &change).unwrap();
+        self.driver.apply(&Machine, &change).unwrap();
+        change
+    }
+
+    /// What a client gets at every listener of a site for a request target.
+    fn ask(&self, site: &str, target: &str) -> Vec<Answer> {
+        let probe = Probe { head: format!("GET {target} HTTP/1.1\r\n\r\n"), expect: Expect::Allowed };
+        let observed = self.observe();
+        let listeners = observed.sites.iter().filter(|s| s.name == site).flat_map(|s| &s.listeners);
+        let id = "test:M1".parse().unwrap();
+        listeners.map(|listener: &Listener| probe::ask(&Machine, listener, &probe, &id, 1)).collect()
+    }
+
+    /// Every file of the configuration and the data, but for what nginx writes.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let link = path.is_symlink().then(|| fs::read_link(&path).unwrap());
+                match link {
+                    Some(to) => drop(files.insert(path, to.into_os_string().into_encoded_bytes())),
+                    None if path.is_dir() => folders.push(path),
+                    None => drop(files.insert(path.clone(), fs::read(&path).unwrap())),
+                }
+            }
+        }
+        files.retain(|path, _| !["log", "pid"].iter().any(|e| path.extension().is_some_and(|x| x == *e)));
+        files
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The master ends its workers; killing it outright would leave them with the listeners.
+        let _ = kill(Pid::from_raw(self.master.id() as i32), Signal::SIGTERM);
+        let _ = self.master.wait();
+    }
+}
+
+fn serve_origin(seen: Arc<Mutex<Vec<String>>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            seen.lock().unwrap().push(head.split(' ').nth(1).unwrap_or_default().to_owned());
+            let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn write_configuration(folder: &Path, origin: SocketAddr) {
+    let made = rcgen::generate_simple_self_signed(["one.example".to_owned()]).unwrap();
+    fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    for name in ["conf.d", "available", "enabled", "data", "tmp"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("  {kind}_temp_path {}/tmp/{kind};\n", folder.display()))
+        .concat();
+    let main = format!(
+        "pid {0}/nginx.pid;\nerror_log {0}/error.log;\nworker_processes 2;\nevents {{ }}\nhttp {{\n{temporary}  \
+         access_log {0}/access.log;\n  include conf.d/*.conf;\n  include {0}/enabled/*;\n}}\n",
+        folder.display()
+    );
+    fs::write(folder.join("nginx.conf"), main).unwrap();
+    let site = |listens: &str, name: &str| {
+        format!(
+            "server {{\n{listens}    server_name {name};\n    location / {{ proxy_pass http://{origin}; }}\n}}\n"
+        )
+    };
+    let one = format!(
+        "    listen 127.0.0.1:{};\n    listen 127.0.0.1:{} ssl;\n    ssl_certificate cert.pem;\n    ssl_certificate_key key.pem;\n",
+        free_port(),
+        free_port()
+    );
+    let two = format!("    listen 127.0.0.1:{};\n", free_port());
+    for (file, text) in
+        [("one.conf", site(&one, "one.example www.one.example")), ("two.conf", site(&two, "two.example"))]
+    {
+        fs::write(folder.join("available").join(file), text).unwrap();
+        std::os::unix::fs::symlink(Path::new("../available").join(file), folder.join("enabled").join(file))
+            .unwrap();
+    }
+}
+
+/// The project's own M1.
+fn m1() -> Vec<Wanted> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mitigations/M1/mitigation.xml");
+    let octets = fs::read_to_string(path).unwrap();
+    let mitigation = Mitigation::from_octets(octets.trim()).unwrap();
+    let wanted = |action| Wanted {
+        key: "example:M1".parse().unwrap(),
+        digest: stopgap_core::plan::sha256_hex(mitigation.octets.as_bytes()),
+        action,
+        probes: mitigation.probes.clone(),
+        sites: None,
+    };
+    mitigation.actions.iter().cloned().map(wanted).collect()
+}
+
+fn ok() -> Answer {
+    Answer::Response { status: 200, media_type: "text/html".into(), header: vec![] }
+}
+
+const ATTACK: &str = "/autodiscover/autodiscover.json?@evil.example/PowerShell/";
+
+#[test]
+fn m1_is_put_on_proven_and_taken_off_to_the_byte() {
+    let Some(server) = server("m1_is_put_on_proven_and_taken_off_to_the_byte") else { return };
+    let untouched = server.files();
+    server.hook_one();
+    let hooked = server.files();
+    let observed = server.observe();
+    assert_eq!(observed.warnings, Vec::<String>::new());
+    assert_eq!(observed.sites[0].hook, Hook::Present);
+    let Hook::Missing(why) = &observed.sites[1].hook else { panic!("two has no hook") };
+    assert!(why.contains("enabled/two.conf:1:"), "{why}");
+
+    // Before: every probe reaches the origin.
+    let wanted = m1();
+    let rendered = server.render(&wanted);
+    assert_eq!(rendered.refused, []);
+    let questions = probe::questions(&Machine, &wanted, &rendered.placements, &observed, 1);
+    assert_eq!(questions.len(), 2 * wanted[0].probes.len(), "each probe at both listeners of the one site");
+    assert!(questions.iter().all(|q| q.before == ok()), "{questions:?}");
+
+    // The change: tested, swapped, reloaded, proven.
+    let change = rendered.change.unwrap();
+    let checked = server.driver.check(&Machine, &change).unwrap();
+    assert!(matches!(checked, Checked::Staged | Checked::SwappedAndRestored));
+    assert_eq!(server.files(), hooked, "a test leaves nothing");
+    server.driver.apply(&Machine, &change).unwrap();
+    server.driver.settle(&Machine, &change).unwrap();
+    server.origin.lock().unwrap().clear();
+    let shown = probe::prove(&Machine, questions, Patience::default(), 2);
+    assert!(shown.iter().all(|s| s.judgement == Judgement::Proven), "{shown:?}");
+    let seen = server.origin.lock().unwrap().clone();
+    assert!(seen.iter().all(|target| target == "/autodiscover/autodiscover.xml"), "{seen:?}");
+    assert_eq!(server.ask("one.example", ATTACK), [Answer::Closed, Answer::Closed]);
+    assert_eq!(server.ask("two.example", ATTACK), [ok()], "the site without the hook");
+    let live = server.observe().live;
+    assert_eq!(live.holds[0].sites, ["one.example"]);
+    assert!(server.render(&wanted).change.is_none());
+
+    // And off again.
+    let off = server.bring(&[]);
+    server.driver.settle(&Machine, &off).unwrap();
+    assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+    assert_eq!(server.files(), hooked);
+    let edits = server.driver.unhook_edits(&Machine).unwrap();
+    server.driver.edit(&Machine, &edits).unwrap();
+    assert_eq!(server.files(), untouched);
+}
+
+#[test]
+fn a_change_is_reverted_by_its_own_record() {
+    let Some(server) = server("a_change_is_reverted_by_its_own_record") else { return };
+    server.hook_one();
+    let hooked = server.files();
+    let change = server.bring(&m1());
+    server.driver.revert(&Machine, &change).unwrap();
+    assert_eq!(server.files(), hooked);
+    assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+}
+
+#[test]
+fn a_configuration_that_somebody_broke_is_reported_and_nothing_is_changed() {
+    let Some(server) = server("a_configuration_that_somebody_broke_is_reported_and_nothing_is_changed")
+    else {
+        return;
+    };
+    server.hook_one();
+    let hooked = server.files();
+    let change = server.bring(&m1());
+    let broken = server.path("conf.d/theirs.conf");
+    fs::write(&broken, "no_such_directive on;\n").unwrap();
+    let before = server.files();
+    for error in
+        [server.driver.observe(&Machine).unwrap_err(), server.driver.check(&Machine, &change).unwrap_err()]
+    {
+        assert!(
+            matches!(&error, DriverError::BrokenBefore { message, .. } if message.contains("theirs.conf:1")),
+            "{error}"
+        );
+    }
+    assert_eq!(server.files(), before);
+    // A revert puts the files back all the same, and says that nginx still serves by the old ones.
+    let error = server.driver.revert(&Machine, &change).unwrap_err();
+    assert!(
+        matches!(&error, DriverError::NotTaken { message, .. } if message.contains("the files are as before"))
+    );
+    fs::remove_file(&broken).unwrap();
+    assert_eq!(server.files(), hooked);
+    assert_eq!(server.ask("one.example", ATTACK), [Answer::Closed, Answer::Closed]);
+    // And again, once the configuration is whole.
+    server.driver.revert(&Machine, &change).unwrap();
+    assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+}
+
+#[test]
+fn an_edit_of_our_file_is_noticed_and_repaired_even_where_it_broke_nginx() {
+    let Some(server) = server("an_edit_of_our_file_is_noticed_and_repaired_even_where_it_broke_nginx") else {
+        return;
+    };
+    server.hook_one();
+    let change = server.bring(&m1());
+    // Only a private mount namespace shows the configuration without our files.
+    let namespace = server.driver.check(&Machine, &change).unwrap() == Checked::Staged;
+    server.driver.settle(&Machine, &change).unwrap();
+    let texts = ["# by hand\n", "no_such_directive on;\n"];
+    let texts = if namespace { &texts[..] } else { &texts[..1] };
+    for text in texts {
+        fs::write(server.path("data/nginx/live/server.conf"), text).unwrap();
+        let live = server.observe().live;
+        assert_eq!((live.foreign.len(), live.holds.len()), (1, 0), "{live:?}");
+        let repair = server.bring(&m1());
+        server.driver.settle(&Machine, &repair).unwrap();
+        assert_eq!(server.observe().live.foreign, Vec::<String>::new());
+        assert_eq!(server.ask("one.example", ATTACK), [Answer::Closed, Answer::Closed]);
+    }
+    let sets = fs::read_dir(server.path("data/nginx/sets")).unwrap();
+    assert_eq!(sets.count(), 1 + texts.len(), "the live one and those that were edited");
+}
+
+#[test]
+fn a_rejected_set_never_goes_live() {
+    let Some(server) = server("a_rejected_set_never_goes_live") else { return };
+    server.hook_one();
+    let mut change = server.render(&m1()).change.unwrap();
+    if let Some(set) = &mut change.after {
+        set.files.insert("server.conf".into(), "no_such_directive on;\n".into());
+    }
+    let before = server.files();
+    let error = server.driver.check(&Machine, &change).unwrap_err();
+    assert!(
+        matches!(&error, DriverError::Rejected { message, .. } if message.contains("no_such_directive")),
+        "{error}"
+    );
+    assert_eq!(server.files(), before);
+}
+
+#[test]
+fn an_edit_that_nginx_rejects_is_put_back() {
+    let Some(server) = server("an_edit_that_nginx_rejects_is_put_back") else { return };
+    let before = server.files();
+    let mut edits = server.driver.hook_edits(&Machine).unwrap();
+    assert_eq!(edits.len(), 3, "conf.d and both sites: {edits:?}");
+    edits[1].after = Some("no_such_directive on;\n".into());
+    assert!(matches!(server.driver.edit(&Machine, &edits), Err(DriverError::Rejected { .. })));
+    assert_eq!(server.files(), before);
+}
