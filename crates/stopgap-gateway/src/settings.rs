@@ -68,7 +68,7 @@ pub struct Limits {
     pub upstream_idle_time: Duration,
     /// Time that an upgraded connection may rest. Default 10 min.
     pub tunnel: Duration,
-    /// Time that requests in progress get when the gateway stops. Default 10 s.
+    /// Time that requests in progress, and tunnels, get when the gateway stops. Default 10 s.
     pub drain: Duration,
 }
 

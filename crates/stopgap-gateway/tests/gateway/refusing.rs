@@ -136,3 +136,16 @@ async fn cookies_are_read_even_where_connection_names_them() {
     }
     assert_eq!(gateway.origin.log(), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_many_steps_to_judge_is_refused_and_counted() {
+    // A back-reference behind nested repetition: exponential for an engine that backtracks.
+    let gateway = Running::with_rules(&m1("{REQUEST_URI}", r"^/(a*)*(a*)*(a*)*\1\2\3b$")).await;
+    assert_eq!(gateway.get("/ordinary").await.unwrap().status, 200);
+    let status = gateway.ask(r#"{"command":"status"}"#).await;
+    assert_eq!((&status["refused"], &status["over_limit"]), (&0.into(), &0.into()));
+    assert_eq!(gateway.get(&format!("/{}c", "a".repeat(4000))).await, None);
+    let status = gateway.ask(r#"{"command":"status"}"#).await;
+    assert_eq!((&status["refused"], &status["over_limit"]), (&1.into(), &1.into()));
+    assert_eq!(gateway.origin.log(), ["GET /ordinary"]);
+}
