@@ -19,7 +19,6 @@ const ROTATE_BYTES: usize = 4 << 20;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Line {
     /// When.
     pub at: Timestamp,
@@ -129,5 +128,72 @@ impl<'a> Journal<'a> {
 
     fn failed(&self, what: &'static str, source: io::Error) -> HomeError {
         HomeError::Io { what, path: self.path(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stopgap_drivers::Machine;
+
+    fn change(target: &str) -> Change {
+        Change {
+            target: target.into(),
+            folder: "/data".into(),
+            before: None,
+            after: None,
+            takes_off: vec![],
+            puts_on: vec![],
+        }
+    }
+
+    fn begin(target: &str) -> Event {
+        Event::Begin { change: change(target) }
+    }
+
+    #[test]
+    fn a_change_without_an_end_is_pending() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&Machine, folder.path()).unwrap();
+        let journal = Journal::new(&home, &Machine);
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(journal.pending().unwrap(), []);
+        journal.note(now, begin("nginx")).unwrap();
+        journal.note(now, begin("gateway")).unwrap();
+        journal.note(now, Event::Done { target: "nginx".into() }).unwrap();
+        assert_eq!(journal.pending().unwrap(), [change("gateway")]);
+        journal.note(now, Event::Reverted { target: "gateway".into(), why: "x".into() }).unwrap();
+        assert_eq!(journal.pending().unwrap(), []);
+        assert_eq!(journal.lines().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_torn_line_never_happened_and_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&Machine, folder.path()).unwrap();
+        let journal = Journal::new(&home, &Machine);
+        journal.note(Timestamp::UNIX_EPOCH, begin("nginx")).unwrap();
+        let whole = std::fs::read(folder.path().join(FILE)).unwrap();
+        for end in 1..whole.len() {
+            let mut torn = whole.clone();
+            torn.extend_from_slice(&whole[..end]);
+            std::fs::write(folder.path().join(FILE), torn).unwrap();
+            assert_eq!(journal.pending().unwrap().len(), 1, "torn after {end} octets");
+        }
+        journal.note(Timestamp::UNIX_EPOCH, Event::Done { target: "nginx".into() }).unwrap();
+        assert_eq!(journal.lines().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&Machine, folder.path()).unwrap();
+        let journal = Journal::new(&home, &Machine);
+        journal.note(Timestamp::UNIX_EPOCH, begin("nginx")).unwrap();
+        let mut bytes = std::fs::read(folder.path().join(FILE)).unwrap();
+        bytes.extend_from_slice(b"{nonsense}\n");
+        std::fs::write(folder.path().join(FILE), bytes).unwrap();
+        let message = journal.pending().unwrap_err().to_string();
+        assert!(message.contains("line 2"), "{message}");
     }
 }
