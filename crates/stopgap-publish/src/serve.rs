@@ -317,3 +317,26 @@ fn announcement(octets: &[u8], sha256: String) -> Result<Announcement, Unfit> {
         sha256,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_signed_feed_is_announced() {
+        let signature = format!("<Signature xmlns=\"{}\"/>", dsig::NAMESPACE);
+        let signed = format!("<EOCS feed=\"example\" serial=\"3\"><Config id=\"A\"/>{signature}</EOCS>");
+        let announced = announcement(signed.as_bytes(), "00".into()).unwrap();
+        assert_eq!((announced.feed.as_deref(), announced.serial), (Some("example"), Some(3)));
+        // Microsoft's grammar.
+        let plain = format!("<EOCS version=\"1.0.4\">{signature}</EOCS>");
+        assert_eq!(announcement(plain.as_bytes(), "00".into()).unwrap().serial, None);
+
+        let unsigned = signed.replace(&signature, "");
+        let misplaced = format!("<EOCS serial=\"3\">{signature}<Config id=\"A\"/></EOCS>");
+        let foreign = signed.replace("EOCS", "feed");
+        for unfit in [&signed[..60], &unsigned, &misplaced, &foreign, ""] {
+            assert!(announcement(unfit.as_bytes(), "00".into()).is_err(), "{unfit}");
+        }
+    }
+}

@@ -93,3 +93,36 @@ fn is_change(kind: EventKind) -> bool {
         | EventKind::Other => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether an event comes within ten polls.
+    async fn event_comes(watch: &mut FileWatch) -> bool {
+        for _ in 0..10 {
+            if watch.next().await == Wake::Event {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn a_rename_wakes_by_event_and_reading_or_a_neighbour_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("feed.xml");
+        let mut watch = FileWatch::start(&file);
+        assert_eq!(watch.next().await, Wake::Poll, "the first poll is due at once");
+
+        std::fs::write(folder.path().join("staged"), "new").unwrap();
+        assert_eq!(watch.next().await, Wake::Poll, "a neighbour");
+        std::fs::rename(folder.path().join("staged"), &file).unwrap();
+        assert!(event_comes(&mut watch).await);
+
+        // The rename itself may come as more than one event.
+        while watch.next().await == Wake::Event {}
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        assert_eq!(watch.next().await, Wake::Poll, "our own reading");
+    }
+}
