@@ -65,6 +65,12 @@ pub enum TemplateError {
         /// The name.
         name: String,
     },
+    /// `{UrlDecode: …}`: IIS takes no blank there.
+    #[error("a blank follows the colon of {{{name}:")]
+    Blank {
+        /// The function.
+        name: String,
+    },
     /// `{R:x}`: not a group's number.
     #[error("{{{kind}:{found}}}: expected a number from 0 to 99")]
     BadReference {
@@ -143,6 +149,9 @@ fn braces(inside: &str, names: &Names, depth: usize) -> Result<Part, TemplateErr
         "C" => Ok(Part::Condition(reference('C', argument)?)),
         _ => {
             if let Some(function) = Function::named(name) {
+                if argument.starts_with(char::is_whitespace) {
+                    return Err(TemplateError::Blank { name: name.to_owned() });
+                }
                 return Ok(Part::Function(function, parse(argument, names, depth + 1)?));
             }
             match names.maps.iter().position(|map| *map == name) {
@@ -190,7 +199,7 @@ mod tests {
         assert!(matches!(parsed("{NOT_THERE}"), Err(TemplateError::UnknownVariable { .. })));
         assert!(matches!(parsed("{urldecode:x}"), Err(TemplateError::UnknownFunction { .. })));
         assert!(matches!(parsed("{R:x}"), Err(TemplateError::BadReference { .. })));
-        assert!(matches!(parsed("{UrlDecode: {REQUEST_URI}}"), Ok(_)));
+        assert!(matches!(parsed("{UrlDecode: {REQUEST_URI}}"), Err(TemplateError::Blank { .. })));
         assert!(matches!(parsed(&"{ToLower:".repeat(20)), Err(TemplateError::Unclosed { .. })));
         let deep = format!("{}{}", "{ToLower:".repeat(20), "}".repeat(20));
         assert!(matches!(parsed(&deep), Err(TemplateError::TooLarge)));

@@ -1,5 +1,13 @@
 //! One rule, two servers, the same verdict: what `translate::nginx` writes, in a real nginx, against the
 //! engine, over generated requests.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -309,8 +317,8 @@ fn every_linear_form_agrees_with_the_engine() {
         translate(&[SiteRules { marker: String::new(), sites: None, rules: set.clone() }]).is_ok()
     });
     let (mut tally, mut at) = (Tally::default(), 0);
-    // A verdict map holds a limited number of rules, so they come in batches.
-    for batch in sets.chunks(100) {
+    // The rules can change their sites a limited number of times, so they come in batches.
+    for batch in sets.chunks(40) {
         let (names, engines, config) = sites(batch.to_vec());
         let mut nginx = Nginx::start(&config.http, &config.server, &names);
         for (site, engine) in names.iter().zip(&engines) {
@@ -393,10 +401,10 @@ fn long_requests_stay_within_fifty_pcre_steps_a_byte() {
         for target in long_targets() {
             let head = head(site, &target, None);
             let before = nginx.cpu_ms();
-            for _ in 0..50 {
+            for _ in 0..20 {
                 nginx.ask(&head);
             }
-            let each = (nginx.cpu_ms() - before) / 50.0;
+            let each = (nginx.cpu_ms() - before) / 20.0;
             if each > worst.0 {
                 worst = (each, String::from_utf8_lossy(&target[3..20]).into_owned());
             }

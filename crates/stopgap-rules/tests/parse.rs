@@ -1,4 +1,12 @@
 //! Texts that are rule sets, and texts that are not.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use stopgap_rules::{Action, Grouping, ParseError, PatternSyntax, RuleSet};
 

@@ -279,7 +279,7 @@ fn is_trivial(chain: &Chain) -> bool {
 
 fn place(anchored: bool, elements: &[Element]) -> Result<Place, &'static str> {
     let links = || elements.iter().flat_map(|element| &element.chain.links);
-    let breaks = |link: &Link| link.segment.iter().any(|set| takes_line_terminators(set));
+    let breaks = |link: &Link| link.segment.iter().any(takes_line_terminators);
     if anchored {
         for element in elements {
             let (mut any, mut floating_break) = (false, false);

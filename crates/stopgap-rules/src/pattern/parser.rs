@@ -323,8 +323,7 @@ impl Parser<'_> {
         self.at += 1;
         let negate = self.take('^');
         let mut set = CharSet::none();
-        loop {
-            let Some(first) = self.member(open)? else { break };
+        while let Some(first) = self.member(open)? {
             let dash = self.peek() == Some('-') && self.ahead(1).is_some_and(|c| c != ']');
             if !dash {
                 set = set.union(&of(&first));

@@ -4,11 +4,12 @@
 //!   map $request_uri  $stopgap_uri      the target, as the rules see it
 //!   map $stopgap_uri  $stopgap_test_1   1 where a condition's pattern is found
 //!   map "$stopgap_test_1…" $stopgap_rule_1   where there are several conditions, or a negated one
-//!   map "$stopgap_rule_1…|$server_name" $stopgap_verdict   the first rule that decides
+//!   map "$stopgap_rule_1…" $stopgap_group_1  the first rule of those for the same sites that decides
+//!   map $server_name  $stopgap_verdict  that group's word for its sites, else the next group's
 //!   if ($stopgap_verdict = abort) { return 444; }
 //! ```
 //!
-//! Maps are evaluated when they are read, once per request. nginx decodes and merges its `$uri` differently
+//! Maps are evaluated when they are read, once per request, so a site pays for its own rules only. nginx decodes and merges its `$uri` differently
 //! from IIS, so only the raw request is read: `match url` must be a pattern that always holds. PCRE
 //! backtracks, so a pattern must have a linear form ([`crate::pattern`], chains), and is written so that it
 //! never goes back ([`pcre`]).
@@ -62,8 +63,10 @@ pub struct CannotExpress {
 
 /// nginx reads a word of its configuration into a buffer of 4,096 bytes.
 const MAX_WORD: usize = 4_000;
-/// Rules that have an effect: their variables make one word.
+/// Rules of one group: their variables make one word.
 const MAX_RULES: usize = 180;
+/// Groups in a row: nginx evaluates a variable that needs a variable to a depth of 100.
+const MAX_GROUPS: usize = 40;
 
 /// Translates every set together, in the order given, as one list of rules.
 ///
@@ -78,7 +81,7 @@ pub fn translate(sets: &[SiteRules]) -> Result<NginxConfig, CannotExpress> {
                 .map_err(|reason| CannotExpress { rule: rule.name.clone(), reason })?;
         }
     }
-    Ok(writer.finish())
+    writer.finish()
 }
 
 /// Translates one set for a reader: both parts, with comments that say where each goes.
@@ -105,6 +108,8 @@ enum Effect {
 
 /// A rule that is written: `0` or `1` in the variable, and what follows from it.
 struct Decision {
+    /// The rule.
+    name: String,
     variable: String,
     /// `1`, or `0` where the variable is that of a negated condition.
     holds: char,
@@ -149,11 +154,9 @@ impl Writer {
         if rule.match_url.negate || (rule.action == Action::None && !rule.stop_processing) {
             return Ok(());
         }
-        if self.decisions.len() == MAX_RULES {
-            return Err(format!("more than {MAX_RULES} rules"));
-        }
         let sites = sites.map(<[String]>::to_vec);
-        self.decisions.push(Decision { variable, holds, sites, effect, comment });
+        let name = rule.name.clone();
+        self.decisions.push(Decision { name, variable, holds, sites, effect, comment });
         Ok(())
     }
 
@@ -199,9 +202,9 @@ impl Writer {
         }
         let input = Input::of(&condition.input)?;
         let node = node(&condition.pattern, condition.ignore_case, syntax)?;
-        let limits = PatternLimits::default();
-        let pattern = Pattern::from_node(node.clone(), &limits).map_err(|error| error.to_string())?;
         let found = |text: &str| {
+            let pattern = Pattern::from_node(node.clone(), &PatternLimits::default())
+                .map_err(|error| error.to_string())?;
             pattern.is_match(text, &mut Budget::new(1_000_000)).map_err(|error| error.to_string())
         };
         if let Source::Secure { yes, no } = input.source {
@@ -281,46 +284,30 @@ impl Writer {
         Ok(variable)
     }
 
-    fn finish(mut self) -> NginxConfig {
-        if self.decisions.is_empty() {
+    fn finish(mut self) -> Result<NginxConfig, CannotExpress> {
+        let decisions = std::mem::take(&mut self.decisions);
+        if decisions.is_empty() {
             let nothing = "# Stopgap: no rule has an effect.\n".to_owned();
-            return NginxConfig { http: nothing.clone(), server: nothing };
+            return Ok(NginxConfig { http: nothing.clone(), server: nothing });
         }
-        let source: String = self.decisions.iter().map(|decision| decision.variable.as_str()).collect();
-        let _ = write!(
-            self.maps,
-            "\n# The first rule that decides.\nmap \"{source}|$server_name\" $stopgap_verdict {{\n"
-        );
-        let count = self.decisions.len();
-        for (at, decision) in self.decisions.iter().enumerate() {
-            let sites = match &decision.sites {
-                None => String::new(),
-                Some(sites) => {
-                    let names: Vec<String> = sites.iter().map(|site| pcre::literal(site)).collect();
-                    // No site at all is no rule at all.
-                    if names.is_empty() { "(?!)".to_owned() } else { format!("(?:{})\\z", names.join("|")) }
-                }
-            };
-            let effect = match decision.effect {
-                Effect::Pass => "pass".to_owned(),
-                Effect::Abort => "abort".to_owned(),
-                Effect::Status(status) => status.to_string(),
-            };
-            let _ = writeln!(
-                self.maps,
-                "    # {}\n    \"~^.{{{at}}}{}.{{{}}}\\x7c{sites}\" {effect};",
-                decision.comment,
-                decision.holds,
-                count - at - 1
-            );
+        let mut groups: Vec<&[Decision]> = Vec::new();
+        for same in decisions.chunk_by(|a, b| a.sites == b.sites) {
+            groups.extend(same.chunks(MAX_RULES));
         }
-        self.maps.push_str("    default pass;\n}\n");
+        if let Some(first) = groups.get(MAX_GROUPS).and_then(|group| group.first()) {
+            let reason = format!("more than {MAX_GROUPS} changes of site from rule to rule");
+            return Err(CannotExpress { rule: first.name.clone(), reason });
+        }
+        for (at, group) in groups.iter().enumerate() {
+            self.group(group, at + 1, at + 1 == groups.len());
+        }
         let mut server = String::new();
         let mut written = Vec::new();
-        for decision in &self.decisions {
+        for decision in &decisions {
             if written.contains(&decision.effect) {
                 continue;
             }
+            // Writing to a string cannot fail.
             let _ = match decision.effect {
                 Effect::Pass => Ok(()),
                 Effect::Abort => writeln!(server, "if ($stopgap_verdict = abort) {{ return 444; }}"),
@@ -330,7 +317,49 @@ impl Writer {
             };
             written.push(decision.effect);
         }
-        NginxConfig { http: self.maps, server }
+        if server.is_empty() {
+            server.push_str("# Stopgap: no rule refuses anything.\n");
+        }
+        Ok(NginxConfig { http: self.maps, server })
+    }
+
+    /// The rules that follow one another for the same sites: the first that holds decides, else the next
+    /// group does.
+    fn group(&mut self, group: &[Decision], number: usize, last: bool) {
+        let verdict = |number| match number {
+            1 => "$stopgap_verdict".to_owned(),
+            _ => format!("$stopgap_verdict_{number}"),
+        };
+        let next = if last { "pass".to_owned() } else { verdict(number + 1) };
+        let source: String = group.iter().map(|decision| decision.variable.as_str()).collect();
+        let _ = write!(
+            self.maps,
+            "\n# The first rule that holds decides.\nmap \"{source}\" $stopgap_group_{number} {{\n"
+        );
+        for (at, decision) in group.iter().enumerate() {
+            let effect = match decision.effect {
+                Effect::Pass => "pass".to_owned(),
+                Effect::Abort => "abort".to_owned(),
+                Effect::Status(status) => status.to_string(),
+            };
+            let Decision { holds, comment, .. } = decision;
+            let _ = writeln!(self.maps, "    # {comment}\n    \"~^.{{{at}}}{holds}\" {effect};");
+        }
+        let _ = writeln!(self.maps, "    default {next};\n}}");
+        let _ = writeln!(self.maps, "map $server_name {} {{", verdict(number));
+        match group.first().and_then(|first| first.sites.as_deref()) {
+            None => {
+                let _ = writeln!(self.maps, "    default $stopgap_group_{number};");
+            }
+            Some(sites) => {
+                for site in sites {
+                    let site = pcre::literal(site);
+                    let _ = writeln!(self.maps, "    \"~^{site}\\z\" $stopgap_group_{number};");
+                }
+                let _ = writeln!(self.maps, "    default {next};");
+            }
+        }
+        self.maps.push_str("}\n");
     }
 }
 

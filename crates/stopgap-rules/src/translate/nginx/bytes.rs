@@ -72,6 +72,26 @@ pub(super) fn token(bytes: &Bytes, encoding: Encoding) -> String {
     format!("(?:{})", ways.join("|"))
 }
 
+/// The same, as the ways to write it, with a run of raw bytes first: to be repeated. Nothing for the empty
+/// set.
+pub(super) fn run(bytes: &Bytes, encoding: Encoding) -> Vec<String> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let raw = if encoding == Encoding::Percent { bytes.without(b'%') } else { bytes.clone() };
+    let mut ways = Vec::new();
+    if !raw.is_empty() {
+        ways.push(format!("{}++", class(&raw)));
+    }
+    if encoding == Encoding::Percent {
+        if bytes.contains(b'%') {
+            ways.push(format!("%(?!{HEX}{HEX})"));
+        }
+        ways.push(format!("%{}", hex_pairs(bytes)));
+    }
+    ways
+}
+
 /// Any token.
 pub(super) fn any_token(encoding: Encoding) -> String {
     match encoding {
@@ -137,15 +157,10 @@ fn hex_digit(values: u16) -> String {
     if values == u16::MAX {
         return HEX.to_owned();
     }
-    let mut digits = String::new();
-    for value in (0u32..16).filter(|value| values >> value & 1 == 1) {
-        let digit = char::from_digit(value, 16).unwrap_or('0');
-        if digit.is_ascii_alphabetic() {
-            digits.push(digit.to_ascii_uppercase());
-        }
-        digits.push(digit);
-    }
-    if digits.len() == 1 { digits } else { format!("[{digits}]") }
+    class(&Bytes::of(|b| {
+        let value = char::from(b).to_digit(16);
+        value.is_some_and(|value| values >> value & 1 == 1)
+    }))
 }
 
 /// One character of the set.

@@ -3,15 +3,17 @@
 //! A gap and the segment behind it, `.*ab`, become
 //!
 //! ```text
-//!   (?: [^ab…]++  |  (?! ab | line end ) token )*+  ab
-//!       fast bytes    one token where no segment starts
+//!   (?: [^ab…]++ | %(?!HH) | %HH  |  (?! ab | line end ) token )*+  ab
+//!       what cannot start it          one token where it does not start
 //! ```
 //!
-//! which finds the leftmost `ab` in the line. Everything is possessive and every token matches in one way
+//! which finds the leftmost `ab` in the line. A match lies within one line, so lines are tried one by one.
+//! Everything is possessive and every token matches in one way
 //! only, so where it fails, it fails at once; [`crate::pattern::chain`] tells why the leftmost place is
 //! enough. The pattern is anchored, with the search written out, since PCRE's own search would start within
 //! a percent sequence, and again at each byte.
 
+use super::MAX_WORD;
 use super::bytes::{self, Bytes, Encoding};
 use crate::pattern::ast::CharSet;
 use crate::pattern::chain::{Chain, Conjunction, Gap, Head, Link, Place};
@@ -37,13 +39,14 @@ pub(super) fn pattern(conjunction: &Conjunction, encoding: Encoding, start: &str
             false => body.push_str(&format!("(?={chain})")),
         }
     }
-    Some(match conjunction.place {
-        Place::Start | Place::Anywhere => format!("{start}{position}{body}"),
-        Place::InLine => {
-            let line = writer.gap(Gap::Line, None);
-            format!("{start}(?:{line}{})*?{position}{body}", bytes::line_terminator(encoding))
-        }
-    })
+    if conjunction.place != Place::InLine {
+        return Some(format!("{start}{position}{body}"));
+    }
+    let line = writer.gap(Gap::Line, None) + &bytes::line_terminator(encoding);
+    let skip = writer.skip(conjunction, head.as_ref());
+    let quick = format!("{start}{skip}(?:{line}{skip})*?{position}{body}");
+    // The quick way is longer, and nginx reads so much only.
+    Some(if quick.len() > MAX_WORD { format!("{start}(?:{line})*?{position}{body}") } else { quick })
 }
 
 /// Text as itself.
@@ -64,7 +67,7 @@ impl Writer {
             let next = chain.links.get(at + 1);
             let segment = self.segment(link, next, chain.end);
             if let Some(gap) = link.gap {
-                out.push_str(&self.gap(gap, Some(Search { first: link.segment.first(), text: &segment })));
+                out.push_str(&self.gap(gap, Some(Search { segment: &link.segment, text: &segment })));
             }
             out.push_str(&segment);
         }
@@ -103,39 +106,67 @@ impl Writer {
             && let Some((link, rest)) = element.chain.links.split_first()
         {
             let text = self.segment(link, rest.first(), element.chain.end);
-            return self.gap(gap, Some(Search { first: link.segment.first(), text: &text }));
+            return self.gap(gap, Some(Search { segment: &link.segment, text: &text }));
         }
         let mut text: String = head.segment.iter().map(|set| bytes::char(set, self.encoding)).collect();
         if head.end {
             text.push_str("\\z");
         }
-        let skipped = self.gap(gap, Some(Search { first: head.segment.first(), text: &text }));
+        let skipped = self.gap(gap, Some(Search { segment: &head.segment, text: &text }));
         format!("{skipped}(?={text})")
+    }
+
+    /// Lines that do not hold the first thing that is looked for: one pass, where trying the whole on each
+    /// line would take two.
+    fn skip(&self, conjunction: &Conjunction, head: Option<&Head>) -> String {
+        let first = conjunction.elements.first().and_then(|element| element.chain.links.first());
+        let segment = match (head, first) {
+            (Some(head), _) => head.segment.as_slice(),
+            (None, Some(link)) => link.segment.as_slice(),
+            (None, None) => return String::new(),
+        };
+        if segment.is_empty() {
+            return String::new();
+        }
+        let text: String = segment.iter().map(|set| bytes::char(set, self.encoding)).collect();
+        let gap = self.gap(Gap::Line, Some(Search { segment, text: &text }));
+        format!("(?:{gap}{})*+", bytes::line_terminator(self.encoding))
     }
 
     /// A gap up to what is searched, or up to the line's end.
     fn gap(&self, gap: Gap, search: Option<Search>) -> String {
         let breaks = (gap == Gap::Line).then(|| bytes::line_terminator(self.encoding));
-        let first = search.as_ref().and_then(|search| search.first);
+        let first = search.as_ref().and_then(|search| search.segment.first());
         let starts = first.map(bytes::first_bytes);
         // Where there is something to find that is empty (`$`), each byte could be its start.
         let blind = search.is_some() && first.is_none();
         let fast = Bytes::of(|b| {
             let breaks = gap == Gap::Line && matches!(b, b'\n' | b'\r' | 0xE2);
-            let percent = self.encoding == Encoding::Percent && b == b'%';
-            !(breaks || percent || starts.as_ref().is_some_and(|starts| starts.contains(b)))
+            !(breaks || blind || starts.as_ref().is_some_and(|starts| starts.contains(b)))
         });
         let stop: Vec<&str> = search.iter().map(|search| search.text).chain(breaks.as_deref()).collect();
         let stop = stop.join("|");
         let stop = (!stop.is_empty()).then_some(stop.as_str());
         // A segment that takes U+FFFD would be found within a character, so whole characters are taken.
         let whole = first.is_some_and(|set| set.contains(char::REPLACEMENT_CHARACTER));
-        let step = self.step(stop, whole);
-        if blind || fast.is_empty() {
-            format!("(?:{step})*+")
-        } else {
-            format!("(?:{}++|{step})*+", bytes::class(&fast))
+        let mut ways = bytes::run(&fast, self.encoding);
+        if let Some([first, second, ..]) = search.as_ref().map(|search| search.segment) {
+            ways.extend(self.false_start(first, second, gap));
         }
+        ways.push(self.step(stop, whole));
+        format!("(?:{})*+", ways.join("|"))
+    }
+
+    /// A byte that could start the segment, but for the byte behind it: seen without trying the segment.
+    fn false_start(&self, first: &CharSet, second: &CharSet, gap: Gap) -> Option<String> {
+        let percent = |b: u8| self.encoding == Encoding::Percent && b == b'%';
+        let breaks = |b: u8| gap == Gap::Line && matches!(b, b'\n' | b'\r');
+        let starts = bytes::first_bytes(first);
+        let starts = Bytes::of(|b| b.is_ascii() && starts.contains(b) && !percent(b) && !breaks(b));
+        let follows = bytes::first_bytes(second);
+        let follows = Bytes::of(|b| follows.contains(b) || percent(b));
+        let some = !starts.is_empty() && !follows.is_empty();
+        some.then(|| format!("{}(?!{})", bytes::class(&starts), bytes::class(&follows)))
     }
 
     fn step(&self, stop: Option<&str>, whole: bool) -> String {
@@ -148,8 +179,8 @@ impl Writer {
     }
 }
 
-/// What a gap leads to: its text, and its first character, where it has one.
+/// What a gap leads to: its characters, and its text.
 struct Search<'a> {
-    first: Option<&'a CharSet>,
+    segment: &'a [CharSet],
     text: &'a str,
 }
