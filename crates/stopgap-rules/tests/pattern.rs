@@ -142,3 +142,73 @@ fn back_references_and_empty_repetitions_end_at_the_limit() {
         assert_eq!(compiled.captures(&text, &mut Budget::new(1_000_000)), Err(OverLimit), "{pattern}");
     }
 }
+
+/// Every character of the basic plane, asked of V8: sets and case folding.
+#[test]
+fn sets_and_folding_are_those_of_a_browser() {
+    const PATTERNS: [&str; 30] = [
+        "s",
+        "k",
+        "S",
+        r"\w",
+        r"\W",
+        r"[^\W]",
+        r"[\W]",
+        r"\d",
+        r"\D",
+        r"\s",
+        r"\S",
+        ".",
+        "[^]",
+        "[a-z]",
+        "[^a-z]",
+        "[A-z]",
+        r"\u017f",
+        r"\u212a",
+        "[é-ÿ]",
+        "[^é]",
+        "ß",
+        "µ",
+        "ǆ",
+        "İ",
+        "ı",
+        "ς",
+        "ﬁ",
+        r"[\u0100-\u024f]",
+        "[^Ā-ɏ]",
+        r"[\s\u1e9e]",
+    ];
+    let script = r#"
+        for (const flags of ["", "i"]) for (const pattern of JSON.parse(process.argv[1])) {
+            const regex = new RegExp("^(?:" + pattern + ")$", flags);
+            const found = [];
+            for (let c = 0; c < 0x10000; c++)
+                if ((c < 0xD800 || c > 0xDFFF) && regex.test(String.fromCharCode(c))) found.push(c);
+            console.log(found.join(" "));
+        }"#;
+    let patterns = serde_json::to_string(&PATTERNS).unwrap();
+    let Ok(output) = std::process::Command::new("node").args(["-e", script, &patterns]).output() else {
+        assert!(std::env::var_os("CI").is_none(), "node is not installed");
+        println!("skipped (no node): sets_and_folding_are_those_of_a_browser");
+        return;
+    };
+    let answer = String::from_utf8(output.stdout).unwrap();
+    let mut lines = answer.lines();
+    for ignore_case in [false, true] {
+        for text in PATTERNS {
+            let pattern =
+                Pattern::compile(&format!("^(?:{text})$"), ignore_case, &PatternLimits::default()).unwrap();
+            let mut budget = Budget::new(0);
+            let found: Vec<String> = ('\0'..='\u{ffff}')
+                .filter(|c| pattern.is_match(c.encode_utf8(&mut [0; 4]), &mut budget).unwrap())
+                .map(|c| u32::from(c).to_string())
+                .collect();
+            let expected = lines.next().unwrap();
+            assert!(
+                found.join(" ") == expected,
+                "/{text}/ ignore case {ignore_case}: {} characters",
+                found.len()
+            );
+        }
+    }
+}

@@ -61,6 +61,13 @@ pub struct CannotExpress {
     pub reason: String,
 }
 
+impl CannotExpress {
+    /// A stable word for scripts.
+    pub fn code(&self) -> &'static str {
+        "rules-cannot-express"
+    }
+}
+
 /// nginx reads a word of its configuration into a buffer of 4,096 bytes.
 const MAX_WORD: usize = 4_000;
 /// Rules of one group: their variables make one word.

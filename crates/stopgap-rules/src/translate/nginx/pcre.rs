@@ -44,7 +44,7 @@ pub(super) fn pattern(conjunction: &Conjunction, encoding: Encoding, start: &str
     }
     let line = writer.gap(Gap::Line, None) + &bytes::line_terminator(encoding);
     let skip = writer.skip(conjunction, head.as_ref());
-    let quick = format!("{start}{skip}(?:{line}{skip})*?{position}{body}");
+    let quick = format!("{start}(?:{line}{skip})*?{position}{body}");
     // The quick way is longer, and nginx reads so much only.
     Some(if quick.len() > MAX_WORD { format!("{start}(?:{line})*?{position}{body}") } else { quick })
 }
