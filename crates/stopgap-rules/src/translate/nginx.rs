@@ -9,10 +9,13 @@
 //!   if ($stopgap_verdict = abort) { return 444; }
 //! ```
 //!
-//! Maps are evaluated when they are read, once per request, so a site pays for its own rules only. nginx decodes and merges its `$uri` differently
-//! from IIS, so only the raw request is read: `match url` must be a pattern that always holds. PCRE
-//! backtracks, so a pattern must have a linear form ([`crate::pattern`], chains), and is written so that it
-//! never goes back ([`pcre`]).
+//! Maps are evaluated when they are read, once per request, so a site pays for its own rules only.
+//!
+//! nginx decodes and merges its `$uri` differently from IIS, so only the raw request is read: `match url`
+//! must be a pattern that always holds. PCRE backtracks, so a pattern must have a linear form
+//! ([`crate::pattern`], chains), and is written so that it never goes back ([`pcre`]). That is more than
+//! speed: where PCRE gives up, nginx takes a map's default, and the request passes. Its limit is 10 million
+//! turns; these patterns take at most 50 for each byte.
 //!
 //! AbortRequest is 444. A CustomResponse keeps its status; its words are nginx's own.
 //!
