@@ -20,10 +20,12 @@ pub trait Driver: Send + Sync {
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered;
 
     /// The server's own test over the staged files, before the swap. Leaves the live files alone
-    /// where the system lets it; what it did instead is in the answer.
+    /// where the system lets it; what it did instead is in the answer. Because of that case the
+    /// change is journaled before: a crash within it is answered by [`Driver::revert`].
     fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError>;
 
-    /// Swaps the set and has the server take it. Called after the change was journaled.
+    /// Swaps the set and has the server take it. Called after the change was journaled. On an error
+    /// the caller reverts; a server that does not run is none, since it reads the set when it starts.
     fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError>;
 
     /// Puts back what was before, whatever part of `apply` happened; also after a crash, and also

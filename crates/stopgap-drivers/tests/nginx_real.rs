@@ -1,10 +1,19 @@
 //! The driver against the nginx that a distribution ships: an origin behind two sites, one of which
 //! has the hook.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
+mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,8 +29,10 @@ use stopgap_core::proof::{Answer, Judgement};
 use stopgap_drivers::nginx::{Edit, Nginx, Settings};
 use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
-use stopgap_feed::document::{Expect, Mitigation, Probe};
+use stopgap_feed::document::{Expect, Probe};
 use tempfile::TempDir;
+
+use common::{ATTACK, m1, ok, serve_origin};
 
 const BINARY: &str = "/usr/sbin/nginx";
 
@@ -147,26 +158,6 @@ impl Drop for Server {
     }
 }
 
-fn serve_origin(seen: Arc<Mutex<Vec<String>>>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8_lossy(&head).into_owned();
-            seen.lock().unwrap().push(head.split(' ').nth(1).unwrap_or_default().to_owned());
-            let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    address
-}
-
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -206,27 +197,6 @@ fn write_configuration(folder: &Path, origin: SocketAddr) {
             .unwrap();
     }
 }
-
-/// The project's own M1.
-fn m1() -> Vec<Wanted> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mitigations/M1/mitigation.xml");
-    let octets = fs::read_to_string(path).unwrap();
-    let mitigation = Mitigation::from_octets(octets.trim()).unwrap();
-    let wanted = |action| Wanted {
-        key: "example:M1".parse().unwrap(),
-        digest: stopgap_core::plan::sha256_hex(mitigation.octets.as_bytes()),
-        action,
-        probes: mitigation.probes.clone(),
-        sites: None,
-    };
-    mitigation.actions.iter().cloned().map(wanted).collect()
-}
-
-fn ok() -> Answer {
-    Answer::Response { status: 200, media_type: "text/html".into(), header: vec![] }
-}
-
-const ATTACK: &str = "/autodiscover/autodiscover.json?@evil.example/PowerShell/";
 
 #[test]
 fn m1_is_put_on_proven_and_taken_off_to_the_byte() {

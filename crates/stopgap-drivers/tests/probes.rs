@@ -1,4 +1,11 @@
 //! The proof of a change, against listeners that are scripted and against real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};

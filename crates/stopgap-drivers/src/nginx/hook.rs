@@ -103,10 +103,9 @@ pub fn insert(text: &str, line: &str, places: &[usize]) -> String {
 /// Cuts everything between our markers out again. A marker without its other half is left alone.
 pub fn remove(text: &str) -> String {
     let mut kept = String::new();
-    let mut lines = text.split_inclusive('\n').peekable();
     let mut held = String::new();
     let mut split = false;
-    while let Some(line) = lines.next() {
+    for line in text.split_inclusive('\n') {
         let word = line.trim();
         if held.is_empty() && (word == BEGIN || word == BEGIN_SPLIT) {
             split = word == BEGIN_SPLIT;

@@ -84,7 +84,7 @@ pub fn questions(
     nonce: u64,
 ) -> Vec<Question> {
     let mut questions: Vec<Question> = Vec::new();
-    for (key, site, actions) in grouped(placements) {
+    for Group { key, site, actions } in grouped(placements) {
         let probes = wanted.iter().find(|w| w.key == key).map(|w| w.probes.as_slice()).unwrap_or_default();
         let listeners = observed.sites.iter().filter(|s| s.name == site).flat_map(|s| &s.listeners);
         for listener in listeners {
@@ -193,16 +193,26 @@ impl Shown {
     }
 }
 
-/// Mitigation, site, and the actions placed there, in the order of the placements.
-fn grouped(placements: &[Placement]) -> Vec<(Key, String, Vec<(Id, RefusalForm)>)> {
-    let mut groups: Vec<(Key, String, Vec<(Id, RefusalForm)>)> = Vec::new();
+/// The actions of one mitigation that are placed on one site.
+struct Group {
+    key: Key,
+    site: String,
+    actions: Vec<(Id, RefusalForm)>,
+}
+
+/// In the order of the placements.
+fn grouped(placements: &[Placement]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
     for placement in placements {
         let action = (placement.what.action.clone(), placement.form);
-        let group =
-            groups.iter_mut().find(|(key, site, _)| *key == placement.what.key && *site == placement.site);
-        match group {
-            Some((_, _, actions)) => actions.push(action),
-            None => groups.push((placement.what.key.clone(), placement.site.clone(), vec![action])),
+        match groups.iter_mut().find(|group| group.key == placement.what.key && group.site == placement.site)
+        {
+            Some(group) => group.actions.push(action),
+            None => groups.push(Group {
+                key: placement.what.key.clone(),
+                site: placement.site.clone(),
+                actions: vec![action],
+            }),
         }
     }
     groups
