@@ -13,7 +13,7 @@
 //!
 //! nginx decodes and merges its `$uri` differently from IIS, so only the raw request is read: `match url`
 //! must be a pattern that always holds. PCRE backtracks, so a pattern must have a linear form
-//! ([`crate::pattern`], chains), and is written so that it never goes back ([`pcre`]). That is more than
+//! ([`crate::pattern`], chains), and is written so that it never goes back (`pcre`). That is more than
 //! speed: where PCRE gives up, nginx takes a map's default, and the request passes. Its limit is 10 million
 //! turns; these patterns take at most 50 for each byte.
 //!
