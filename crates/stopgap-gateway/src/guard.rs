@@ -91,7 +91,7 @@ impl<S> Guard<S> {
 }
 
 impl<S: AsyncRead + Unpin> Guard<S> {
-    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_checked(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.ready.is_empty() {
                 let len = self.ready.len().min(buf.remaining());
@@ -147,7 +147,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let poll = this.read(cx, buf);
+        let poll = this.poll_checked(cx, buf);
         let owed = match poll {
             Poll::Pending if this.framing.in_body() => Owed::Body,
             Poll::Pending if !this.held.is_empty() => Owed::Head,
@@ -214,5 +214,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::FramingLimits;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    fn guarded(socket: DuplexStream) -> (Guard<DuplexStream>, Arc<ConnectionState>) {
+        let state = Arc::new(ConnectionState::default());
+        let framing = Framing::new(FramingLimits { bytes: 1024, fields: 10 });
+        (Guard::new(socket, framing, state.clone()), state)
+    }
+
+    #[tokio::test]
+    async fn half_a_head_is_kept_back_until_it_is_whole() {
+        let (mut client, socket) = duplex(1024);
+        let (mut guard, _) = guarded(socket);
+        let mut buffer = [0; 64];
+        client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(10), guard.read(&mut buffer)).await;
+        assert!(early.is_err(), "half a head came through");
+        client.write_all(b"st: a\r\n\r\nGET").await.unwrap();
+        let len = guard.read(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..len], b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+
+    #[tokio::test]
+    async fn a_refused_head_becomes_the_stand_in_with_its_number() {
+        let (mut client, socket) = duplex(1024);
+        let (mut guard, state) = guarded(socket);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\nHost: a\n\n").await.unwrap();
+        let mut seen = vec![0; 27 + STAND_IN.len()];
+        guard.read_exact(&mut seen).await.unwrap();
+        assert!(seen.ends_with(STAND_IN), "{}", String::from_utf8_lossy(&seen));
+        let (first, second) = (state.begin().1, state.begin().1);
+        assert_eq!((first, second), (None, Some(crate::framing::Refusal::BareLineFeed)));
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_refused_head_is_taken_until_the_client_ends() {
+        let (mut client, socket) = duplex(1024);
+        let (mut guard, _) = guarded(socket);
+        client.write_all(b"GET / HTTP/1.1\n\n").await.unwrap();
+        guard.read_exact(&mut vec![0; STAND_IN.len()]).await.unwrap();
+        let closing = tokio::spawn(async move {
+            let closed = guard.shutdown().await;
+            drop(guard);
+            closed
+        });
+        client.write_all(&[b'x'; 100_000]).await.expect("the rest is read, not reset");
+        drop(client);
+        closing.await.unwrap().unwrap();
     }
 }

@@ -29,7 +29,7 @@ enum LoadError {
     #[error("{}: larger than {MAX_RULES_FILE} octets", path.display())]
     TooLarge { path: PathBuf },
     #[error("{}: {}", path.display(), chain(source))]
-    Rules { path: PathBuf, source: RulesError },
+    Rules { path: PathBuf, source: Box<RulesError> },
     #[error("reading the rules was interrupted")]
     Interrupted,
 }
@@ -89,7 +89,8 @@ fn load(path: &Path) -> Result<RuleBook, LoadError> {
     if bytes.len() as u64 > MAX_RULES_FILE {
         return Err(LoadError::TooLarge { path: path.to_owned() });
     }
-    RuleBook::compile(&bytes).map_err(|source| LoadError::Rules { path: path.to_owned(), source })
+    RuleBook::compile(&bytes)
+        .map_err(|source| LoadError::Rules { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// An error with its causes, in one line.

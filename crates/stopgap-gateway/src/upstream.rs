@@ -101,7 +101,7 @@ impl Pool {
         request: Request<Outbound>,
     ) -> Result<(Response<Incoming>, Link), OriginError> {
         let (sender, connection) = self.connect().await?;
-        let link = Link { sender, driver: Driver::Here(connection) };
+        let link = Link { sender, driver: Driver::Here(Box::new(connection)) };
         link.exchange(request).await.map_err(|(source, _)| self.exchange_error(source))
     }
 
@@ -187,7 +187,8 @@ pub(crate) struct Link {
 /// Who polls a connection.
 #[derive(Debug)]
 enum Driver {
-    Here(OriginConnection),
+    /// Boxed: a link is handed around for every request.
+    Here(Box<OriginConnection>),
     Task,
     Closed,
 }
@@ -222,7 +223,7 @@ impl Link {
     ) -> Result<(Response<Incoming>, Link), (hyper::Error, Option<Request<Outbound>>)> {
         if !request.body().is_end_stream() {
             match std::mem::replace(&mut self.driver, Driver::Task) {
-                Driver::Here(connection) => drop(tokio::spawn(connection)),
+                Driver::Here(connection) => drop(tokio::spawn(*connection)),
                 other => self.driver = other,
             }
         }
