@@ -1,0 +1,7 @@
+//! End to end: the real binary, as publishers, operators and clients meet it, with a real nginx and
+//! the gateway in front of an origin that logs what reaches it.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout)]
+
+mod world;
