@@ -24,7 +24,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use stopgap_core::observed::{Hook, Listener, Observed};
-use stopgap_core::plan::{Change, Rendered, Wanted};
+use stopgap_core::plan::{Change, GeneratedSet, Rendered, Wanted};
 use stopgap_core::proof::{Answer, Judgement};
 use stopgap_drivers::nginx::{Edit, Nginx, Settings};
 use stopgap_drivers::probe::{self, Patience};
@@ -297,9 +297,10 @@ fn an_edit_of_our_file_is_noticed_and_repaired_even_where_it_broke_nginx() {
         return;
     };
     server.hook_one();
-    let change = server.bring(&m1());
+    let change = server.render(&m1()).change.unwrap();
     // Only a private mount namespace shows the configuration without our files.
     let namespace = server.driver.check(&Machine, &change).unwrap() == Checked::Staged;
+    server.driver.apply(&Machine, &change).unwrap();
     server.driver.settle(&Machine, &change).unwrap();
     let texts = ["# by hand\n", "no_such_directive on;\n"];
     let texts = if namespace { &texts[..] } else { &texts[..1] };
@@ -321,9 +322,10 @@ fn a_rejected_set_never_goes_live() {
     let Some(server) = server("a_rejected_set_never_goes_live") else { return };
     server.hook_one();
     let mut change = server.render(&m1()).change.unwrap();
-    if let Some(set) = &mut change.after {
-        set.files.insert("server.conf".into(), "no_such_directive on;\n".into());
-    }
+    let set = change.after.unwrap();
+    let mut files = set.files;
+    files.insert("server.conf".into(), "no_such_directive on;\n".into());
+    change.after = Some(GeneratedSet::new(files, set.holds));
     let before = server.files();
     let error = server.driver.check(&Machine, &change).unwrap_err();
     assert!(
