@@ -106,6 +106,20 @@ pub enum DriverError {
     },
 }
 
+impl DriverError {
+    /// A word for it that does not change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DriverError::Io { .. } => "io",
+            DriverError::BrokenBefore { .. } => "broken-before",
+            DriverError::Rejected { .. } => "rejected",
+            DriverError::NotTaken { .. } => "not-taken",
+            DriverError::ChangedUnderUs { .. } => "changed-under-us",
+            DriverError::Settings { .. } => "settings",
+        }
+    }
+}
+
 /// For `map_err`: what was tried, and where.
 pub(crate) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DriverError + use<> {
     let path = path.to_owned();
