@@ -128,6 +128,7 @@ fn event(announcement: &Announcement) -> Option<Event> {
 mod tests {
     use super::*;
     use axum::body::Body;
+    use futures_util::FutureExt as _;
 
     fn serial(serial: u64) -> Announcement {
         Announcement { feed: Some("example".into()), serial: Some(serial), sha256: "00".into() }
@@ -164,8 +165,7 @@ mod tests {
         events.announce(serial(3));
         assert!(next(&mut stream).await.unwrap().contains("\"serial\":3"));
         events.announce(serial(3));
-        events.close();
-        assert_eq!(next(&mut stream).await, None);
+        assert_eq!(next(&mut stream).now_or_never(), None, "nothing to say yet");
     }
 
     #[tokio::test]

@@ -230,10 +230,25 @@ struct Source {
     seen: Option<Seen>,
 }
 
+/// What a poll compares. File times have the resolution of the system's timer, so a file that was
+/// replaced at once by another of the same length differs in its inode only.
 #[derive(PartialEq, Eq)]
 struct Seen {
     modified: Option<SystemTime>,
     length: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Seen {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            modified: metadata.modified().ok(),
+            length: metadata.len(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(metadata),
+        }
+    }
 }
 
 /// Why a file was not taken over.
@@ -267,7 +282,7 @@ impl Source {
     async fn read(&mut self, wake: Wake) -> Result<Option<Vec<u8>>, std::io::Error> {
         let file = tokio::fs::File::open(&self.file).await?;
         let metadata = file.metadata().await?;
-        let seen = Seen { modified: metadata.modified().ok(), length: metadata.len() };
+        let seen = Seen::of(&metadata);
         if wake == Wake::Poll && self.seen.as_ref() == Some(&seen) {
             return Ok(None);
         }

@@ -79,13 +79,18 @@ struct Stream {
 impl Stream {
     /// The next text up to and with `end`; `None` where the server ends the stream first.
     async fn until(&mut self, end: &str) -> Option<String> {
+        // Around all of it: keep-alive comments would renew a limit on each read for ever.
+        tokio::time::timeout(HANG, self.read_until(end)).await.unwrap()
+    }
+
+    async fn read_until(&mut self, end: &str) -> Option<String> {
         loop {
             if let Some(at) = self.read.find(end) {
                 let rest = self.read.split_off(at + end.len());
                 return Some(std::mem::replace(&mut self.read, rest));
             }
             let mut chunk = [0; 4096];
-            let length = tokio::time::timeout(HANG, self.stream.read(&mut chunk)).await.unwrap().unwrap();
+            let length = self.stream.read(&mut chunk).await.unwrap();
             if length == 0 {
                 return None;
             }

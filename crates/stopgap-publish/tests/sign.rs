@@ -13,8 +13,10 @@ mod common;
 use common::{documents, ec, identities, meaning, now, rsa};
 use stopgap_feed::Document;
 use stopgap_feed::c14n::Canonicalization;
+use stopgap_feed::dsig;
 use stopgap_feed::limits::Limits;
-use stopgap_publish::sign::{self, SignError};
+use stopgap_publish::key::FileKey;
+use stopgap_publish::sign::{self, Chain, SignError};
 
 const FORMS: [Canonicalization; 2] = [Canonicalization::Exclusive, Canonicalization::Inclusive];
 
@@ -79,6 +81,19 @@ fn a_signed_document_is_not_signed_again() {
     let identity = ec();
     let signed = sign(&documents()[0].1, &identity, Canonicalization::Exclusive).unwrap();
     assert!(matches!(sign(&signed, &identity, Canonicalization::Exclusive), Err(SignError::AlreadySigned)));
+}
+
+#[test]
+fn any_document_can_carry_the_same_signature_once() {
+    let identity = rsa();
+    let key = FileKey::from_pem(identity.key.as_bytes()).unwrap();
+    let chain = Chain::from_pem(identity.chain.as_bytes()).unwrap();
+    let sign = |text: &[u8]| sign::enveloped(text, &key, &chain, Canonicalization::Inclusive);
+    let text = b"<c:Cosignature xmlns:c=\"urn:c\" xml:lang=\"en\"><x xmlns=\"urn:d\"><y xmlns=\"\"/></x></c:Cosignature>";
+    let signed = sign(text).unwrap();
+    let opened = dsig::open(&signed, &Limits::default()).unwrap();
+    assert_eq!(opened.signer().unwrap(), &opened.certificates()[0]);
+    assert!(matches!(sign(&signed), Err(SignError::AlreadySigned)));
 }
 
 #[test]
