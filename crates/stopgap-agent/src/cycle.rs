@@ -4,6 +4,8 @@
 //! once, by the caller; the network was asked before, without the lock. Each stage is a function of
 //! its own below.
 
+mod books;
+mod evidence;
 mod execute;
 mod want;
 
@@ -12,16 +14,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use stopgap_core::Ledger;
 use stopgap_core::facts::Facts;
-use stopgap_core::ledger::{Entry, Failure, ProofRecord, TargetEntry};
-use stopgap_core::observed::{Hold, Live, Observed};
-use stopgap_core::plan::{ActionRef, Change, Plan, Rendered, Wanted};
+use stopgap_core::observed::{Live, Observed};
+use stopgap_core::plan::{Plan, Rendered, Wanted};
 use stopgap_core::policy::Policy;
-use stopgap_core::proof::Proof;
 use stopgap_core::report::{Failures, Report, report};
 use stopgap_core::select::{FeedView, Selected, Selection, TargetView, Verdict, Wish, select};
 use stopgap_drivers::{Driver, Host};
 use stopgap_feed::document::ActionKind;
-use stopgap_feed::{FeedName, Id, Key};
+use stopgap_feed::{FeedName, Id};
 
 use crate::config::Config;
 use crate::events::Event;
@@ -29,7 +29,8 @@ use crate::fetch::Fetched;
 use crate::home::{Home, HomeError};
 use crate::journal::{self, Journal};
 use crate::trust::{self, CurrentFeed};
-use execute::{Execution, Outcome, execute};
+use evidence::Scene;
+use execute::{Execution, Outcome};
 
 /// What a cycle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,32 +292,6 @@ impl<'a> Cycle<'a> {
         renderings
     }
 
-    /// The ledger knows a mitigation before it is put on, so that whatever happens its octets are
-    /// here to take it off.
-    fn write_ahead(&mut self, selection: &Selection) -> Result<(), HomeError> {
-        let mut changed = false;
-        for selected in selection.mitigations.iter().filter(|selected| selected.wish == Wish::Apply) {
-            let entry = self.ledger.mitigations.get(&selected.key);
-            if entry.is_none_or(|entry| entry.digest != selected.digest) {
-                let entry = Entry {
-                    octets: selected.mitigation.octets.clone(),
-                    digest: selected.digest.clone(),
-                    trusted_at: selected.trusted_at,
-                    applied_at: entry.map_or(self.input.now, |entry| entry.applied_at),
-                    fixed_since: None,
-                    proofs: Vec::new(),
-                };
-                self.ledger.mitigations.insert(selected.key.clone(), entry);
-                if is_heartbeat(selected) {
-                    let detail = "it changes nothing".to_owned();
-                    self.events.push(Event::Applied { key: selected.key.clone(), detail });
-                }
-                changed = true;
-            }
-        }
-        if changed { self.input.home.save_ledger(self.input.host, &self.ledger) } else { Ok(()) }
-    }
-
     fn carry_out(
         &mut self,
         selection: &Selection,
@@ -324,132 +299,33 @@ impl<'a> Cycle<'a> {
         renderings: Vec<Rendering>,
     ) -> Result<(), HomeError> {
         for Rendering { target, wanted, rendered } in renderings {
-            let (Some(target), Some(change)) = (self.input.targets.get(target), &rendered.change) else {
-                continue;
-            };
-            let Some(seen) = observed.iter().find(|o| o.target == change.target) else { continue };
-            let execution = Execution {
+            let Some(target) = self.input.targets.get(target) else { continue };
+            let name = target.driver.target();
+            let Some(seen) = observed.iter().find(|observed| observed.target == name) else { continue };
+            let scene = Scene {
                 host: self.input.host,
-                driver: target.driver.as_ref(),
-                journal: self.journal(),
                 observed: seen,
-                change,
                 wanted: &wanted,
                 placements: &rendered.placements,
-                settle: self.input.config.settle.unsigned_abs(),
+                ledger: &self.ledger,
                 now: self.input.now,
             };
-            let outcome = execute(&execution)?;
+            let Some(change) = &rendered.change else {
+                let proofs = scene.prove_again();
+                self.record_again(proofs)?;
+                continue;
+            };
+            let journal = self.journal();
+            let settle = self.input.config.settle.unsigned_abs();
+            let driver = target.driver.as_ref();
+            let outcome = Execution { scene, driver, journal, change, settle }.run()?;
             let stays = matches!(outcome, Outcome::Done { .. });
             self.record(selection, change, outcome)?;
-            if stays && let Err(error) = target.driver.settle(self.input.host, change) {
-                self.fail(format!("{}: cannot tidy up after the change: {}", change.target, words(&error)));
+            if stays && let Err(error) = driver.settle(self.input.host, change) {
+                self.fail(format!("{name}: cannot tidy up after the change: {}", words(&error)));
             }
         }
         Ok(())
-    }
-
-    /// One change's outcome, into ledger and events; the journal's end comes last, so that a crash
-    /// before it takes the change back.
-    fn record(&mut self, selection: &Selection, change: &Change, outcome: Outcome) -> Result<(), HomeError> {
-        let target = &change.target;
-        match outcome {
-            Outcome::Done { proofs } => {
-                self.record_done(selection, change, &proofs);
-                self.input.home.save_ledger(self.input.host, &self.ledger)?;
-                self.journal().note(self.input.now, journal::Event::Done { target: target.clone() })
-            }
-            Outcome::Reverted { why, harmful } => {
-                self.reverted = true;
-                self.events.push(Event::Reverted { detail: format!("{target}: {why}") });
-                self.note_failures(selection, change, &why, &harmful);
-                self.input.home.save_ledger(self.input.host, &self.ledger)?;
-                self.journal().note(self.input.now, journal::Event::Reverted { target: target.clone(), why })
-            }
-            Outcome::Failed { why } => {
-                self.fail(format!("{target}: {why}"));
-                self.note_failures(selection, change, &why, &[]);
-                self.input.home.save_ledger(self.input.host, &self.ledger)?;
-                self.journal().note(self.input.now, journal::Event::Reverted { target: target.clone(), why })
-            }
-            Outcome::Stuck { why } => {
-                self.fail(format!("{target}: {why}"));
-                Ok(())
-            }
-        }
-    }
-
-    fn record_done(&mut self, selection: &Selection, change: &Change, proofs: &[execute::Proved]) {
-        let target = &change.target;
-        let (set, holds) = match &change.after {
-            Some(after) => (Some(after.id.clone()), after.holds.clone()),
-            None => (None, Vec::new()),
-        };
-        self.ledger.note_left(target, set, holds);
-        for what in &change.puts_on {
-            self.ledger.failures.remove(&what.key);
-            if let Some(entry) = self.ledger.mitigations.get_mut(&what.key) {
-                entry.proofs.retain(|proof| proof.target != *target || proof.action != what.action);
-                entry.proofs.extend(of(proofs, what).cloned());
-            }
-            let detail = format!("{} on {target}{}", what.action, proof_words(proofs, what));
-            self.events.push(Event::Applied { key: what.key.clone(), detail });
-        }
-        for what in &change.takes_off {
-            let reason = selection.get(&what.key).map_or_else(String::new, |s| s.verdict.reason());
-            let detail = format!("{} from {target}: {reason}", what.action);
-            self.events.push(Event::TakenOff { key: what.key.clone(), detail });
-        }
-    }
-
-    fn note_failures(&mut self, selection: &Selection, change: &Change, why: &str, harmful: &[Key]) {
-        for what in &change.puts_on {
-            let Some(selected) = selection.get(&what.key) else { continue };
-            let failure = Failure {
-                at: self.input.now,
-                digest: selected.digest.clone(),
-                why: why.to_owned(),
-                harmed: harmful.contains(&what.key),
-            };
-            self.failures.insert(what.key.clone(), why.to_owned());
-            self.ledger.failures.insert(what.key.clone(), failure);
-        }
-    }
-
-    /// The ledger keeps what is in force somewhere, and heartbeats that apply.
-    fn settle(&mut self, selection: &Selection, observed: &[Observed]) -> Result<(), HomeError> {
-        let unseen: Vec<&TargetEntry> = self
-            .ledger
-            .targets
-            .iter()
-            .filter(|(name, _)| observed.iter().all(|target| target.target != **name))
-            .map(|(_, entry)| entry)
-            .collect();
-        let held = |key: &Key| {
-            let of = |holds: &[Hold]| holds.iter().any(|hold| hold.key == *key);
-            observed.iter().any(|target| of(&target.live.holds))
-                || unseen.iter().any(|entry| of(&entry.holds))
-        };
-        let contested =
-            |selected: &Selected| selected.targets.iter().any(|target| self.untouchable.contains(target));
-        let keep: Vec<Key> = selection
-            .mitigations
-            .iter()
-            .filter(|s| held(&s.key) || contested(s) || (is_heartbeat(s) && s.wish != Wish::TakeOff))
-            .map(|selected| selected.key.clone())
-            .collect();
-        let unread: Vec<Key> =
-            self.ledger.mitigations.keys().filter(|key| selection.get(key).is_none()).cloned().collect();
-        self.ledger.mitigations.retain(|key, _| keep.contains(key) || unread.contains(key));
-        for selected in &selection.mitigations {
-            if let Some(entry) = self.ledger.mitigations.get_mut(&selected.key) {
-                entry.fixed_since = selected.fixed_since;
-            }
-            if !matches!(selected.verdict, Verdict::Applies(_)) {
-                self.ledger.failures.remove(&selected.key);
-            }
-        }
-        self.input.home.save_ledger(self.input.host, &self.ledger)
     }
 
     fn finish(
@@ -482,20 +358,6 @@ fn is_heartbeat(selected: &Selected) -> bool {
     selected.mitigation.actions.iter().all(|action| action.kind == ActionKind::DoNothing)
 }
 
-/// The proofs of one action.
-fn of<'p>(proofs: &'p [execute::Proved], what: &ActionRef) -> impl Iterator<Item = &'p ProofRecord> {
-    let what = what.clone();
-    proofs.iter().filter(move |(key, p)| *key == what.key && p.action == what.action).map(|(_, proof)| proof)
-}
-
-fn proof_words(proofs: &[execute::Proved], what: &ActionRef) -> String {
-    let proven = of(proofs, what).filter(|proof| proof.proof == Proof::Proven).count();
-    match of(proofs, what).count() {
-        0 => ", no probe shows it".to_owned(),
-        count => format!(", proven at {proven} of {count} listeners"),
-    }
-}
-
 /// An error with its causes, on one line.
 pub(crate) fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -507,8 +369,8 @@ pub(crate) fn words(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// An hour's worth of jitter, as a share of the interval.
-pub const JITTER: f64 = 0.1;
+/// How much a wait varies, as a share of the interval.
+const JITTER: f64 = 0.1;
 
 /// The wait until the next cycle: the interval, a tenth more or less, so that servers started
 /// together do not ask together. `random` is from 0 to 1.

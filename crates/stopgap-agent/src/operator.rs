@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use stopgap_core::Ledger;
 use stopgap_core::policy::{Block, Level, Policy};
 use stopgap_feed::{FeedName, Id};
 
@@ -112,6 +113,24 @@ impl Operator {
             server_id: config.server.clone(),
         }
     }
+}
+
+/// Forgets that `what` failed (an id, such as `M1`) or that it was given up (a target's name), so that
+/// the next cycle tries again. Returns whether there was something to forget.
+pub fn retry(ledger: &mut Ledger, what: &str) -> bool {
+    let before = ledger.failures.len();
+    if let Ok(named) = what.parse::<Named>() {
+        ledger.failures.retain(|key, _| {
+            named.id != key.id || named.feed.as_ref().is_some_and(|feed| *feed != key.feed)
+        });
+    }
+    let given_up = ledger.targets.get_mut(what).filter(|target| target.given_up.is_some());
+    let was_given_up = given_up.is_some();
+    if let Some(target) = given_up {
+        target.given_up = None;
+        target.reversals.clear();
+    }
+    ledger.failures.len() < before || was_given_up
 }
 
 #[cfg(test)]

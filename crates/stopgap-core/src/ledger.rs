@@ -11,7 +11,7 @@ use stopgap_feed::document::{DocumentError, Mitigation};
 use stopgap_feed::{Id, Key};
 
 use crate::observed::{Hold, Live};
-use crate::proof::Proof;
+use crate::proof::{Answer, Proof};
 
 /// Everything that is in force by our hand, and what stands in the way of the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,24 @@ pub struct Entry {
     /// The latest proof at each listener.
     #[serde(default)]
     pub proofs: Vec<ProofRecord>,
+    /// What each listener answered before the mitigation was first put on: a revision of it finds
+    /// the attack already refused, and is proven against these.
+    #[serde(default)]
+    pub baselines: Vec<Baseline>,
+}
+
+/// The answer to one probe at one listener, without the mitigation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// The listener, as `https://127.0.0.1:443`.
+    pub listener: String,
+    /// The site's name.
+    pub site: String,
+    /// The probe's request head.
+    pub head: String,
+    /// What came back.
+    pub answer: Answer,
 }
 
 /// Why a mitigation is not in force although it applies.

@@ -45,6 +45,7 @@ impl Scene {
             applied_at: now(),
             fixed_since: None,
             proofs: vec![],
+            baselines: vec![],
         };
         Scene {
             observed: Observed {

@@ -1,0 +1,204 @@
+//! The books of a cycle: what goes into the ledger, the journal and the events, and when.
+//!
+//! The ledger knows a mitigation before it is put on, and a change's end is journaled after the
+//! ledger: whatever is interrupted, its octets are here to take it off.
+
+use stopgap_core::ledger::{Baseline, Entry, Failure, ProofRecord, TargetEntry};
+use stopgap_core::observed::{Hold, Observed};
+use stopgap_core::plan::{ActionRef, Change};
+use stopgap_core::proof::Proof;
+use stopgap_core::select::{Selected, Selection, Verdict, Wish};
+use stopgap_feed::Key;
+
+use super::evidence::Proved;
+use super::execute::Outcome;
+use super::{Cycle, is_heartbeat};
+use crate::events::Event;
+use crate::home::HomeError;
+use crate::journal;
+
+impl Cycle<'_> {
+    /// The ledger knows a mitigation before it is put on, so that whatever happens its octets are
+    /// here to take it off.
+    pub(super) fn write_ahead(&mut self, selection: &Selection) -> Result<(), HomeError> {
+        let mut changed = false;
+        for selected in selection.mitigations.iter().filter(|selected| selected.wish == Wish::Apply) {
+            let entry = self.ledger.mitigations.get(&selected.key);
+            if entry.is_none_or(|entry| entry.digest != selected.digest) {
+                let entry = Entry {
+                    octets: selected.mitigation.octets.clone(),
+                    digest: selected.digest.clone(),
+                    trusted_at: selected.trusted_at,
+                    applied_at: entry.map_or(self.input.now, |entry| entry.applied_at),
+                    fixed_since: None,
+                    proofs: Vec::new(),
+                    baselines: entry.map(|entry| entry.baselines.clone()).unwrap_or_default(),
+                };
+                self.ledger.mitigations.insert(selected.key.clone(), entry);
+                if is_heartbeat(selected) {
+                    let detail = "it changes nothing".to_owned();
+                    self.events.push(Event::Applied { key: selected.key.clone(), detail });
+                }
+                changed = true;
+            }
+        }
+        if changed { self.input.home.save_ledger(self.input.host, &self.ledger) } else { Ok(()) }
+    }
+
+    /// One change's outcome, into ledger and events; the journal's end comes last, so that a crash
+    /// before it takes the change back.
+    pub(super) fn record(
+        &mut self,
+        selection: &Selection,
+        change: &Change,
+        outcome: Outcome,
+    ) -> Result<(), HomeError> {
+        let target = &change.target;
+        match outcome {
+            Outcome::Done { proofs, baselines } => {
+                self.record_done(selection, change, &proofs);
+                self.record_baselines(baselines);
+                self.input.home.save_ledger(self.input.host, &self.ledger)?;
+                self.journal().note(self.input.now, journal::Event::Done { target: target.clone() })
+            }
+            Outcome::Reverted { why, harmful } => {
+                self.reverted = true;
+                self.events.push(Event::Reverted { detail: format!("{target}: {why}") });
+                self.note_failures(selection, change, &why, &harmful);
+                self.input.home.save_ledger(self.input.host, &self.ledger)?;
+                self.journal().note(self.input.now, journal::Event::Reverted { target: target.clone(), why })
+            }
+            Outcome::Failed { why } => {
+                self.fail(format!("{target}: {why}"));
+                self.note_failures(selection, change, &why, &[]);
+                self.input.home.save_ledger(self.input.host, &self.ledger)?;
+                self.journal().note(self.input.now, journal::Event::Reverted { target: target.clone(), why })
+            }
+            Outcome::Stuck { why } => {
+                self.fail(format!("{target}: {why}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn record_done(&mut self, selection: &Selection, change: &Change, proofs: &[Proved]) {
+        let target = &change.target;
+        let (set, holds) = match &change.after {
+            Some(after) => (Some(after.id.clone()), after.holds.clone()),
+            None => (None, Vec::new()),
+        };
+        self.ledger.note_left(target, set, holds);
+        for what in &change.puts_on {
+            self.ledger.failures.remove(&what.key);
+            if let Some(entry) = self.ledger.mitigations.get_mut(&what.key) {
+                entry.proofs.retain(|proof| proof.target != *target || proof.action != what.action);
+                entry.proofs.extend(of(proofs, what).cloned());
+            }
+            let detail = format!("{} on {target}{}", what.action, proof_words(proofs, what));
+            self.events.push(Event::Applied { key: what.key.clone(), detail });
+        }
+        for what in &change.takes_off {
+            let reason = selection.get(&what.key).map_or_else(String::new, |s| s.verdict.reason());
+            let detail = format!("{} from {target}: {reason}", what.action);
+            self.events.push(Event::TakenOff { key: what.key.clone(), detail });
+        }
+    }
+
+    /// The first answer stays: later ones were given with the mitigation in force.
+    fn record_baselines(&mut self, baselines: Vec<(Key, Baseline)>) {
+        for (key, new) in baselines {
+            let Some(entry) = self.ledger.mitigations.get_mut(&key) else { continue };
+            let same =
+                |old: &Baseline| old.listener == new.listener && old.site == new.site && old.head == new.head;
+            if !entry.baselines.iter().any(same) {
+                entry.baselines.push(new);
+            }
+        }
+    }
+
+    /// What was asked again without a change. An answer that proves nothing takes no proof away.
+    pub(super) fn record_again(&mut self, proofs: Vec<Proved>) -> Result<(), HomeError> {
+        if proofs.is_empty() {
+            return Ok(());
+        }
+        for (key, new) in proofs {
+            let Some(entry) = self.ledger.mitigations.get_mut(&key) else { continue };
+            let same = |old: &ProofRecord| {
+                old.target == new.target
+                    && old.site == new.site
+                    && old.listener == new.listener
+                    && old.action == new.action
+            };
+            match entry.proofs.iter_mut().find(|old| same(old)) {
+                Some(old) if old.proof == Proof::Proven && new.proof == Proof::Unproven => {}
+                Some(old) => *old = new,
+                None => entry.proofs.push(new),
+            }
+        }
+        self.input.home.save_ledger(self.input.host, &self.ledger)
+    }
+
+    fn note_failures(&mut self, selection: &Selection, change: &Change, why: &str, harmful: &[Key]) {
+        for what in &change.puts_on {
+            let Some(selected) = selection.get(&what.key) else { continue };
+            let failure = Failure {
+                at: self.input.now,
+                digest: selected.digest.clone(),
+                why: why.to_owned(),
+                harmed: harmful.contains(&what.key),
+            };
+            self.failures.insert(what.key.clone(), why.to_owned());
+            self.ledger.failures.insert(what.key.clone(), failure);
+        }
+    }
+
+    /// The ledger keeps what is in force somewhere, and heartbeats that apply.
+    pub(super) fn settle(&mut self, selection: &Selection, observed: &[Observed]) -> Result<(), HomeError> {
+        let unseen: Vec<&TargetEntry> = self
+            .ledger
+            .targets
+            .iter()
+            .filter(|(name, _)| observed.iter().all(|target| target.target != **name))
+            .map(|(_, entry)| entry)
+            .collect();
+        let held = |key: &Key| {
+            let of = |holds: &[Hold]| holds.iter().any(|hold| hold.key == *key);
+            observed.iter().any(|target| of(&target.live.holds))
+                || unseen.iter().any(|entry| of(&entry.holds))
+        };
+        let contested =
+            |selected: &Selected| selected.targets.iter().any(|target| self.untouchable.contains(target));
+        let keep: Vec<Key> = selection
+            .mitigations
+            .iter()
+            .filter(|s| held(&s.key) || contested(s) || (is_heartbeat(s) && s.wish != Wish::TakeOff))
+            .map(|selected| selected.key.clone())
+            .collect();
+        let unread: Vec<Key> =
+            self.ledger.mitigations.keys().filter(|key| selection.get(key).is_none()).cloned().collect();
+        self.ledger.mitigations.retain(|key, _| keep.contains(key) || unread.contains(key));
+        for selected in &selection.mitigations {
+            if let Some(entry) = self.ledger.mitigations.get_mut(&selected.key) {
+                entry.fixed_since = selected.fixed_since;
+            }
+            if !matches!(selected.verdict, Verdict::Applies(_)) {
+                self.ledger.failures.remove(&selected.key);
+            }
+        }
+        self.input.home.save_ledger(self.input.host, &self.ledger)
+    }
+}
+
+/// The proofs of one action.
+fn of<'p>(proofs: &'p [Proved], what: &ActionRef) -> impl Iterator<Item = &'p ProofRecord> {
+    let what = what.clone();
+    proofs.iter().filter(move |(key, p)| *key == what.key && p.action == what.action).map(|(_, proof)| proof)
+}
+
+fn proof_words(proofs: &[Proved], what: &ActionRef) -> String {
+    let proven = of(proofs, what).filter(|proof| proof.proof == Proof::Proven).count();
+    match of(proofs, what).count() {
+        0 => ", no probe shows it".to_owned(),
+        count => format!(", proven at {proven} of {count} listeners"),
+    }
+}
