@@ -107,7 +107,7 @@ pub fn cycle(input: Input<'_>) -> Result<Done, HomeError> {
         Mode::Plan => observed,
         Mode::Apply => {
             for feed in &feeds {
-                trust::store(input.home, input.host, feed)?;
+                trust::store(input.home, input.host, feed, input.now)?;
             }
             cycle.write_ahead(&selection)?;
             cycle.carry_out(&selection, &observed, renderings)?;

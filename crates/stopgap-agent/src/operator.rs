@@ -120,9 +120,9 @@ impl Operator {
 pub fn retry(ledger: &mut Ledger, what: &str) -> bool {
     let before = ledger.failures.len();
     if let Ok(named) = what.parse::<Named>() {
-        ledger.failures.retain(|key, _| {
-            named.id != key.id || named.feed.as_ref().is_some_and(|feed| *feed != key.feed)
-        });
+        ledger
+            .failures
+            .retain(|key, _| named.id != key.id || named.feed.as_ref().is_some_and(|feed| *feed != key.feed));
     }
     let given_up = ledger.targets.get_mut(what).filter(|target| target.given_up.is_some());
     let was_given_up = given_up.is_some();

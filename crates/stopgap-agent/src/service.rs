@@ -94,14 +94,12 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
             _ = file_changed.recv() => {
                 sleep(DEBOUNCE).await;
                 match Config::load(path, hostname) {
-                    Ok(changed) if changed != config => {
-                        watching = watch(&changed, wake_file.clone())?;
-                        config = changed;
-                    }
-                    Ok(_) => {}
+                    Ok(changed) => config = changed,
                     // The configuration that works goes on working.
                     Err(error) => Event::Failed { detail: words(&error) }.log(),
                 }
+                // A drop-in folder may be new; the cycle that follows reads everything anyway.
+                watching = watch(&config, wake_file.clone())?;
                 while file_changed.try_recv().is_ok() {}
             }
         }
@@ -131,8 +129,8 @@ async fn fetch_all(fetcher: &Fetcher, config: &Config) -> (BTreeMap<FeedName, Fe
     let home = Home::at(&config.data);
     let home = &home;
     let asked = config.feeds.iter().map(|feed| async move {
-        let seen = trust::load(home, &Machine, &feed.name).ok().flatten();
-        let answer = fetcher.fetch(feed, seen.and_then(|seen| seen.etag).as_deref()).await;
+        let validator = trust::validator(home, &Machine, &feed.name);
+        let answer = fetcher.fetch(feed, validator.as_deref()).await;
         (feed, answer)
     });
     let mut fetched = BTreeMap::new();

@@ -38,6 +38,19 @@ pub struct Seen {
     pub expires: Option<Timestamp>,
 }
 
+/// `feeds/NAME.trouble.json`: why the last attempt brought nothing, for the time until the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trouble {
+    at: Timestamp,
+    code: String,
+    message: String,
+}
+
+fn trouble_file(name: &FeedName) -> String {
+    format!("feeds/{name}.trouble.json")
+}
+
 /// A feed in one cycle.
 #[derive(Debug)]
 pub struct CurrentFeed {
@@ -51,6 +64,8 @@ pub struct CurrentFeed {
     pub report: FeedReport,
     /// What to write once the cycle applies: a newly trusted document.
     pub news: Option<(Seen, Vec<u8>)>,
+    /// Somebody was asked in this cycle.
+    asked: bool,
 }
 
 /// The last trusted document and its state.
@@ -58,12 +73,35 @@ pub fn load(home: &Home, host: &dyn Host, name: &FeedName) -> Result<Option<Seen
     home.load(host, &format!("feeds/{name}.json"))
 }
 
+/// The validator for the next request: only while the document that it stands for is still here,
+/// since "unchanged" would be no answer without it.
+pub fn validator(home: &Home, host: &dyn Host, name: &FeedName) -> Option<String> {
+    let seen = load(home, host, name).ok().flatten()?;
+    cached(home, host, name, &seen).and(seen.etag)
+}
+
 /// Writes what [`judge`] found to be news. The document goes first: a state without its document
 /// would only be fetched again, while the reverse would forget a serial.
-pub fn store(home: &Home, host: &dyn Host, feed: &CurrentFeed) -> Result<(), HomeError> {
-    let Some((seen, bytes)) = &feed.news else { return Ok(()) };
-    home.write(host, &format!("feeds/{}.xml", feed.name), bytes)?;
-    home.save(host, &format!("feeds/{}.json", feed.name), seen)
+pub fn store(home: &Home, host: &dyn Host, feed: &CurrentFeed, now: Timestamp) -> Result<(), HomeError> {
+    if let Some((seen, bytes)) = &feed.news {
+        home.write(host, &format!("feeds/{}.xml", feed.name), bytes)?;
+        home.save(host, &format!("feeds/{}.json", feed.name), seen)?;
+    }
+    if !feed.asked {
+        return Ok(());
+    }
+    let trouble = match (&feed.report.error, &feed.report.message) {
+        (Some(code), Some(message)) => {
+            Some(Trouble { at: now, code: code.clone(), message: message.clone() })
+        }
+        _ => None,
+    };
+    let file = trouble_file(&feed.name);
+    let before: Option<Option<Trouble>> = home.load(host, &file).unwrap_or_default();
+    let same = |before: &Option<Trouble>| {
+        before.as_ref().map(|t| (&t.code, &t.message)) == trouble.as_ref().map(|t| (&t.code, &t.message))
+    };
+    if before.as_ref().map_or(trouble.is_none(), same) { Ok(()) } else { home.save(host, &file, &trouble) }
 }
 
 /// Judges what was fetched, and falls back on the last good document.
@@ -87,6 +125,7 @@ pub fn judge(
             message: None,
         },
         news: None,
+        asked: fetched != Fetched::Skipped,
     };
     let trust = match load_trust(host, config) {
         Ok(trust) => trust,
@@ -113,7 +152,12 @@ pub fn judge(
         },
         Fetched::Unchanged => {}
         Fetched::Failed(message) => feed = feed.failed("unreachable", message),
-        Fetched::Skipped => {}
+        Fetched::Skipped => {
+            if let Ok(Some(Some(trouble))) = home.load::<Option<Trouble>>(host, &trouble_file(&config.name)) {
+                let message = format!("{} (since {})", trouble.message, trouble.at);
+                feed = feed.failed(&trouble.code, message);
+            }
+        }
     }
     let Some(seen) = seen else { return feed };
     match cached(home, host, &config.name, &seen) {

@@ -1,7 +1,7 @@
 //! Watching files: ours on every target, the operator's word and the drop-in facts. A change of
 //! any of them starts a cycle, which finds out what changed by looking.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
@@ -14,18 +14,18 @@ pub struct Watch(#[allow(dead_code)] RecommendedWatcher);
 /// Files that a cycle itself writes whatever happens; they are no news.
 const OURS: [&str; 4] = ["lock", "ledger.json", "journal.jsonl", "journal.1.jsonl"];
 
-/// Watches the data folder (with the targets' folders below it), the configuration's folder and
-/// `facts.d`. Sends one message a change.
+/// The drop-in folders beside the configuration.
+const DROP_INS: [&str; 3] = ["feeds.d", "targets.d", "facts.d"];
+
+/// Watches the data folder (with the targets' folders below it), the configuration and its drop-in
+/// folders. Sends one message a change.
 pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
     let data = config.data.clone();
     let configuration = config.path.clone();
-    let facts = config.path.parent().map(|folder| folder.join("facts.d")).unwrap_or_default();
-    let watched_facts = facts.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         let Ok(event) = event else { return };
-        if !matches!(event.kind, EventKind::Access(_))
-            && event.paths.iter().any(|p| is_news(p, &data, &configuration, &facts))
-        {
+        let is_news = || event.paths.iter().any(|path| is_news(path, &data, &configuration));
+        if !matches!(event.kind, EventKind::Access(_)) && is_news() {
             // A full queue already holds the same message.
             let _ = wake.try_send(());
         }
@@ -33,21 +33,25 @@ pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
     watcher.watch(&config.data, RecursiveMode::Recursive)?;
     if let Some(folder) = config.path.parent() {
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
-    }
-    if watched_facts.is_dir() {
-        watcher.watch(&watched_facts, RecursiveMode::NonRecursive)?;
+        for drop_in in DROP_INS.map(|name| folder.join(name)).iter().filter(|folder| folder.is_dir()) {
+            watcher.watch(drop_in, RecursiveMode::NonRecursive)?;
+        }
     }
     Ok(Watch(watcher))
 }
 
-fn is_news(path: &Path, data: &Path, configuration: &Path, facts: &PathBuf) -> bool {
+fn is_news(path: &Path, data: &Path, configuration: &Path) -> bool {
     if let Ok(below) = path.strip_prefix(data) {
         let mut parts = below.components().map(|part| part.as_os_str().to_string_lossy());
         let Some(first) = parts.next() else { return false };
         let is_file_of_ours = OURS.iter().any(|ours| first.starts_with(ours)) || first == "feeds";
         return !is_file_of_ours && !first.starts_with('.') && !first.ends_with(".sock");
     }
-    path == configuration || path.starts_with(facts)
+    let below_configuration = configuration.parent().and_then(|folder| path.strip_prefix(folder).ok());
+    let in_drop_ins = below_configuration
+        .and_then(|below| below.components().next())
+        .is_some_and(|first| DROP_INS.iter().any(|name| first.as_os_str() == *name));
+    path == configuration || in_drop_ins
 }
 
 #[cfg(test)]
@@ -56,14 +60,8 @@ mod tests {
 
     #[test]
     fn a_cycle_does_not_wake_itself_by_its_own_books() {
-        let news = |path: &str| {
-            is_news(
-                Path::new(path),
-                Path::new("/data"),
-                Path::new("/etc/stopgap/stopgap.toml"),
-                &PathBuf::from("/etc/stopgap/facts.d"),
-            )
-        };
+        let news =
+            |path: &str| is_news(Path::new(path), Path::new("/data"), Path::new("/etc/stopgap/stopgap.toml"));
         for path in [
             "/data/nginx/live",
             "/data/nginx/sets/x/server.conf",

@@ -104,10 +104,10 @@ fn judge_blocked(form: RefusalForm, before: &Answer, after: &Answer) -> Judgemen
     }
 }
 
-/// Answers of what may stand in front of a site: a sign-in, an allow list, a rate limit. They were
-/// there before the change, and tell nothing of what is behind.
+/// Answers of what may stand in front of a site: a client certificate (400 on nginx), a sign-in, an
+/// allow list, a rate limit. They were there before the change, and tell nothing of what is behind.
 fn form_hidden(answer: &Answer) -> bool {
-    matches!(answer, Answer::Response { status: 401 | 403 | 407 | 429, .. } | Answer::Closed)
+    matches!(answer, Answer::Response { status: 400 | 401 | 403 | 407 | 429, .. } | Answer::Closed)
 }
 
 /// The same status and type as before.
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_front_proves_nothing() {
-        for code in [401, 403, 407, 429] {
+        for code in [400, 401, 403, 407, 429] {
             assert!(
                 matches!(blocked(RefusalForm::Close, status(code), status(code)), Judgement::Unproven(_)),
                 "{code}"

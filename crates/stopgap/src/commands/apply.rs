@@ -22,7 +22,7 @@ pub struct Args {
 
 pub fn run(args: Args, config: &Path) -> Outcome {
     let config = local::config(config)?;
-    let done = system::runtime()?.block_on(service::once(config, args.now, Mode::Apply))?;
-    local::say_events(&done);
+    let done = system::runtime()?.block_on(service::once(config.clone(), args.now, Mode::Apply))?;
+    local::tell_events(&config, &done);
     local::finish(&done, args.json)
 }

@@ -66,7 +66,7 @@ fn hold(args: BlockArgs, path: &Path, take_off: bool) -> Outcome {
         output::say(format_args!("{} only: {id} {what}", config.server));
     }
     let done = local::offline(&config, Mode::Apply)?;
-    local::say_events(&done);
+    local::tell_events(&config, &done);
     local::finish(&done, args.json)
 }
 
@@ -84,6 +84,6 @@ pub fn unblock(args: UnblockArgs, path: &Path) -> Outcome {
         output::say(format_args!("{} only: {id} is no longer blocked", config.server));
     }
     let done = local::offline(&config, Mode::Apply)?;
-    local::say_events(&done);
+    local::tell_events(&config, &done);
     local::finish(&done, args.json)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use stopgap_agent::config::Config;
 use stopgap_agent::cycle::{Done, Mode};
+use stopgap_agent::events::{self, Event};
 use stopgap_agent::service;
 use stopgap_core::report::{MitigationReport, Report};
 use stopgap_drivers::Machine;
@@ -40,8 +41,18 @@ pub fn change_operator<T>(
     Ok(result)
 }
 
-/// The events of a cycle, as words.
-pub fn say_events(done: &Done) {
+/// The events of a cycle: as words, and into the daily log.
+pub fn tell_events(config: &Config, done: &Done) {
+    match events::daily_log(&config.logs) {
+        Ok(daily) => {
+            let log = tracing_subscriber::fmt()
+                .with_writer(std::sync::Mutex::new(daily))
+                .with_ansi(false)
+                .with_target(false);
+            tracing::subscriber::with_default(log.finish(), || done.events.iter().for_each(Event::log));
+        }
+        Err(message) => output::say(format_args!("warning: not logged: {message}")),
+    }
     for event in &done.events {
         output::say(format_args!("{} {event}", event.id()));
     }

@@ -111,7 +111,7 @@ fn set(args: SetArgs, path: &Path) -> Outcome {
     })?;
     output::say(format_args!("{} only: settings changed", config.server));
     let done = local::offline(&config, Mode::Apply)?;
-    local::say_events(&done);
+    local::tell_events(&config, &done);
     Ok(local::code(&done))
 }
 
