@@ -1,5 +1,8 @@
 //! A crate knows only crates below it (ARCHITECTURE.md, "The map"): read from Cargo's own metadata.
 
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

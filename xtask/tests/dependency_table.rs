@@ -1,5 +1,8 @@
 //! CONTRIBUTING.md gives a reason for every library that a manifest names, and for no other.
 
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;

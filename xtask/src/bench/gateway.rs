@@ -117,10 +117,13 @@ fn translated(bench: &Bench, rules: &Path) -> Result<Rules> {
     split(&text)
 }
 
-/// The `map`s go into `http`, all else into `server`.
+/// What `rules translate` prints between its two parts.
+const SERVER_PART: &str = "# In each server block:";
+
 fn split(text: &str) -> Result<Rules> {
-    let Some(server) = text.find("\nif ") else { bail!("no `if` in the translation:\n{text}") };
-    let (http, server) = text.split_at(server);
+    let (http, server) = text
+        .split_once(SERVER_PART)
+        .with_context(|| format!("the translation has no part that begins with `{SERVER_PART}`:\n{text}"))?;
     Ok(Rules { http: http.to_owned(), server: server.to_owned() })
 }
 
@@ -212,6 +215,15 @@ fn counted(said: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_two_parts_of_a_translation_are_told_apart() {
+        let text = "# In the http context:\n\nmap a b;\n\n# In each server block:\n\nif (b) {}\n";
+        let rules = split(text).unwrap();
+        assert!(rules.http.contains("map a b;") && !rules.http.contains("if"));
+        assert_eq!(rules.server.trim(), "if (b) {}");
+        assert!(split("map a b;").is_err());
+    }
 
     #[test]
     fn a_round_with_an_error_is_no_measurement() {
