@@ -147,7 +147,8 @@ fn gateway(bench: &Bench, upstream: SocketAddr, name: &str, rules: Option<&Path>
         .arg("--control")
         .arg(folder.join("control.sock"))
         // One worker, as nginx has.
-        .env("TOKIO_WORKER_THREADS", "1");
+        .env("TOKIO_WORKER_THREADS", "1")
+        .env("STOPGAP_LOG", "warn");
     Server::start(&mut command, address)
 }
 

@@ -45,7 +45,10 @@ pub fn machine(peers: &[(&str, &[&str])]) -> String {
         let version =
             Command::new(program).env("PATH", search_path()).args(*arguments).output().ok().map(|done| {
                 let said = if done.stdout.is_empty() { done.stderr } else { done.stdout };
-                String::from_utf8_lossy(&said).lines().next().unwrap_or_default().trim().to_owned()
+                let said = String::from_utf8_lossy(&said);
+                // wrk's version is followed by its build and its copyright.
+                let line = said.lines().next().unwrap_or_default();
+                line.split(" [").next().unwrap_or_default().trim().to_owned()
             });
         let _ = write!(text, "; {}", version.as_deref().unwrap_or(program));
     }
