@@ -63,8 +63,8 @@ fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("\n==> {name}");
     let started = Instant::now();
     let done = work();
-    let how = if done.is_ok() { "done" } else { "FAILED" };
-    println!("==> {name}: {how}, {} s", started.elapsed().as_secs());
+    let failed = if done.is_err() { "FAILED, " } else { "" };
+    println!("==> {name}: {failed}{} s", started.elapsed().as_secs());
     done
 }
 

@@ -37,6 +37,8 @@ const TEST_KIT: &str = "stopgap-testkit";
 
 /// Beside the test kit: what the tests of a crate may use that the crate may not.
 const IN_TESTS: &[(&str, &[&str])] = &[
+    // The gateway's driver against the gateway that runs.
+    ("stopgap-drivers", &["stopgap-gateway"]),
     // The benchmark of the bare call, and the XML Schema beside the parser.
     ("xtask", &["stopgap-feed"]),
 ];
