@@ -13,6 +13,7 @@ mod nginx;
 mod origin;
 mod process;
 mod publisher;
+mod revisions;
 mod snapshot;
 
 use std::fs;
@@ -28,7 +29,8 @@ pub use nginx::{Nginx, nginx_is_here};
 pub use origin::Origin;
 pub use process::{Gateway, Process, free_port};
 pub use publisher::Publisher;
-pub use snapshot::{Snapshot, differences, snapshot};
+pub use revisions::{ATTACK, BENIGN, REQUESTS, REVISIONS, config, probe, refuses};
+pub use snapshot::{Entry, Snapshot, differences, snapshot};
 
 /// The binary under test.
 pub const STOPGAP: &str = env!("CARGO_BIN_EXE_stopgap");
@@ -197,8 +199,8 @@ pub fn mitigation(report: &Value, id: &str) -> Value {
 }
 
 fn find(report: &Value, id: &str) -> Value {
-    let all = report["mitigations"].as_array().into_iter().flatten();
-    all.filter(|m| m["id"] == id).cloned().next().unwrap_or_default()
+    let mut all = report["mitigations"].as_array().into_iter().flatten();
+    all.find(|m| m["id"] == id).cloned().unwrap_or_default()
 }
 
 /// Waits until something is so; gives up after [`PATIENCE`].

@@ -48,7 +48,7 @@ impl Nginx {
         }
         write_main(&folder);
         for _ in 0..10 {
-            let sites = sites.iter().map(|name| write_site(&folder, name, origin)).collect();
+            let sites: Vec<_> = sites.iter().map(|name| write_site(&folder, name, origin)).collect();
             if let Some(master) = launch(&folder, &sites) {
                 return Nginx { folder, master, sites, origin };
             }
@@ -99,6 +99,12 @@ impl Nginx {
         children.split_whitespace().map(|pid| pid.parse().unwrap()).filter(serving).collect()
     }
 
+    /// How often it has read its configuration anew since it started.
+    pub fn reloads(&self) -> usize {
+        let log = fs::read_to_string(self.folder.join("run/error.log")).unwrap_or_default();
+        log.matches("signal 1 (SIGHUP) received").count()
+    }
+
     /// Its `[[target]]`: `site` plays the Default Web Site.
     pub fn target(&self, sites: &[&str]) -> String {
         format!(
@@ -123,7 +129,7 @@ fn write_main(folder: &Path) {
         .map(|kind| format!("    {kind}_temp_path {run}/{kind};\n"))
         .concat();
     let main = format!(
-        "pid {run}/nginx.pid;\nerror_log {run}/error.log;\nworker_processes 1;\n\
+        "pid {run}/nginx.pid;\nerror_log {run}/error.log notice;\nworker_processes 1;\n\
          events {{ worker_connections 256; }}\n\
          http {{\n{temporary}    access_log {run}/access.log;\n    large_client_header_buffers 4 32k;\n    \
          include conf.d/*.conf;\n    include sites/*.conf;\n}}\n"
@@ -142,7 +148,7 @@ fn write_site(folder: &Path, name: &str, origin: SocketAddr) -> (String, SocketA
 }
 
 /// `None`: it ended, most likely because somebody took a port in the meantime.
-fn launch(folder: &Path, sites: &Vec<(String, SocketAddr)>) -> Option<Child> {
+fn launch(folder: &Path, sites: &[(String, SocketAddr)]) -> Option<Child> {
     let stderr = fs::File::create(folder.join("run/stderr.log")).unwrap();
     let mut master = Command::new(BINARY)
         .args(["-g", "daemon off;", "-c"])
