@@ -9,12 +9,12 @@ mod evidence;
 mod execute;
 mod want;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use stopgap_core::Ledger;
 use stopgap_core::facts::Facts;
-use stopgap_core::observed::{Live, Observed};
+use stopgap_core::observed::{Hold, Hook, Live, Observed, Site};
 use stopgap_core::plan::{Plan, Rendered, Wanted};
 use stopgap_core::policy::Policy;
 use stopgap_core::report::{Failures, Report, report};
@@ -99,6 +99,7 @@ pub fn cycle(input: Input<'_>) -> Result<Done, HomeError> {
     let feeds = cycle.judge_feeds();
     let observed = cycle.observe();
     let selection = cycle.select(&feeds);
+    cycle.say_what_stays(&selection, &observed);
     let renderings = cycle.render(&selection, &observed);
     let plan = Plan {
         changes: renderings.iter().filter_map(|rendering| rendering.rendered.change.clone()).collect(),
@@ -218,6 +219,7 @@ impl<'a> Cycle<'a> {
                         "{name} cannot be observed: {}; nothing is changed there",
                         words(&error)
                     ));
+                    all.extend(from_disk(target.driver.as_ref(), self.input.host));
                     self.untouchable.push(name);
                 }
                 Ok(observed) => {
@@ -246,7 +248,30 @@ impl<'a> Cycle<'a> {
     }
 
     fn observe_again(&self) -> Vec<Observed> {
-        self.input.targets.iter().filter_map(|target| target.driver.observe(self.input.host).ok()).collect()
+        let host = self.input.host;
+        let drivers = self.input.targets.iter().map(|target| target.driver.as_ref());
+        drivers.filter_map(|driver| driver.observe(host).ok().or_else(|| from_disk(driver, host))).collect()
+    }
+
+    /// What should leave a target on which nothing can be changed: how it is done by hand.
+    fn say_what_stays(&mut self, selection: &Selection, observed: &[Observed]) {
+        for target in observed {
+            let leaves = |hold: &&Hold| {
+                selection.get(&hold.key).is_some_and(|selected| selected.wish == Wish::TakeOff)
+            };
+            let stays: BTreeSet<String> =
+                target.live.holds.iter().filter(leaves).map(|hold| hold.key.to_string()).collect();
+            if self.untouchable.contains(&target.target) && !stays.is_empty() {
+                let stays: Vec<String> = stays.into_iter().collect();
+                let (name, live) = (&target.target, self.input.home.path(&target.target).join("live"));
+                self.fail(format!(
+                    "{} stays on {name} until it can be changed again, and is taken off then; by hand, with \
+                     every other rule of ours there: remove {} and reload {name}",
+                    stays.join(", "),
+                    live.display()
+                ));
+            }
+        }
     }
 
     fn select(&self, feeds: &[CurrentFeed]) -> Selection {
@@ -356,6 +381,18 @@ impl<'a> Cycle<'a> {
 
 fn is_heartbeat(selected: &Selected) -> bool {
     selected.mitigation.actions.iter().all(|action| action.kind == ActionKind::DoNothing)
+}
+
+/// A target that cannot be observed, as far as its files tell: a server with a broken configuration
+/// goes on with what it has read. Files that somebody edited tell nothing.
+fn from_disk(driver: &dyn Driver, host: &dyn Host) -> Option<Observed> {
+    let live = driver.live(host).filter(|live| live.foreign.is_empty())?;
+    let names: BTreeSet<&String> = live.holds.iter().flat_map(|hold| &hold.sites).collect();
+    let site = |name: &&String| Site { name: (*name).clone(), hook: Hook::Present, listeners: Vec::new() };
+    let sites = names.iter().map(site).collect();
+    let target = driver.target().to_owned();
+    let warning = format!("{target} cannot be asked what it uses: what is shown of it is on the disk");
+    Some(Observed { target, live, sites, warnings: vec![warning] })
 }
 
 /// An error with its causes, on one line.

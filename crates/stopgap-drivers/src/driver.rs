@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use stopgap_core::observed::Observed;
+use stopgap_core::observed::{Live, Observed};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 
 use crate::host::Host;
@@ -15,6 +15,12 @@ pub trait Driver: Send + Sync {
 
     /// Every file's bytes, versions, listeners, and what of ours is in force. Changes nothing.
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError>;
+
+    /// What of ours is on the disk, where [`Driver::observe`] fails since the server's own
+    /// configuration is broken: it goes on with what it has read before. `None`: not known either.
+    fn live(&self, _host: &dyn Host) -> Option<Live> {
+        None
+    }
 
     /// One target as a whole: what the wanted actions become. Pure.
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered;

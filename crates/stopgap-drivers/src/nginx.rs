@@ -18,7 +18,7 @@ mod sites;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use stopgap_core::observed::{Hook, Listener, Observed};
+use stopgap_core::observed::{Hook, Listener, Live, Observed};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 use stopgap_rules::translate::nginx::{SiteRules, translate};
 
@@ -185,6 +185,10 @@ impl Driver for Nginx {
         }
         let live = self.sets.observe(host)?;
         Ok(Observed { target: self.settings.name.clone(), live, sites: found.sites, warnings })
+    }
+
+    fn live(&self, host: &dyn Host) -> Option<Live> {
+        self.sets.observe(host).ok()
     }
 
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {

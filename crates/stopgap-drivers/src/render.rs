@@ -102,8 +102,13 @@ pub(crate) fn change(
         return None;
     }
     let holds = after.as_ref().map(|set| set.holds.as_slice()).unwrap_or_default();
-    let revision = |hold: &Hold| (held(hold), hold.digest.clone());
-    let here = |hold: &&Hold| !live.holds.iter().any(|before| revision(before) == revision(hold));
+    // On a site that was not among its sites before it is put on, and has to be proven there.
+    let stood = |hold: &Hold, before: &Hold| {
+        held(before) == held(hold)
+            && before.digest == hold.digest
+            && hold.sites.iter().all(|site| before.sites.contains(site))
+    };
+    let here = |hold: &&Hold| !live.holds.iter().any(|before| stood(hold, before));
     let gone = |hold: &&Hold| !holds.iter().any(|after| held(after) == held(hold));
     Some(Change {
         target: target.to_owned(),
