@@ -205,3 +205,48 @@ fn apply_is_killed_in_front_of_nginx() {
     assert_eq!(snapshot(&nginx.folder, &["run"]), before);
     assert!(!stage.folder.exists(), "{:?}", snapshot(&stage.folder, &[]));
 }
+
+/// A revision replaces another, and is killed: the attack that both refuse never passes.
+#[test]
+fn a_replacement_is_killed_in_front_of_a_gateway() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gateway = world.gateway(origin.address);
+    let publisher = world.publisher();
+    world.config(&format!("{}{}", publisher.table(), gateway.target()));
+    world.exchange(VULNERABLE);
+    let folder = world.data().join("gateway");
+    let release = |revision: usize| {
+        publisher.write_m1(revision);
+        publisher.publish();
+    };
+    let mut usual = Duration::ZERO;
+    let mut states: Vec<Live> = [0, 3, 0, 3]
+        .map(|revision| {
+            release(revision);
+            let start = Instant::now();
+            world.ok(&["apply"]);
+            usual = usual.max(start.elapsed());
+            live(&folder)
+        })
+        .into();
+    assert_eq!(states[..2], states[2..], "a revision is always the same set");
+    states.truncate(2);
+
+    const KILLS: u32 = 24;
+    for turn in 0..KILLS {
+        let next = usize::try_from(turn % 2).unwrap();
+        release([0, 3][next]);
+        let process = apply(&world);
+        std::thread::sleep(usual * turn / KILLS);
+        process.kill();
+        let place = format!("turn {turn}, killed after {:?}", usual * turn / KILLS);
+        assert!(states.contains(&live(&folder)), "{place}: half a state is live");
+        assert_eq!(ask(gateway.address, ATTACK), Seen::Closed, "{place}");
+        let ran = world.stopgap(&["apply"]);
+        assert_eq!(ran.code, 0, "{place}: {ran:#?}");
+        assert_eq!(live(&folder), states[next], "{place}: {ran:#?}");
+        assert_eq!(ask(gateway.address, ATTACK), Seen::Closed, "{place}");
+        let m1 = world.mitigation("M1");
+        assert_eq!(m1["status"], "Applied", "{place}: {m1:#}");
+    }
+}

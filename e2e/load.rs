@@ -121,3 +121,56 @@ fn rules_come_and_go_in_nginx_at_the_cost_of_plain_reloads() {
     assert_eq!(nginx.reloads() - reloads, 2 * ROUNDS, "a change is one reload");
     assert!(ours.lost <= plain.lost, "{ours:?}, with plain reloads {plain:?}");
 }
+
+/// Sends the attack again and again while one revision replaces another: each refuses it.
+fn no_attack_passes_while_revisions_change(world: &World, target: &str, address: std::net::SocketAddr) {
+    let publisher = world.publisher();
+    world.config(&format!("{}{target}", publisher.table()));
+    world.exchange(VULNERABLE);
+    let release = |revision: usize| {
+        publisher.write_m1(revision);
+        publisher.publish();
+        world.ok(&["apply"]);
+    };
+    release(0);
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let attacker = || {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(ask(address, ATTACK), Seen::Closed, "attack {}", sent.load(Ordering::Relaxed));
+                sent.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let attackers = [scope.spawn(attacker), scope.spawn(attacker)];
+        for revision in [1, 2, 3, 0, 3, 2, 1, 0] {
+            let before = sent.load(Ordering::Relaxed);
+            release(revision);
+            // One that panicked is seen at its join.
+            let goes_on = || attackers.iter().any(|attacker| !attacker.is_finished());
+            wait_until("attacks go on", || sent.load(Ordering::Relaxed) > before + 10 || !goes_on());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!("{} attacks, none passed", sent.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_replacement_in_the_gateway_has_no_unprotected_moment() {
+    let (world, origin) = (World::new(), Origin::start());
+    let gateway = world.gateway(origin.address);
+    no_attack_passes_while_revisions_change(&world, &gateway.target(), gateway.address);
+}
+
+#[test]
+fn a_replacement_in_nginx_has_no_unprotected_moment() {
+    if !nginx_is_here("a_replacement_in_nginx_has_no_unprotected_moment") {
+        return;
+    }
+    let (world, origin) = (World::new(), Origin::start());
+    let nginx = Nginx::start(&world, &["mail.example.org"], origin.address);
+    let target = nginx.target(&["mail.example.org"]);
+    world.config(&target);
+    world.ok(&["agent", "hook", "nginx", "--insert"]);
+    no_attack_passes_while_revisions_change(&world, &target, nginx.address("mail.example.org"));
+}
