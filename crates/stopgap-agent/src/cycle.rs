@@ -82,7 +82,7 @@ pub struct Done {
     pub failed: bool,
     /// A change was taken back.
     pub reverted: bool,
-    /// There are feeds, and none was trusted.
+    /// Feeds were asked, and none is trusted.
     pub untrusted: bool,
     /// What was decided, and why.
     pub selection: Selection,
@@ -199,7 +199,8 @@ impl<'a> Cycle<'a> {
                 trust::judge(home, *host, feed, fetched, *now)
             })
             .collect();
-        for feed in &feeds {
+        // What a command that asks nobody finds is no failure of that command.
+        for feed in feeds.iter().filter(|feed| feed.asked) {
             if let (Some(code), Some(message)) = (&feed.report.error, &feed.report.message) {
                 let detail = format!("feed {}: {code}: {message}", feed.name);
                 self.events.push(Event::Failed { detail });
@@ -366,7 +367,8 @@ impl<'a> Cycle<'a> {
                 self.events.push(event);
             }
         }
-        let untrusted = !feeds.is_empty() && feeds.iter().all(|feed| feed.verified.is_none());
+        let mut asked = feeds.iter().filter(|feed| feed.asked).peekable();
+        let untrusted = asked.peek().is_some() && asked.all(|feed| feed.verified.is_none());
         let reports = feeds.into_iter().map(|feed| feed.report).collect();
         let report = report(&selection, observed, &self.ledger, &self.failures, reports, Some(&plan));
         let failed =

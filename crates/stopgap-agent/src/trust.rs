@@ -11,6 +11,7 @@ use stopgap_core::plan::sha256_hex;
 use stopgap_core::policy::FeedPolicy;
 use stopgap_core::report::FeedReport;
 use stopgap_drivers::Host;
+use stopgap_feed::document::ActionType;
 use stopgap_feed::freshness::LastSeen;
 use stopgap_feed::trust::{Trust, TrustFile};
 use stopgap_feed::{FeedName, Refusal, VerifiedFeed, verify};
@@ -64,8 +65,8 @@ pub struct CurrentFeed {
     pub report: FeedReport,
     /// What to write once the cycle applies: a newly trusted document.
     pub news: Option<(Seen, Vec<u8>)>,
-    /// Somebody was asked in this cycle.
-    asked: bool,
+    /// Somebody was asked in this cycle: its trouble is news.
+    pub asked: bool,
 }
 
 /// The last trusted document and its state.
@@ -129,7 +130,11 @@ pub fn judge(
     };
     let trust = match load_trust(host, config) {
         Ok(trust) => trust,
-        Err(message) => return feed.failed("trust-file", message),
+        // Nothing new is trusted. What was trusted before may be repaired and taken off as ever.
+        Err(message) => {
+            feed.policy.allow = WHEN_TRUSTED.to_vec();
+            return feed.failed("trust-file", message);
+        }
     };
     feed.policy.allow = trust.allow.clone();
     let seen = match load(home, host, &config.name) {
@@ -164,7 +169,11 @@ pub fn judge(
         Some(bytes) => match check(&bytes) {
             Ok(verified) => feed.verified = Some(verified),
             Err(refusal) if feed.report.error.is_none() => feed = feed.refused(&refusal),
-            Err(_) => {}
+            // That the last good document has ended too matters more than why no newer one came.
+            Err(refusal) => {
+                let newer = feed.report.message.take().unwrap_or_default();
+                feed = feed.failed(refusal.code(), format!("{refusal}; and no newer one came: {newer}"));
+            }
         },
         None if feed.report.error.is_none() => {
             feed = feed.failed("cache", "the last trusted document is not in the data folder".into());
@@ -173,6 +182,10 @@ pub fn judge(
     }
     feed
 }
+
+/// What is in the ledger was allowed when it was put on.
+const WHEN_TRUSTED: [ActionType; 4] =
+    [ActionType::DoNothing, ActionType::UrlRewrite, ActionType::Service, ActionType::AppPool];
 
 /// The cached document, if it is the one that was trusted.
 fn cached(home: &Home, host: &dyn Host, name: &FeedName, seen: &Seen) -> Option<Vec<u8>> {

@@ -49,6 +49,10 @@ pub struct Entry {
     /// the attack already refused, and is proven against these.
     #[serde(default)]
     pub baselines: Vec<Baseline>,
+    /// Revisions before this one that a target still holds, by their digest: where the new one could
+    /// not be put on, the old one stays and is repaired.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<String, String>,
 }
 
 /// The answer to one probe at one listener, without the mitigation.
@@ -144,6 +148,22 @@ impl Entry {
     pub fn mitigation(&self) -> Result<Mitigation, DocumentError> {
         Mitigation::from_octets(&self.octets)
     }
+
+    /// The revision with this digest, if it is kept and can still be read.
+    pub fn revision(&self, digest: &str) -> Option<Mitigation> {
+        let octets = if self.digest == digest { &self.octets } else { self.earlier.get(digest)? };
+        Mitigation::from_octets(octets).ok()
+    }
+
+    /// Takes a new revision. The one before is kept until [`Ledger::forget_earlier`].
+    pub fn renew(&mut self, octets: &str, digest: &str, trusted_at: Timestamp) {
+        if self.digest == digest {
+            return;
+        }
+        let before = std::mem::replace(&mut self.octets, octets.to_owned());
+        self.earlier.insert(std::mem::replace(&mut self.digest, digest.to_owned()), before);
+        self.trusted_at = trusted_at;
+    }
 }
 
 impl Ledger {
@@ -181,6 +201,17 @@ impl Ledger {
     pub fn note_left(&mut self, target: &str, set: Option<String>, holds: Vec<Hold>) {
         let entry = self.targets.entry(target.to_owned()).or_default();
         (entry.set, entry.holds, entry.undone) = (set, holds, false);
+    }
+
+    /// Drops the earlier revisions that no target holds any more.
+    pub fn forget_earlier(&mut self) {
+        let held = |key: &Key, digest: &str| {
+            let mut holds = self.targets.values().flat_map(|target| &target.holds);
+            holds.any(|hold| hold.key == *key && hold.digest == digest)
+        };
+        for (key, entry) in &mut self.mitigations {
+            entry.earlier.retain(|digest, _| held(key, digest));
+        }
     }
 
     /// Whether we stopped repairing `target`.
@@ -237,6 +268,46 @@ mod tests {
         ledger.note_left("nginx", Some("ours".into()), vec![]);
         assert!(ledger.note_observed("nginx", &edited, at(11)));
         assert_eq!(ledger.targets["nginx"].reversals.len(), 2);
+    }
+
+    #[test]
+    fn a_revision_is_kept_as_long_as_a_target_holds_it() {
+        let octets = |desc: &str| {
+            format!(
+                "<Config id=\"M1\" desc=\"{desc}\"><ActionList><Action id=\"M1.1\" type=\"DoNothing\" \
+                 scope=\"Server\" desc=\"x\"><Value>DoNothing</Value></Action></ActionList></Config>"
+            )
+        };
+        let key: Key = "example:M1".parse().unwrap();
+        let entry = Entry {
+            octets: octets("old"),
+            digest: "one".into(),
+            trusted_at: at(0),
+            applied_at: at(0),
+            fixed_since: None,
+            proofs: vec![],
+            baselines: vec![],
+            earlier: BTreeMap::new(),
+        };
+        let mut ledger = Ledger::default();
+        ledger.mitigations.insert(key.clone(), entry);
+        let hold = |digest: &str| Hold {
+            key: key.clone(),
+            action: "M1.1".parse().unwrap(),
+            digest: digest.into(),
+            sites: vec![],
+        };
+        ledger.note_left("nginx", Some("set".into()), vec![hold("one")]);
+        ledger.mitigations.get_mut(&key).unwrap().renew(&octets("new"), "two", at(1));
+        ledger.forget_earlier();
+        let description = |ledger: &Ledger, digest| {
+            ledger.mitigations[&key].revision(digest).map(|mitigation| mitigation.description)
+        };
+        assert_eq!(description(&ledger, "one").as_deref(), Some("old"));
+        assert_eq!(description(&ledger, "two").as_deref(), Some("new"));
+        ledger.note_left("nginx", Some("next".into()), vec![hold("two")]);
+        ledger.forget_earlier();
+        assert_eq!(description(&ledger, "one"), None);
     }
 
     #[test]

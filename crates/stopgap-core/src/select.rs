@@ -220,13 +220,14 @@ impl Context<'_> {
         let verdict = self.verdict(&candidate, &concern);
         let mut fixed_since = None;
         let wish = match &verdict {
+            // The operator's word wins, whatever else holds the mitigation where it is.
+            _ if self.taken_off(&candidate) => Wish::TakeOff,
             Verdict::Applies(_) => Wish::Apply,
             Verdict::Withdrawn(_) | Verdict::Expired(_) => Wish::TakeOff,
             Verdict::NotApplicable { unknown: false, .. } => {
                 fixed_since = Some(candidate.fixed_since.unwrap_or(self.now));
                 self.leaving(candidate.fixed_since)
             }
-            Verdict::Blocked(..) if self.taken_off(&candidate) => Wish::TakeOff,
             Verdict::Unsupported(_)
             | Verdict::NotApplicable { unknown: true, .. }
             | Verdict::Blocked(..)

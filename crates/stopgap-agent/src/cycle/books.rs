@@ -3,6 +3,8 @@
 //! The ledger knows a mitigation before it is put on, and a change's end is journaled after the
 //! ledger: whatever is interrupted, its octets are here to take it off.
 
+use std::collections::BTreeMap;
+
 use stopgap_core::ledger::{Baseline, Entry, Failure, ProofRecord, TargetEntry};
 use stopgap_core::observed::{Hold, Observed};
 use stopgap_core::plan::{ActionRef, Change};
@@ -19,30 +21,38 @@ use crate::journal;
 
 impl Cycle<'_> {
     /// The ledger knows a mitigation before it is put on, so that whatever happens its octets are
-    /// here to take it off.
+    /// here. A new revision takes the place of the one before only when it is in force.
     pub(super) fn write_ahead(&mut self, selection: &Selection) -> Result<(), HomeError> {
         let mut changed = false;
         for selected in selection.mitigations.iter().filter(|selected| selected.wish == Wish::Apply) {
-            let entry = self.ledger.mitigations.get(&selected.key);
-            if entry.is_none_or(|entry| entry.digest != selected.digest) {
-                let entry = Entry {
-                    octets: selected.mitigation.octets.clone(),
-                    digest: selected.digest.clone(),
-                    trusted_at: selected.trusted_at,
-                    applied_at: entry.map_or(self.input.now, |entry| entry.applied_at),
-                    fixed_since: None,
-                    proofs: Vec::new(),
-                    baselines: entry.map(|entry| entry.baselines.clone()).unwrap_or_default(),
-                };
-                self.ledger.mitigations.insert(selected.key.clone(), entry);
-                if is_heartbeat(selected) {
-                    let detail = "it changes nothing".to_owned();
-                    self.events.push(Event::Applied { key: selected.key.clone(), detail });
-                }
-                changed = true;
+            let heartbeat = is_heartbeat(selected);
+            let known = self.ledger.mitigations.get(&selected.key).map(|entry| &entry.digest);
+            if known.is_some_and(|digest| *digest == selected.digest || !heartbeat) {
+                continue;
             }
+            self.renew(selected);
+            if heartbeat {
+                let detail = "it changes nothing".to_owned();
+                self.events.push(Event::Applied { key: selected.key.clone(), detail });
+            }
+            changed = true;
         }
         if changed { self.input.home.save_ledger(self.input.host, &self.ledger) } else { Ok(()) }
+    }
+
+    /// From here on this is the revision that counts.
+    fn renew(&mut self, selected: &Selected) {
+        let entry = self.ledger.mitigations.entry(selected.key.clone()).or_insert_with(|| Entry {
+            octets: selected.mitigation.octets.clone(),
+            digest: selected.digest.clone(),
+            trusted_at: selected.trusted_at,
+            applied_at: self.input.now,
+            fixed_since: None,
+            proofs: Vec::new(),
+            baselines: Vec::new(),
+            earlier: BTreeMap::new(),
+        });
+        entry.renew(&selected.mitigation.octets, &selected.digest, selected.trusted_at);
     }
 
     /// One change's outcome, into ledger and events; the journal's end comes last, so that a crash
@@ -89,7 +99,13 @@ impl Cycle<'_> {
         };
         self.ledger.note_left(target, set, holds);
         for what in &change.puts_on {
-            self.ledger.failures.remove(&what.key);
+            // What is only kept is in force in a revision that the ledger already knows.
+            if let Some(selected) = selection.get(&what.key)
+                && leaves(change, what, &selected.digest)
+            {
+                self.ledger.failures.remove(&what.key);
+                self.renew(selected);
+            }
             if let Some(entry) = self.ledger.mitigations.get_mut(&what.key) {
                 entry.proofs.retain(|proof| proof.target != *target || proof.action != what.action);
                 entry.proofs.extend(of(proofs, what).cloned());
@@ -177,6 +193,7 @@ impl Cycle<'_> {
         let unread: Vec<Key> =
             self.ledger.mitigations.keys().filter(|key| selection.get(key).is_none()).cloned().collect();
         self.ledger.mitigations.retain(|key, _| keep.contains(key) || unread.contains(key));
+        self.ledger.forget_earlier();
         for selected in &selection.mitigations {
             if let Some(entry) = self.ledger.mitigations.get_mut(&selected.key) {
                 entry.fixed_since = selected.fixed_since;
@@ -187,6 +204,12 @@ impl Cycle<'_> {
         }
         self.input.home.save_ledger(self.input.host, &self.ledger)
     }
+}
+
+/// Whether the change leaves the action in force in this revision.
+fn leaves(change: &Change, what: &ActionRef, digest: &str) -> bool {
+    let mut holds = change.after.iter().flat_map(|after| &after.holds);
+    holds.any(|hold| hold.key == what.key && hold.action == what.action && hold.digest == digest)
 }
 
 /// The proofs of one action.

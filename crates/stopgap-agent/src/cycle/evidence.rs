@@ -131,9 +131,10 @@ fn add(record: &mut ProofRecord, one: &Shown) {
 }
 
 /// What the ledger knows of a listener before the mitigation outweighs what is seen now, with an
-/// older revision of it in force.
+/// older revision of it in force. A legitimate request is compared with its answer of now: an
+/// application may have changed since.
 fn recall(asked: &mut [Question], ledger: &Ledger) {
-    for question in asked {
+    for question in asked.iter_mut().filter(|question| question.probe.expect != Expect::Allowed) {
         let known = ledger.mitigations.get(&question.key).map(|entry| entry.baselines.as_slice());
         let (_, now) = baseline(question);
         let same =

@@ -4,28 +4,52 @@ use stopgap_core::Ledger;
 use stopgap_core::observed::{Hold, Observed};
 use stopgap_core::plan::Wanted;
 use stopgap_core::select::{Selected, Selection, Verdict, Wish};
-use stopgap_feed::document::{Action, ActionKind, Mitigation};
+use stopgap_feed::Id;
+use stopgap_feed::document::{Action, ActionKind};
 
 /// Every action that the target should hold, in the order of the mitigations.
 pub(super) fn wanted(selection: &Selection, ledger: &Ledger, observed: &Observed) -> Vec<Wanted> {
     let target = observed.target.as_str();
     let mut wanted = Vec::new();
     for selected in &selection.mitigations {
-        let applies = selected.wish == Wish::Apply
-            && selected.targets.contains(target)
-            && ledger.harmed(&selected.key, &selected.digest).is_none();
-        if applies {
-            wanted.extend(rules(&selected.actions).map(|action| want(selected, action, target)));
-        }
-        let kept: &[Action] = match selected.wish {
-            Wish::Apply if applies => &selected.blocked_actions,
-            Wish::Keep => &selected.mitigation.actions,
-            Wish::Apply | Wish::TakeOff => &[],
+        let concerned = selected.targets.contains(target);
+        let harmed = ledger.harmed(&selected.key, &selected.digest).is_some();
+        let kept = match selected.wish {
+            Wish::Apply if !concerned => continue,
+            Wish::Apply if !harmed => {
+                wanted.extend(rules(&selected.actions).map(|action| want(selected, action, target)));
+                Kept::Blocked
+            }
+            // What harmed was taken back. What it was to replace stays.
+            Wish::Apply | Wish::Keep => Kept::Everything,
+            Wish::TakeOff => continue,
         };
         let holds = holds_to_keep(selected, ledger, observed);
-        wanted.extend(rules(kept).filter_map(|action| keep(selected, action, holds, ledger)));
+        let kept = holds.iter().filter(|hold| hold.key == selected.key && kept.holds(selected, &hold.action));
+        wanted.extend(kept.filter_map(|hold| keep(selected, hold, ledger)));
     }
     wanted
+}
+
+/// Which actions of a mitigation stay as they are in force.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// Those that are blocked one by one.
+    Blocked,
+    /// All, but for those that the operator takes off one by one.
+    Everything,
+}
+
+impl Kept {
+    fn holds(self, selected: &Selected, action: &Id) -> bool {
+        let among = |actions: &[Action]| actions.iter().any(|one| one.id == *action);
+        let blocked = among(&selected.blocked_actions);
+        match self {
+            Kept::Blocked => blocked,
+            // An action that only an earlier revision has cannot have been taken off by name here.
+            Kept::Everything => blocked || among(&selected.actions) || !among(&selected.mitigation.actions),
+        }
+    }
 }
 
 fn rules(actions: &[Action]) -> impl Iterator<Item = &Action> {
@@ -52,22 +76,17 @@ fn holds_to_keep<'a>(selected: &Selected, ledger: &'a Ledger, observed: &'a Obse
 }
 
 /// The action as it is in force: in the revision and on the sites that it was put on with.
-fn keep(selected: &Selected, action: &Action, holds: &[Hold], ledger: &Ledger) -> Option<Wanted> {
-    let hold = holds.iter().find(|hold| hold.key == selected.key && hold.action == action.id)?;
-    let (mitigation, digest) = in_force(selected, hold, ledger)?;
+fn keep(selected: &Selected, hold: &Hold, ledger: &Ledger) -> Option<Wanted> {
+    let mitigation = if selected.digest == hold.digest {
+        selected.mitigation.clone()
+    } else {
+        ledger.mitigations.get(&selected.key)?.revision(&hold.digest)?
+    };
     Some(Wanted {
         key: selected.key.clone(),
-        digest,
-        action: mitigation.actions.iter().find(|a| a.id == action.id)?.clone(),
+        digest: hold.digest.clone(),
+        action: rules(&mitigation.actions).find(|action| action.id == hold.action)?.clone(),
         probes: mitigation.probes,
         sites: Some(hold.sites.clone()),
     })
-}
-
-fn in_force(selected: &Selected, hold: &Hold, ledger: &Ledger) -> Option<(Mitigation, String)> {
-    if selected.digest == hold.digest {
-        return Some((selected.mitigation.clone(), selected.digest.clone()));
-    }
-    let entry = ledger.mitigations.get(&selected.key)?;
-    Some((entry.mitigation().ok()?, entry.digest.clone()))
 }

@@ -46,6 +46,7 @@ impl Scene {
             fixed_since: None,
             proofs: vec![],
             baselines: vec![],
+            earlier: Default::default(),
         };
         Scene {
             observed: Observed {

@@ -117,6 +117,7 @@ fn ledger(fixed_minutes_ago: Option<i64>) -> Ledger {
         fixed_since: fixed_minutes_ago.map(|m| now() - SignedDuration::from_mins(m)),
         proofs: vec![],
         baselines: vec![],
+        earlier: Default::default(),
     };
     Ledger { mitigations: [("example:M1".parse().unwrap(), entry)].into(), ..Ledger::default() }
 }

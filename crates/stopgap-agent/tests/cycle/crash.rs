@@ -1,0 +1,183 @@
+//! The process dies, or one operation fails, at every operation of a cycle in turn.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use stopgap_agent::cycle::Mode;
+use stopgap_agent::journal::Journal;
+use stopgap_core::observed::Hold;
+use stopgap_core::report::Status;
+use stopgap_testkit::host::Fault;
+
+use crate::feed::document;
+use crate::world::World;
+
+/// A state to start from and what then happens: what is interrupted is the cycle after it.
+struct Story {
+    start: fn(&mut World),
+    then: fn(&mut World),
+    /// How many different rules are live during it, before and after included.
+    states: usize,
+}
+
+const FIRST: Story =
+    Story { start: |_| (), then: |world| world.publish(document("1 PING1 M1 M2", world.now)), states: 2 };
+const REVISION: Story = Story {
+    start: |world| bring(world, "1 M1(revision=1) M2"),
+    then: |world| world.publish(document("2 M1(revision=2) M2", world.now)),
+    states: 2,
+};
+const LAST_LEAVES: Story = Story {
+    start: |world| bring(world, "1 M1"),
+    then: |world| world.publish(document("2 -M1", world.now)),
+    states: 2,
+};
+const REPAIR: Story = Story {
+    start: |world| bring(world, "1 M1 M2"),
+    then: |world| world.host.put(world.rules_file(), "<rewrite><rules/></rewrite>"),
+    states: 2,
+};
+/// Seen at its end, M1 alone is live, as at its start.
+const HARM: Story = Story {
+    start: |world| bring(world, "1 M1"),
+    then: |world| world.publish(document("2 M1 M2(harmful)", world.now)),
+    states: 2,
+};
+
+fn bring(world: &mut World, words: &str) {
+    world.publish(document(words, world.now));
+    assert!(!world.apply().failed);
+}
+
+impl Story {
+    fn told(&self) -> World {
+        let mut world = World::new();
+        (self.start)(&mut world);
+        (self.then)(&mut world);
+        world
+    }
+
+    /// How many operations its cycle has, and where it ends when nothing goes wrong.
+    fn calm(&self) -> (usize, Reached) {
+        let world = self.told();
+        world.host.set_fault(None);
+        let _ = world.apply();
+        let operations = world.host.operations().len();
+        assert!(operations > 40, "{operations}");
+        world.apply();
+        (operations, Reached::of(&world))
+    }
+
+    fn crash_everywhere(&self) {
+        let (operations, expected) = self.calm();
+        let mut states = vec![self.told().rules_on_disk()];
+        for at in 0..=operations {
+            let mut world = self.told();
+            world.host.set_fault(Some(Fault::Crash(at)));
+            let _ = world.cycle(Mode::Apply);
+            world.host.set_fault(None);
+            let live = world.rules_on_disk();
+            if !states.contains(&live) {
+                states.push(live);
+            }
+
+            world.wait(SignedDuration::from_secs(1));
+            let done = world.apply();
+            if done.reverted {
+                world.apply();
+            }
+            let case = format!("a crash at operation {at} of {operations}");
+            assert_eq!(Reached::of(&world), expected, "{case}: {:#?}", done.events);
+        }
+        assert_eq!(states.len(), self.states, "the live rules are never half a state");
+    }
+
+    fn fail_everywhere(&self) {
+        let (operations, mut expected) = self.calm();
+        expected.forgive_unproven();
+        for at in 0..operations {
+            let world = self.told();
+            world.host.set_fault(Some(Fault::Once(at)));
+            let _ = world.cycle(Mode::Apply);
+            let failed = world.host.operations().get(at).cloned();
+            world.host.set_fault(None);
+            let done: Vec<_> = (0..2).map(|_| world.apply().events).collect();
+            let mut reached = Reached::of(&world);
+            reached.forgive_unproven();
+            assert_eq!(reached, expected, "operation {at} fails, {failed:?}: {done:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_first_apply_survives_a_crash_at_every_operation() {
+    FIRST.crash_everywhere();
+}
+
+#[test]
+fn a_new_revision_survives_a_crash_at_every_operation() {
+    REVISION.crash_everywhere();
+}
+
+#[test]
+fn taking_the_last_one_off_survives_a_crash_at_every_operation() {
+    LAST_LEAVES.crash_everywhere();
+}
+
+#[test]
+fn a_repair_survives_a_crash_at_every_operation() {
+    REPAIR.crash_everywhere();
+}
+
+#[test]
+fn a_harmful_rule_survives_a_crash_at_every_operation() {
+    HARM.crash_everywhere();
+}
+
+#[test]
+fn an_operation_that_fails_once_is_made_good_by_the_next_cycles() {
+    FIRST.fail_everywhere();
+    REVISION.fail_everywhere();
+}
+
+/// Where a server is, whatever happened on the way.
+#[derive(Debug, PartialEq)]
+struct Reached {
+    statuses: BTreeMap<String, (Status, bool)>,
+    refused: Vec<bool>,
+    in_ledger: Vec<String>,
+    holds: Vec<(String, String)>,
+    files: Vec<String>,
+    pending: usize,
+}
+
+impl Reached {
+    /// A baseline that could not be seen cannot prove anything later.
+    fn forgive_unproven(&mut self) {
+        for (status, _) in self.statuses.values_mut() {
+            if *status == Status::Unproven {
+                *status = Status::Applied;
+            }
+        }
+    }
+
+    fn of(world: &World) -> Reached {
+        let report = world.cycle(Mode::Plan).unwrap().report;
+        assert_eq!(report.steps.map(|steps| steps.len()), Some(0), "nothing is left to do");
+        let ledger = world.ledger();
+        let left = &ledger.targets["gateway"];
+        let manifest = world.host.peek("/data/gateway/live/manifest.json");
+        let on_disk: Vec<Hold> =
+            manifest.map(|text| serde_json::from_slice(&text).unwrap()).unwrap_or_default();
+        assert_eq!(left.holds, on_disk, "the ledger and the live set agree");
+        assert!(!left.undone && left.given_up.is_none());
+        Reached {
+            statuses: report.mitigations.iter().map(|m| (m.id.to_string(), (m.status, m.in_force))).collect(),
+            refused: ["/m1", "/m2", "/"].map(|path| world.refuses(path)).to_vec(),
+            in_ledger: ledger.mitigations.keys().map(ToString::to_string).collect(),
+            holds: left.holds.iter().map(|hold| (hold.action.to_string(), hold.digest.clone())).collect(),
+            files: world.files().keys().map(|path| path.display().to_string()).collect(),
+            pending: Journal::new(&world.home, &world.host).pending().unwrap().len(),
+        }
+    }
+}
