@@ -4,6 +4,7 @@
 //! once, by the caller; the network was asked before, without the lock. Each stage is a function of
 //! its own below.
 
+mod blame;
 mod books;
 mod evidence;
 mod execute;

@@ -10,6 +10,7 @@ use stopgap_drivers::Driver;
 use stopgap_drivers::probe::{Patience, harms, prove};
 use stopgap_feed::Key;
 
+use super::blame::blame;
 use super::evidence::{Proved, Scene, baseline};
 use super::words;
 use crate::home::HomeError;
@@ -52,13 +53,14 @@ impl Execution<'_> {
         }
         let patience = Patience { restart: self.settle, ..Patience::default() };
         let shown = prove(scene.host, asked, patience, scene.nonce());
-        let (harmful, whys): (Vec<Key>, Vec<String>) = harms(&shown)
+        let (harmful, whys): (Vec<Vec<Key>>, Vec<String>) = harms(&shown)
             .map(|(question, why)| {
-                (question.key.clone(), format!("{} at {}: {why}", question.key, question.listener))
+                let guilty = blame(&question.probe, &question.key, scene.wanted, &change.puts_on);
+                (guilty, format!("{} at {}: {why}", question.key, question.listener))
             })
             .unzip();
         if let Some(why) = whys.first() {
-            return Ok(self.take_back(why.clone(), harmful, true));
+            return Ok(self.take_back(why.clone(), harmful.concat(), true));
         }
         Ok(Outcome::Done { proofs: scene.records(&shown, &change.puts_on), baselines })
     }

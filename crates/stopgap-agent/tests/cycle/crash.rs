@@ -57,21 +57,25 @@ impl Story {
         world
     }
 
-    /// How many operations its cycle has, and where it ends when nothing goes wrong.
-    fn calm(&self) -> (usize, Reached) {
+    /// The operations of its cycle that are worth a fault, and where it ends when nothing goes wrong.
+    fn calm(&self) -> (Vec<usize>, Reached) {
         let world = self.told();
         world.host.set_fault(None);
         let _ = world.apply();
-        let operations = world.host.operations().len();
-        assert!(operations > 40, "{operations}");
+        let operations = world.host.operations();
+        assert!(operations.len() > 40, "{operations:?}");
+        // A probe that is asked again and again: what follows is the same whichever of them it hits.
+        let probe = |at: usize| operations.get(at).is_some_and(|words| words.starts_with("exchange with"));
+        let again = |at: &usize| *at > 0 && probe(at - 1) && probe(*at) && probe(at + 1);
+        let points = (0..=operations.len()).filter(|at| !again(at)).collect();
         world.apply();
-        (operations, Reached::of(&world))
+        (points, Reached::of(&world))
     }
 
     fn crash_everywhere(&self) {
-        let (operations, expected) = self.calm();
+        let (points, expected) = self.calm();
         let mut states = vec![self.told().rules_on_disk()];
-        for at in 0..=operations {
+        for at in points {
             let mut world = self.told();
             world.host.set_fault(Some(Fault::Crash(at)));
             let _ = world.cycle(Mode::Apply);
@@ -86,16 +90,15 @@ impl Story {
             if done.reverted {
                 world.apply();
             }
-            let case = format!("a crash at operation {at} of {operations}");
-            assert_eq!(Reached::of(&world), expected, "{case}: {:#?}", done.events);
+            assert_eq!(Reached::of(&world), expected, "a crash at operation {at}: {:#?}", done.events);
         }
         assert_eq!(states.len(), self.states, "the live rules are never half a state");
     }
 
     fn fail_everywhere(&self) {
-        let (operations, mut expected) = self.calm();
+        let (points, mut expected) = self.calm();
         expected.forgive_unproven();
-        for at in 0..operations {
+        for at in points {
             let world = self.told();
             world.host.set_fault(Some(Fault::Once(at)));
             let _ = world.cycle(Mode::Apply);
