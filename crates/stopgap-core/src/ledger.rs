@@ -214,6 +214,12 @@ impl Ledger {
         }
     }
 
+    /// The targets where we left something of a mitigation.
+    pub fn holding<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a str> {
+        let holds = move |entry: &TargetEntry| entry.holds.iter().any(|hold| hold.key == *key);
+        self.targets.iter().filter(move |(_, entry)| holds(entry)).map(|(name, _)| name.as_str())
+    }
+
     /// Whether we stopped repairing `target`.
     pub fn contested(&self, target: &str) -> Option<&GivenUp> {
         self.targets.get(target).and_then(|entry| entry.given_up.as_ref())

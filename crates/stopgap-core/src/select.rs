@@ -202,7 +202,7 @@ pub fn select(
     let context = Context { targets, facts, policy, now };
     let mut mitigations: Vec<Selected> =
         candidates(feeds, ledger).into_iter().map(|candidate| context.judge(candidate)).collect();
-    supersede(&mut mitigations);
+    supersede(&mut mitigations, ledger);
     mitigations.sort_by(|a, b| a.key.cmp(&b.key));
     Selection { mitigations }
 }
@@ -222,14 +222,17 @@ impl Context<'_> {
         let wish = match &verdict {
             // The operator's word wins, whatever else holds the mitigation where it is.
             _ if self.taken_off(&candidate) => Wish::TakeOff,
+            // So does the publisher's end of it: a recall waits for no soak and for no readable fact.
+            _ if self.ended(&candidate).is_some() => Wish::TakeOff,
             Verdict::Applies(_) => Wish::Apply,
-            Verdict::Withdrawn(_) | Verdict::Expired(_) => Wish::TakeOff,
             Verdict::NotApplicable { unknown: false, .. } => {
                 fixed_since = Some(candidate.fixed_since.unwrap_or(self.now));
                 self.leaving(candidate.fixed_since)
             }
             Verdict::Unsupported(_)
             | Verdict::NotApplicable { unknown: true, .. }
+            | Verdict::Withdrawn(_)
+            | Verdict::Expired(_)
             | Verdict::Blocked(..)
             | Verdict::Disabled(_)
             | Verdict::Frozen(_)
@@ -280,11 +283,8 @@ impl Context<'_> {
         if let Some(why) = &concern.not_applicable {
             return Verdict::NotApplicable { why: why.clone(), unknown: concern.unknown };
         }
-        if let Some(why) = &candidate.withdrawn {
-            return Verdict::Withdrawn(why.clone());
-        }
-        if let Some(end) = mitigation.expires.filter(|end| *end <= self.now) {
-            return Verdict::Expired(end);
+        if let Some(end) = self.ended(candidate) {
+            return end;
         }
         if let Some(block) = self.block(candidate) {
             return block;
@@ -303,6 +303,14 @@ impl Context<'_> {
             Some(turn) if self.now < turn && !jumps && !candidate.in_ledger => Verdict::Scheduled(turn),
             _ => Verdict::Applies(concern.why.clone()),
         }
+    }
+
+    /// Recalled by the publisher, or past its own end.
+    fn ended(&self, candidate: &Candidate) -> Option<Verdict> {
+        if let Some(why) = &candidate.withdrawn {
+            return Some(Verdict::Withdrawn(why.clone()));
+        }
+        candidate.mitigation.expires.filter(|end| *end <= self.now).map(Verdict::Expired)
     }
 
     /// A block of the whole, or of every action one by one.
@@ -444,16 +452,17 @@ fn unsupported(candidate: &Candidate) -> Option<String> {
     })
 }
 
-/// The new in, the old out, in one step: only once the new one applies.
-fn supersede(mitigations: &mut [Selected]) {
+/// The new in, the old out, in one step: only once the new one applies wherever the old one is held,
+/// and did no harm there.
+fn supersede(mitigations: &mut [Selected], ledger: &Ledger) {
     let replaced: Vec<(Key, Key)> = mitigations
         .iter()
-        .filter(|selected| selected.wish == Wish::Apply)
+        .filter(|new| new.wish == Wish::Apply && ledger.harmed(&new.key, &new.digest).is_none())
         .filter_map(|new| {
-            let old = new.mitigation.supersedes.clone()?;
-            Some((Key { feed: new.key.feed.clone(), id: old }, new.key.clone()))
+            let old = Key { feed: new.key.feed.clone(), id: new.mitigation.supersedes.clone()? };
+            let covered = ledger.holding(&old).all(|target| new.targets.contains(target));
+            (covered && old != new.key).then(|| (old, new.key.clone()))
         })
-        .filter(|(old, new)| old != new)
         .collect();
     for selected in mitigations.iter_mut() {
         if let Some((_, by)) = replaced.iter().find(|(old, _)| *old == selected.key) {

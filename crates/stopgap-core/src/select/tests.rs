@@ -161,7 +161,7 @@ fn each_reason_in_the_order_of_precedence() {
             "15.2.986.36",
             blocked.clone(),
             "NotApplicable: exchange 15.2.986.36 is in none of the affected ranges",
-            Wish::Keep,
+            Wish::TakeOff,
         ),
         (
             withdrawn(),
@@ -348,4 +348,51 @@ fn the_new_one_takes_the_old_ones_place_only_when_it_applies() {
     };
     assert_eq!(decide(true), [Wish::TakeOff, Wish::Apply]);
     assert_eq!(decide(false), [Wish::Apply, Wish::Keep]);
+}
+
+#[test]
+fn a_recall_waits_for_no_soak_and_for_no_readable_fact() {
+    for (build, unsupported) in [("15.2.986.36", false), ("a.b", false), ("15.2.986.5", true)] {
+        let mut document = with(|m| {
+            if unsupported {
+                m.unsupported = vec!["unknown".into()];
+            }
+        });
+        document.withdrawn = vec![Withdrawn { id: "M1".parse().unwrap(), reason: "harm".into() }];
+        let policy = Policy { removal: Removal::Manual, ..Policy::default() };
+        let (why, wish) = Case { document, build, policy, in_ledger: true, ..Case::default() }.decide();
+        assert_eq!(wish, Wish::TakeOff, "{why}");
+    }
+}
+
+#[test]
+fn what_harms_or_does_not_reach_every_target_supersedes_nothing() {
+    let mut m2 = mitigation("M2");
+    m2.supersedes = Some("M1".parse().unwrap());
+    m2.octets = "<Config id=\"M2\"/>".into();
+    let digest = crate::plan::sha256_hex(m2.octets.as_bytes());
+    let document = document(vec![mitigation("M1"), m2]);
+    let feeds = [FeedView::of_document("example", &document, now())];
+    let targets = [target("nginx", "15.2.986.5")];
+    let decide = |ledger: &Ledger| {
+        let selection = select(&feeds, &targets, &Facts::default(), &Policy::default(), ledger, now());
+        selection.mitigations.iter().map(|s| s.wish).collect::<Vec<_>>()
+    };
+    let held_on = |target: &str| {
+        let hold = crate::observed::Hold {
+            key: "example:M1".parse().unwrap(),
+            action: "M1.1".parse().unwrap(),
+            digest: "d".into(),
+            sites: vec![],
+        };
+        let mut ledger = Ledger::default();
+        ledger.note_left(target, Some("set".into()), vec![hold]);
+        ledger
+    };
+    assert_eq!(decide(&held_on("nginx")), [Wish::TakeOff, Wish::Apply]);
+    assert_eq!(decide(&held_on("gateway")), [Wish::Apply, Wish::Apply]);
+    let mut harmed = held_on("nginx");
+    let failure = crate::ledger::Failure { at: now(), digest, why: "500".into(), harmed: true };
+    harmed.failures.insert("example:M2".parse().unwrap(), failure);
+    assert_eq!(decide(&harmed), [Wish::Apply, Wish::Apply]);
 }
