@@ -1,5 +1,6 @@
 //! The engine: a rule set compiled once, asked for a verdict per request. Pure and total: no request can make
-//! it fail, and the work per request is bounded by [`EngineLimits::steps`].
+//! it fail, and the work per request is bounded by [`EngineLimits::steps`] and by the length of a text that
+//! rules make (1 MiB; a longer one counts as over the limit).
 //!
 //! Order, as in IIS: a rule's `match url`, then its conditions, then its server variables, then its action.
 //! Redirect, CustomResponse and AbortRequest end the evaluation; a Rewrite changes what later rules see;
