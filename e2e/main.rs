@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout)]
 
+mod cli;
+mod feeds;
 mod kill;
+mod life;
 mod load;
 mod nginx;
 mod world;
