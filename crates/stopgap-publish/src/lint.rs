@@ -149,10 +149,6 @@ fn check_document(document: &Document, settings: &Settings, findings: &mut Findi
         findings.add(Level::Warning, "empty-feed", None, "the document holds nothing".to_owned());
     }
     for withdrawn in &document.withdrawn {
-        if document.mitigations.iter().any(|mitigation| mitigation.id == withdrawn.id) {
-            let message = "it is released and withdrawn at once".to_owned();
-            findings.add(Level::Error, "withdrawn-and-released", Some(&withdrawn.id), message);
-        }
         if withdrawn.reason.trim().is_empty() {
             let message = "it is withdrawn without a reason".to_owned();
             findings.add(Level::Warning, "no-reason", Some(&withdrawn.id), message);
@@ -179,16 +175,7 @@ fn check_mitigation(mitigation: &Mitigation, settings: &Settings, findings: &mut
         add(Level::Warning, "no-rollback", "it does not say how a person takes it off by hand".to_owned());
     }
     check_probes(mitigation, &mut add);
-    let mut ids = BTreeSet::new();
     for action in &mitigation.actions {
-        if !mitigation.id.covers(&action.id) {
-            let message =
-                format!("action {} is not below it, so blocking {} would miss it", action.id, mitigation.id);
-            add(Level::Warning, "action-id", message);
-        }
-        if !ids.insert(&action.id) {
-            add(Level::Error, "action-id-twice", format!("two actions have the id {}", action.id));
-        }
         if let ActionKind::UrlRewrite { rewrite } = &action.kind {
             check_rules(action, rewrite, &mut add);
         }
@@ -230,11 +217,11 @@ fn check_rules(action: &Action, rewrite: &str, add: &mut impl FnMut(Level, &'sta
     }
     let mut names = BTreeSet::new();
     for rule in &rules.rules {
-        if rule.name.trim() != rule.name || rule.name.is_empty() {
+        if rule.name.trim() != rule.name {
             add(
                 Level::Warning,
                 "rule-name",
-                format!("{id}: the rule name \"{}\" is empty or begins or ends with a blank", rule.name),
+                format!("{id}: the rule name \"{}\" begins or ends with a blank", rule.name),
             );
         }
         // IIS compares these unique keys without regard to case.

@@ -42,7 +42,7 @@ pub enum ReleaseError {
         /// What it holds.
         found: String,
     },
-    /// Two more than the largest serial.
+    /// The last serial was the largest.
     #[error("there is no serial after {}", u64::MAX)]
     SerialsExhausted,
     /// Issue or expiry leaves the calendar.

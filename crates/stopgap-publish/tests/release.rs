@@ -210,7 +210,11 @@ fn the_linter_names_each_fault() {
         (good.replace("expect=\"blocked\"", "expect=\"allowed\""), (Error, "no-blocked-probe")),
         (good.replace("expect=\"allowed\"", "expect=\"blocked\""), (Error, "no-allowed-probe")),
         (good.replace("GET /evil", "POST /evil"), (Error, "unsupported")),
-        (good.replace("id=\"X1.1\"", "id=\"Y1.1\""), (Warning, "action-id")),
+        (good.replace("id=\"X1.1\"", "id=\"Y1.1\""), (Error, "unsupported")),
+        (
+            good.replace("</Config>", "</Config><Withdrawn id=\"X1\" reason=\"r\"/>"),
+            (Invalid, "duplicate-id"),
+        ),
         (good.replace("by hand", ""), (Warning, "no-rollback")),
         (good.replace("AbortRequest", "Explode"), (Error, "bad-rules")),
         (document(&rule("a", "(evil"), PROBES), (Error, "bad-pattern")),
