@@ -334,6 +334,42 @@ fn every_linear_form_agrees_with_the_engine() {
     assert!(sets.len() > 150 && tally.refused * 10 > tally.requests, "{tally:?}");
 }
 
+/// An allow-list and, behind it, a rule for everything else: its constant follows a variable's name.
+#[test]
+fn a_rule_without_conditions_can_follow_one_with_conditions() {
+    if !installed("a_rule_without_conditions_can_follow_one_with_conditions") {
+        return;
+    }
+    let set = rules(
+        r#"<rule name="some may pass" stopProcessing="true"><match url=".*"/>
+             <conditions><add input="{REQUEST_URI}" pattern="^/open"/></conditions><action type="None"/></rule>
+           <rule name="all others not"><match url=".*"/><action type="AbortRequest"/></rule>"#,
+    );
+    let (names, engines, config) = sites(vec![set]);
+    let mut nginx = Nginx::start(&config.http, &config.server, &names);
+    let mut tally = Tally::default();
+    for target in ["/open", "/", "/other?open"] {
+        tally.compare(&mut nginx, &engines[0], &head(&names[0], target.as_bytes(), None), target);
+    }
+    assert_eq!((tally.requests, tally.refused, tally.malformed), (3, 2, 0));
+}
+
+/// Of a server block without a name `$server_name` is empty, and nginx tries no pattern on that.
+#[test]
+fn a_server_block_without_a_name_is_a_site_too() {
+    if !installed("a_server_block_without_a_name_is_a_site_too") {
+        return;
+    }
+    let scoped = SiteRules { marker: String::new(), sites: Some(vec![String::new()]), rules: m1(4) };
+    let config = translate(&[scoped]).unwrap();
+    let names = [r#""""#.to_owned(), "other.example".to_owned()];
+    let mut nginx = Nginx::start(&config.http, &config.server, &names);
+    let attack = M1_REQUESTS[0].as_bytes();
+    assert_eq!(nginx.ask(&head("any.example", attack, None)), Answer::Nothing);
+    assert_eq!(nginx.ask(&head("any.example", b"/", None)), Answer::Status(200));
+    assert_eq!(nginx.ask(&head("other.example", attack, None)), Answer::Status(200));
+}
+
 /// Requests of 8 KB that make the patterns work.
 fn long_targets() -> Vec<Vec<u8>> {
     let fill = |piece: &str| piece.repeat(8_192 / piece.len());

@@ -4,7 +4,7 @@
 //!   map $request_uri  $stopgap_uri      the target, as the rules see it
 //!   map $stopgap_uri  $stopgap_test_1   1 where a condition's pattern is found
 //!   map "$stopgap_test_1…" $stopgap_rule_1   where there are several conditions, or a negated one
-//!   map "$stopgap_rule_1…" $stopgap_group_1  the first rule of those for the same sites that decides
+//!   map "${stopgap_rule_1}…" $stopgap_group_1  the first rule of those for the same sites that decides
 //!   map $server_name  $stopgap_verdict  that group's word for its sites, else the next group's
 //!   if ($stopgap_verdict = abort) { return 444; }
 //! ```
@@ -74,7 +74,7 @@ impl CannotExpress {
 /// nginx reads a word of its configuration into a buffer of 4,096 bytes.
 const MAX_WORD: usize = 4_000;
 /// Rules of one group: their variables make one word.
-const MAX_RULES: usize = 180;
+const MAX_RULES: usize = 160;
 /// Groups in a row: nginx evaluates a variable that needs a variable to a depth of 100.
 const MAX_GROUPS: usize = 40;
 
@@ -341,7 +341,7 @@ impl Writer {
             _ => format!("$stopgap_verdict_{number}"),
         };
         let next = if last { "pass".to_owned() } else { verdict(number + 1) };
-        let source: String = group.iter().map(|decision| decision.variable.as_str()).collect();
+        let source: String = group.iter().map(|decision| braced(&decision.variable)).collect();
         let _ = write!(
             self.maps,
             "\n# The first rule that holds decides.\nmap \"{source}\" $stopgap_group_{number} {{\n"
@@ -363,14 +363,25 @@ impl Writer {
             }
             Some(sites) => {
                 for site in sites {
-                    let site = pcre::literal(site);
-                    let _ = writeln!(self.maps, "    \"~^{site}\\z\" $stopgap_group_{number};");
+                    // nginx does not try patterns on an empty value.
+                    let key = if site.is_empty() { String::new() } else { pattern_of(site) };
+                    let _ = writeln!(self.maps, "    \"{key}\" $stopgap_group_{number};");
                 }
                 let _ = writeln!(self.maps, "    default {next};");
             }
         }
         self.maps.push_str("}\n");
     }
+}
+
+/// The pattern of exactly this text, as a key of a map.
+fn pattern_of(site: &str) -> String {
+    format!("~^{}\\z", pcre::literal(site))
+}
+
+/// `${name}`: where the constant of a rule without conditions follows, `$name` would swallow it.
+fn braced(variable: &str) -> String {
+    variable.strip_prefix('$').map_or_else(|| variable.to_owned(), |name| format!("${{{name}}}"))
 }
 
 /// nginx gives some numbers a meaning of their own: 444 closes, 494 to 499 are its own errors; a redirect
