@@ -86,7 +86,12 @@ impl Budget {
     }
 
     fn step(&mut self) -> Result<(), OverLimit> {
-        self.left = self.left.checked_sub(1).ok_or(OverLimit)?;
+        self.spend(1)
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), OverLimit> {
+        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(steps).ok_or(OverLimit)?;
         Ok(())
     }
 }

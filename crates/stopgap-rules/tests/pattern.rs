@@ -143,6 +143,18 @@ fn back_references_and_empty_repetitions_end_at_the_limit() {
     }
 }
 
+/// A step is about the same work whatever it does: a capture can be as long as the text.
+#[test]
+fn what_a_back_reference_compares_is_counted() {
+    for ignore_case in [false, true] {
+        let pattern =
+            Pattern::compile(r"^(a{1000})(?:\1){8}$", ignore_case, &PatternLimits::default()).unwrap();
+        let text = "a".repeat(9_000);
+        assert_eq!(pattern.is_match(&text, &mut Budget::new(20_000)), Ok(true));
+        assert_eq!(pattern.is_match(&text, &mut Budget::new(8_000)), Err(OverLimit));
+    }
+}
+
 /// Every character of the basic plane, asked of V8: sets and case folding.
 #[test]
 fn sets_and_folding_are_those_of_a_browser() {

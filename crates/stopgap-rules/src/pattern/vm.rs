@@ -145,6 +145,7 @@ impl Machine<'_, '_, '_> {
                     true
                 }
                 Some(Inst::Forget { from, to }) => {
+                    self.budget.spend(*to - *from)?;
                     for slot in *from..*to {
                         self.save(slot, UNSET);
                     }
@@ -166,7 +167,7 @@ impl Machine<'_, '_, '_> {
                     found != negate
                 }
                 Some(Inst::BackReference { group, ignore_case }) => {
-                    match self.back_reference(*group, *ignore_case, pos) {
+                    match self.back_reference(*group, *ignore_case, pos)? {
                         Some(end) => {
                             pos = end;
                             pc += 1;
@@ -292,27 +293,30 @@ impl Machine<'_, '_, '_> {
         }
     }
 
-    /// The end of what equals the group's capture at this place. A group that took no part is empty.
-    fn back_reference(&self, group: usize, ignore_case: bool, pos: usize) -> Option<usize> {
-        let at = group.checked_sub(1)? * 2;
+    /// The end of what equals the group's capture at this place. A group that took no part is empty. Each
+    /// character that is compared is a step: a capture can be as long as the text.
+    fn back_reference(
+        &mut self,
+        group: usize,
+        ignore_case: bool,
+        pos: usize,
+    ) -> Result<Option<usize>, OverLimit> {
+        let at = group.saturating_sub(1) * 2;
         let captured = match (self.saves.get(at), self.saves.get(at + 1)) {
-            (Some(from), Some(to)) if *from != UNSET && *to != UNSET => self.text.get(*from..*to)?,
-            _ => return Some(pos),
+            (Some(from), Some(to)) if *from != UNSET && *to != UNSET => self.text.get(*from..*to),
+            _ => return Ok(Some(pos)),
         };
-        let rest = self.text.get(pos..)?;
-        if !ignore_case {
-            return rest.starts_with(captured).then_some(pos + captured.len());
-        }
+        let (Some(captured), Some(rest)) = (captured, self.text.get(pos..)) else { return Ok(None) };
         let mut end = pos;
         let mut found = rest.chars();
         for wanted in captured.chars() {
-            let char = found.next()?;
-            if canonicalize(char) != canonicalize(wanted) {
-                return None;
-            }
+            self.budget.step()?;
+            let same =
+                |char: char| char == wanted || (ignore_case && canonicalize(char) == canonicalize(wanted));
+            let Some(char) = found.next().filter(|char| same(*char)) else { return Ok(None) };
             end += char.len_utf8();
         }
-        Some(end)
+        Ok(Some(end))
     }
 }
 
