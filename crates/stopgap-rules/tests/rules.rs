@@ -292,6 +292,34 @@ fn a_pattern_at_its_limit_refuses_the_request_and_says_so() {
 }
 
 #[test]
+fn rules_that_double_a_text_end_at_the_limit() {
+    let rewrite = r#"<match url=".*"/><action type="Rewrite" url="{R:0}{R:0}" appendQueryString="false"/>"#;
+    let set = r#"<match url=".*"/><serverVariables><set name="A" value="{A}{A}x"/></serverVariables>
+        <action type="None"/>"#;
+    for inside in [rewrite, set] {
+        let times = |count| -> String {
+            (0..count).map(|n| format!(r#"<rule name="r{n}">{inside}</rule>"#)).collect()
+        };
+        assert!(!ask(&times(8), "GET /a").over_limit);
+        let verdict = ask(&times(64), "GET /a");
+        assert_eq!((verdict.action, verdict.over_limit), (Outcome::AbortRequest, true));
+    }
+}
+
+#[test]
+fn a_header_that_is_set_again_is_one_header() {
+    let set = |rule: &str, name: &str| {
+        format!(
+            r#"<rule name="{rule}"><match url=".*"/><serverVariables><set name="{name}" value="{rule}"/></serverVariables>
+               <action type="None"/></rule>"#
+        )
+    };
+    let verdict = ask(&(set("one", "HTTP_X_A") + &set("two", "http_x-a")), "GET /");
+    let set: Vec<(&str, &str)> = verdict.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(set, [("http_x-a", "two")]);
+}
+
+#[test]
 fn what_cannot_be_evaluated_is_refused_by_name() {
     let code = |inside: &str| Engine::compile(&rules(inside), &EngineLimits::default()).unwrap_err().code();
     let with = |conditions: &str| {

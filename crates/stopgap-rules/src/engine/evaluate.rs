@@ -6,7 +6,7 @@ use super::verdict::{Outcome, Verdict};
 use crate::function::{Function, percent, url_decode};
 use crate::model::Grouping;
 use crate::pattern::{Budget, OverLimit};
-use crate::request::Request;
+use crate::request::{Request, same_header};
 use crate::template::{Part, Template};
 use crate::variable::Variable;
 use std::borrow::Cow;
@@ -38,6 +38,14 @@ pub(super) fn evaluate(program: &Program, request: &Request, steps: u64) -> Verd
         }
     }
     verdict
+}
+
+/// Bytes of a text that a template makes. Rules can feed each other, and a text that each of them doubles
+/// would soon fill the memory.
+const MAX_TEXT: usize = 1024 * 1024;
+
+fn bounded(text: String) -> Result<String, OverLimit> {
+    if text.len() > MAX_TEXT { Err(OverLimit) } else { Ok(text) }
 }
 
 enum Next {
@@ -84,7 +92,8 @@ impl<'p, 'r> State<'p, 'r> {
         for set in &rule.set {
             let taken = !self.variable(&set.variable).is_empty();
             if set.replace || !taken {
-                let value = self.text(&set.value, &captured).into_owned();
+                let value = bounded(self.text(&set.value, &captured)?.into_owned())?;
+                verdict.headers.retain(|name, _| !same_header(name, &set.name));
                 verdict.headers.insert(set.name.clone(), value.clone());
                 self.set.retain(|(variable, _)| *variable != set.variable);
                 self.set.push((set.variable.clone(), value));
@@ -104,7 +113,7 @@ impl<'p, 'r> State<'p, 'r> {
                 Ok(stop)
             }
             CompiledAction::Rewrite { url, append } => {
-                let address = self.address(url, *append, &captured);
+                let address = self.address(url, *append, &captured)?;
                 let (path, query) = address.split_once('?').unwrap_or((&address, ""));
                 self.rewritten = Some(Rewritten { path: path.to_owned(), query: query.to_owned() });
                 verdict.url = Some(on_the_wire(&address));
@@ -112,7 +121,7 @@ impl<'p, 'r> State<'p, 'r> {
                 Ok(stop)
             }
             CompiledAction::Redirect { url, append, status } => {
-                verdict.url = Some(on_the_wire(&self.address(url, *append, &captured)));
+                verdict.url = Some(on_the_wire(&self.address(url, *append, &captured)?));
                 verdict.status = Some(*status);
                 decided(verdict, Outcome::Redirect);
                 Ok(Next::End)
@@ -143,11 +152,17 @@ impl<'p, 'r> State<'p, 'r> {
                 let own;
                 let input: &str = match &condition.input {
                     Input::Own(template) => {
-                        own = self.text(template, captured);
+                        own = self.text(template, captured)?;
                         &own
                     }
                     Input::Shared(at) => match (self.shared.get(*at), self.program.inputs.get(*at)) {
-                        (Some(cell), Some(template)) => cell.get_or_init(|| self.text(template, captured)),
+                        (Some(cell), Some(template)) => match cell.get() {
+                            Some(text) => text,
+                            None => {
+                                let text = self.text(template, captured)?;
+                                cell.get_or_init(|| text)
+                            }
+                        },
                         _ => "",
                     },
                 };
@@ -199,31 +214,38 @@ impl<'p, 'r> State<'p, 'r> {
         }
     }
 
-    fn text(&self, template: &Template, captured: &Captured) -> Cow<'r, str> {
+    fn text(&self, template: &Template, captured: &Captured) -> Result<Cow<'r, str>, OverLimit> {
         // Most templates are one part; it is borrowed from the request.
         match template.parts.as_slice() {
             [part] => self.part(part, captured),
-            parts => Cow::Owned(parts.iter().map(|part| self.part(part, captured)).collect()),
+            parts => {
+                let mut text = String::new();
+                for part in parts {
+                    text.push_str(&self.part(part, captured)?);
+                    text = bounded(text)?;
+                }
+                Ok(Cow::Owned(text))
+            }
         }
     }
 
-    fn part(&self, part: &Part, captured: &Captured) -> Cow<'r, str> {
+    fn part(&self, part: &Part, captured: &Captured) -> Result<Cow<'r, str>, OverLimit> {
         let group = |groups: &Groups, n: usize| Cow::Owned(groups.get(n).cloned().unwrap_or_default());
-        match part {
+        Ok(match part {
             Part::Text(text) => Cow::Owned(text.clone()),
             Part::Variable(variable) => self.variable(variable),
             Part::Rule(n) => group(&captured.rule, *n),
             Part::Condition(n) => group(&captured.conditions, *n),
             Part::Function(function, inner) => match (function, self.on_wire(inner)) {
                 (Function::UrlDecode, Some(raw)) => url_decode::apply_raw(raw),
-                _ => function.apply(&self.text(inner, captured)),
+                _ => function.apply(&self.text(inner, captured)?),
             },
             Part::Map(map, key) => {
-                let key = self.text(key, captured);
+                let key = self.text(key, captured)?;
                 let value = self.program.maps.get(*map).map(|map| map.get(&key)).unwrap_or_default();
                 Cow::Owned(value.to_owned())
             }
-        }
+        })
     }
 
     /// The bytes of a single variable that no rule has changed.
@@ -236,8 +258,8 @@ impl<'p, 'r> State<'p, 'r> {
 
     /// The address of a Rewrite or Redirect: relative to the root of the level, with the query string behind
     /// its own where that is wanted.
-    fn address(&self, template: &Template, append: bool, captured: &Captured) -> String {
-        let mut address = self.text(template, captured).into_owned();
+    fn address(&self, template: &Template, append: bool, captured: &Captured) -> Result<String, OverLimit> {
+        let mut address = self.text(template, captured)?.into_owned();
         if !address.starts_with('/') && !is_absolute(&address) {
             address.insert(0, '/');
         }
@@ -246,7 +268,7 @@ impl<'p, 'r> State<'p, 'r> {
             address.push(if address.contains('?') { '&' } else { '?' });
             address.push_str(&query);
         }
-        address
+        bounded(address)
     }
 }
 
