@@ -23,6 +23,8 @@ pub const MAX_TEXT: usize = 8 * 1024 * 1024;
 pub const MAX_DEPTH: usize = 64;
 /// Attributes of one element; the XML library is quadratic in them.
 pub const MAX_ATTRIBUTES: usize = 64;
+/// Namespace declarations in the whole text: each is inherited by everything below it.
+pub const MAX_NAMESPACES: usize = 64;
 /// Rules in one text.
 pub const MAX_RULES: usize = 10_000;
 /// Conditions, or server variables, of one rule.

@@ -55,12 +55,14 @@ fn each_fault_has_its_own_error() {
     let action = |action: &str| rule(&format!("<match url=\"a\"/>{action}"));
     let nested = format!("{}{}", "<a>".repeat(70), "</a>".repeat(70));
     let attributes: String = (0..70).map(|n| format!(" a{n}=\"\"")).collect();
+    let namespaces: String = (0..70).map(|n| format!("<rule xmlns:n{n}=\"urn:{n}\"/>")).collect();
     for (code, text) in [
         ("rules-not-xml", "<rules>".to_owned()),
         ("rules-not-xml", String::new()),
         ("rules-doctype", "<!DOCTYPE rules [<!ENTITY a \"b\">]><rules/>".to_owned()),
         ("rules-too-deep", nested),
         ("rules-too-many", format!("<rules{attributes}/>")),
+        ("rules-too-many", format!("<rules>{namespaces}</rules>")),
         ("rules-unknown-root", "<Rules/>".to_owned()),
         ("rules-unknown-root", "<rules xmlns=\"urn:x\"/>".to_owned()),
         ("rules-unknown-element", "<rules><role/></rules>".to_owned()),

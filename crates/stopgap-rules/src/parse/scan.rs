@@ -2,7 +2,7 @@
 //! namespaces of an element.
 
 use super::error::{ParseError, Place};
-use super::{MAX_ATTRIBUTES, MAX_DEPTH, MAX_TEXT};
+use super::{MAX_ATTRIBUTES, MAX_DEPTH, MAX_NAMESPACES, MAX_TEXT};
 use quick_xml::events::Event;
 
 /// Refuses a text that would be costly to parse, or that has a document type.
@@ -11,7 +11,7 @@ pub(super) fn scan(xml: &str) -> Result<(), ParseError> {
         return Err(ParseError::TooLarge { found: xml.len(), limit: MAX_TEXT });
     }
     let mut reader = quick_xml::Reader::from_str(xml);
-    let mut depth = 0usize;
+    let (mut depth, mut namespaces) = (0usize, 0usize);
     loop {
         let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
         let (tag, opens) = match reader.read_event() {
@@ -32,12 +32,17 @@ pub(super) fn scan(xml: &str) -> Result<(), ParseError> {
         if depth > MAX_DEPTH {
             return Err(ParseError::TooDeep { place: place(xml, at), limit: MAX_DEPTH });
         }
-        if tag.attributes().with_checks(false).take(MAX_ATTRIBUTES + 1).count() > MAX_ATTRIBUTES {
-            return Err(ParseError::TooMany {
-                place: place(xml, at),
-                what: "attributes",
-                limit: MAX_ATTRIBUTES,
-            });
+        let too_many = |what, limit| ParseError::TooMany { place: place(xml, at), what, limit };
+        for (count, attribute) in tag.attributes().with_checks(false).enumerate() {
+            if count >= MAX_ATTRIBUTES {
+                return Err(too_many("attributes", MAX_ATTRIBUTES));
+            }
+            // One that cannot be read is the tree's own error.
+            let declares = |key: &str| key == "xmlns" || key.starts_with("xmlns:");
+            namespaces += usize::from(attribute.is_ok_and(|a| declares(a.key.as_ref())));
+            if namespaces > MAX_NAMESPACES {
+                return Err(too_many("namespace declarations", MAX_NAMESPACES));
+            }
         }
     }
 }
