@@ -29,8 +29,13 @@ pub fn check(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     let Some(claims) = Claims::of(document) else {
-        // A feed that once had serials does not go back to a grammar without.
-        let may_lack_it = document.major_version() < 2 && last_seen.is_none();
+        // A feed that once had serials does not go back to a grammar without, and one that says a part of
+        // it is not one of that grammar.
+        let says_none = document.feed.is_none()
+            && document.serial.is_none()
+            && document.issued.is_none()
+            && document.expires.is_none();
+        let may_lack_it = document.major_version() < 2 && says_none && last_seen.is_none();
         return if trust.freshness == FreshnessMode::Absent && may_lack_it {
             Ok(())
         } else {

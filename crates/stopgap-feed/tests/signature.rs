@@ -357,10 +357,15 @@ fn freshness_may_be_absent_only_from_the_first_grammar_and_a_feed_that_never_had
     let first = FEED.replace(r#"version="2.0" feed="example" serial="42" issued="2026-11-22T03:00:00Z" expires="2026-12-06T03:00:00Z""#, "version=\"1.0\"");
     let second = first.replace("1.0\">", "2.0\">");
     let (required, absent) = (pki.trust(""), pki.trust("freshness = \"absent\""));
+    let unsigned = first.clone();
     let (first, second) = (pki.sign(&first, Inclusive), pki.sign(&second, Inclusive));
     assert_eq!(code(judge(&required, &first)), "freshness-missing");
     assert_eq!(code(judge(&absent, &first)), "accepted");
     assert_eq!(code(judge(&absent, &second)), "freshness-missing");
+    for part in ["feed=\"another\"", "serial=\"1\"", "expires=\"2020-01-01T00:00:00Z\""] {
+        let in_part = unsigned.replace("version=\"1.0\"", &format!("version=\"1.0\" {part}"));
+        assert_eq!(code(judge(&absent, &pki.sign(&in_part, Inclusive))), "freshness-missing", "{part}");
+    }
     let last = LastSeen { serial: 1, sha256: String::new() };
     let result = verify(&absent, first.as_bytes(), Some(&last), &Revocation::off(), NOW.parse().unwrap());
     assert_eq!(code(result), "freshness-missing");
