@@ -79,12 +79,14 @@ impl Id {
         self.segments().all(|mine| theirs.next() == Some(mine))
     }
 
-    /// Each segment as (letters in upper case, number without leading zeros).
+    /// Each segment as (letters in upper case, number without leading zeros; empty where there is none).
     fn segments(&self) -> impl Iterator<Item = (String, String)> + '_ {
         self.0.split('.').map(|segment| {
             let digits = segment.bytes().rev().take_while(u8::is_ascii_digit).count();
             let (letters, number) = segment.split_at(segment.len() - digits);
-            (letters.to_ascii_uppercase(), number.trim_start_matches('0').to_owned())
+            let short = number.trim_start_matches('0');
+            let number = if short.is_empty() && digits > 0 { "0" } else { short };
+            (letters.to_ascii_uppercase(), number.to_owned())
         })
     }
 
@@ -197,6 +199,8 @@ mod tests {
         assert_ne!(id("M1"), id("M10"));
         assert!(id("M2") < id("M10"));
         assert_eq!(id("M01.1").to_string(), "M01.1");
+        assert_eq!((id("M0"), id("M1.0")), (id("M00"), id("M1.00")));
+        assert_ne!(id("M0"), id("M"));
     }
 
     #[test]

@@ -73,8 +73,8 @@ impl ScanError {
 pub struct Scanned<'a>(Cow<'a, str>);
 
 impl Scanned<'_> {
-    /// The text. Line ends are single line feeds, and the XML declaration and byte order mark are
-    /// blanked out: neither is part of the data model, and positions stay what they were.
+    /// The text. Line ends are single line feeds, a byte order mark is gone and the XML declaration is
+    /// blanked out: neither is part of the data model, and lines stay what they were.
     pub fn text(&self) -> &str {
         &self.0
     }
@@ -103,7 +103,7 @@ pub fn scan<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Scanned<'a>, ScanErr
     Ok(Scanned(blank_declaration(text, declaration)))
 }
 
-/// UTF-8 text without its byte order mark (which becomes three blanks in the end).
+/// UTF-8 text without its byte order mark.
 fn decode(bytes: &[u8]) -> Result<&str, ScanError> {
     let not_utf8 = |found: &str| Err(ScanError::NotUtf8 { found: found.to_owned() });
     match bytes {
