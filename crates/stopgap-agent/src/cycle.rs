@@ -128,8 +128,11 @@ struct Cycle<'a> {
     failures: Failures,
     events: Vec<Event>,
     reverted: bool,
-    /// Targets that are left alone in this cycle: they could not be observed, or we gave up.
+    /// Targets that are left alone in this cycle: they could not be observed, or an interrupted
+    /// change cannot be taken back.
     untouchable: Vec<String>,
+    /// Targets that we gave up repairing: only what is to leave is still taken off.
+    contested: Vec<String>,
 }
 
 /// What one target becomes.
@@ -153,6 +156,7 @@ impl<'a> Cycle<'a> {
             events: Vec::new(),
             reverted: false,
             untouchable: Vec::new(),
+            contested: Vec::new(),
         })
     }
 
@@ -172,7 +176,9 @@ impl<'a> Cycle<'a> {
                 ));
                 continue;
             };
+            // A second change on top of one that cannot be taken back would bury it.
             if let Err(error) = target.driver.revert(self.input.host, &change) {
+                self.untouchable.push(change.target.clone());
                 self.fail(format!(
                     "an interrupted change of {} cannot be taken back: {}",
                     change.target,
@@ -245,7 +251,7 @@ impl<'a> Cycle<'a> {
             self.fail(format!("{name} is contested and no longer repaired: {}", given_up.found));
         }
         if !may_change {
-            self.untouchable.push(name.to_owned());
+            self.contested.push(name.to_owned());
         }
     }
 
@@ -298,15 +304,17 @@ impl<'a> Cycle<'a> {
             let name = target.driver.target();
             let Some(observed) = observed.iter().find(|observed| observed.target == name) else { continue };
             if self.untouchable.iter().any(|untouchable| untouchable == name) {
+                self.fail_all(selection, name);
                 continue;
             }
-            let wanted = want::wanted(selection, &self.ledger, observed);
-            let rendered = target.driver.render(&wanted, observed);
-            for (what, why) in &rendered.refused {
-                self.failures
-                    .insert(what.key.clone(), format!("{name} cannot express {}: {why}", what.action));
+            let mut rendering = self.render_target(index, target.driver.as_ref(), selection, observed);
+            if self.contested.iter().any(|contested| contested == name) {
+                rendering = match take_off_only(rendering, target.driver.as_ref(), observed) {
+                    Some(rendering) => rendering,
+                    None => continue,
+                };
             }
-            renderings.push(Rendering { target: index, wanted, rendered });
+            renderings.push(rendering);
         }
         for selected in &selection.mitigations {
             if selected.wish == Wish::Apply
@@ -317,6 +325,42 @@ impl<'a> Cycle<'a> {
             }
         }
         renderings
+    }
+
+    /// One target. What cannot be put on there leaves in force what it would replace.
+    fn render_target(
+        &mut self,
+        index: usize,
+        driver: &dyn Driver,
+        selection: &Selection,
+        observed: &Observed,
+    ) -> Rendering {
+        let mut set_back = BTreeSet::new();
+        loop {
+            let wanted = want::wanted(selection, &self.ledger, observed, &set_back);
+            let rendered = driver.render(&wanted, observed);
+            let known = set_back.len();
+            for (what, why) in &rendered.refused {
+                let why = format!("{} cannot express {}: {why}", observed.target, what.action);
+                self.failures.entry(what.key.clone()).or_insert(why);
+                if want::replaces(selection, &what.key, observed, &self.ledger) {
+                    set_back.insert(what.key.clone());
+                }
+            }
+            if set_back.len() == known {
+                return Rendering { target: index, wanted, rendered };
+            }
+        }
+    }
+
+    /// Nothing can be put on a target that cannot be observed.
+    fn fail_all(&mut self, selection: &Selection, target: &str) {
+        for selected in &selection.mitigations {
+            if selected.wish == Wish::Apply && selected.targets.contains(target) {
+                let why = format!("{target} could not be observed or changed; the log says why");
+                self.failures.entry(selected.key.clone()).or_insert(why);
+            }
+        }
     }
 
     fn carry_out(
@@ -339,6 +383,10 @@ impl<'a> Cycle<'a> {
             };
             let Some(change) = &rendered.change else {
                 let proofs = scene.prove_again();
+                // It is as wanted, by whomever: what is there now is what we leave.
+                if self.ledger.targets.get(name).is_some_and(|left| left.undone) {
+                    self.ledger.note_left(name, seen.live.set.clone(), seen.live.holds.clone());
+                }
                 self.record_again(proofs)?;
                 continue;
             };
@@ -380,6 +428,18 @@ impl<'a> Cycle<'a> {
     fn fail(&mut self, detail: String) {
         self.events.push(Event::Failed { detail });
     }
+}
+
+/// On a target that we gave up nothing is put on and nothing is repaired; what is to leave leaves.
+fn take_off_only(rendering: Rendering, driver: &dyn Driver, observed: &Observed) -> Option<Rendering> {
+    let held = |wanted: &Wanted| {
+        let mut holds = observed.live.holds.iter();
+        holds.any(|h| h.key == wanted.key && h.action == wanted.action.id && h.digest == wanted.digest)
+    };
+    let wanted: Vec<Wanted> = rendering.wanted.into_iter().filter(held).collect();
+    let rendered = driver.render(&wanted, observed);
+    let takes_off = rendered.change.as_ref().is_some_and(|c| c.puts_on.is_empty() && !c.takes_off.is_empty());
+    takes_off.then_some(Rendering { wanted, rendered, ..rendering })
 }
 
 fn is_heartbeat(selected: &Selected) -> bool {

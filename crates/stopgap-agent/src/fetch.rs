@@ -73,7 +73,7 @@ impl Fetcher {
         for address in std::iter::once(&feed.url).chain(&feed.mirrors) {
             match self.fetch_one(address, etag).await {
                 Ok(answer) => return answer,
-                Err(why) => failures.push(format!("{address}: {why}")),
+                Err(why) => failures.push(format!("{}: {why}", without_secrets(address))),
             }
         }
         Answer { fetched: Fetched::Failed(failures.join("; ")), events: None }
@@ -81,13 +81,16 @@ impl Fetcher {
 
     async fn fetch_one(&self, address: &str, etag: Option<&str>) -> Result<Answer, String> {
         let url = Url::parse(address).map_err(|error| format!("not an address: {error}"))?;
-        match url.scheme() {
-            "file" => read_file(&url).await,
-            "http" | "https" => tokio::time::timeout(TIMEOUT, self.get(url, etag))
-                .await
-                .map_err(|_| format!("no complete answer within {} s", TIMEOUT.as_secs()))?,
-            other => Err(format!("`{other}` is not supported: expected https, http or file")),
-        }
+        let asked = async {
+            match url.scheme() {
+                "file" => read_file(&url).await,
+                "http" | "https" => self.get(url, etag).await,
+                other => Err(format!("`{other}` is not supported: expected https, http or file")),
+            }
+        };
+        tokio::time::timeout(TIMEOUT, asked)
+            .await
+            .map_err(|_| format!("no complete answer within {} s", TIMEOUT.as_secs()))?
     }
 
     async fn get(&self, url: Url, etag: Option<&str>) -> Result<Answer, String> {
@@ -95,7 +98,7 @@ impl Fetcher {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        let response = request.send().await.map_err(|error| causes(&error))?;
+        let response = request.send().await.map_err(|error| causes(&error.without_url()))?;
         let events = monitor(response.url(), response.headers());
         let fetched = match response.status() {
             StatusCode::NOT_MODIFIED if etag.is_some() => Fetched::Unchanged,
@@ -134,7 +137,7 @@ async fn read_bounded(response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| causes(&error))?;
+        let chunk = chunk.map_err(|error| causes(&error.without_url()))?;
         if bytes.len() + chunk.len() > MAX_DOCUMENT_BYTES {
             return Err(too_large());
         }
@@ -177,6 +180,18 @@ fn monitor(base: &Url, headers: &HeaderMap) -> Option<Url> {
         .find(|url| url.origin() == base.origin())
 }
 
+/// An address as it may be logged: a password in it is nobody's business.
+fn without_secrets(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else { return "an address that cannot be read".to_owned() };
+    if url.username().is_empty() && url.password().is_none() {
+        return address.to_owned();
+    }
+    // Only addresses that cannot have a user refuse to lose one.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
 /// An error with its causes: the outermost alone says only that sending failed.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -194,6 +209,13 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_not_logged() {
+        let shown = without_secrets("https://me:secret@feed.example.org/feed.xml");
+        assert_eq!(shown, "https://feed.example.org/feed.xml");
+        assert_eq!(without_secrets("http://127.0.0.1:1/x"), "http://127.0.0.1:1/x");
+    }
 
     #[test]
     fn only_the_same_origin_may_announce_a_stream() {

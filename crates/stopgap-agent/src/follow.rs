@@ -3,7 +3,7 @@
 //!
 //! The event carries no content: what is applied always comes from a verified document.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
@@ -14,6 +14,10 @@ use tracing::debug;
 
 /// A stream without an octet for this long is dead: servers send a comment every 25 s.
 const SILENCE: Duration = Duration::from_secs(90);
+/// From the request to the head of the answer.
+const HEAD: Duration = Duration::from_secs(30);
+/// A stream that lasted this long worked; the next wait begins anew.
+const LASTING: Duration = Duration::from_secs(60);
 /// A line of an event stream longer than this is not ours.
 const MAX_LINE: usize = 64 * 1024;
 const MIN_WAIT: Duration = Duration::from_millis(500);
@@ -31,43 +35,41 @@ pub async fn follow(client: Client, url: Url, feed: FeedName, wake: mpsc::Sender
     };
     let mut wait = waits();
     while !wake.is_closed() {
-        let heard = listen(&client, &url, &feed, &wake).await;
-        debug!(%feed, heard = ?heard, "the event stream ended");
-        if heard.is_ok_and(|announcements| announcements > 0) {
+        let start = Instant::now();
+        let ended = listen(&client, &url, &feed, &wake).await;
+        debug!(%feed, ?ended, "the event stream ended");
+        // A stream says where it stands when it begins: one that is cut at once says the same again
+        // and again, and is no reason to come back soon.
+        if start.elapsed() >= LASTING {
             wait = waits();
         }
         tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT)).await;
     }
 }
 
-/// One connection; ends with the number of announcements, or with what went wrong.
+/// One connection; ends with what went wrong, if anything did.
 async fn listen(
     client: &Client,
     url: &Url,
     feed: &FeedName,
     wake: &mpsc::Sender<FeedName>,
-) -> Result<usize, String> {
-    let response = client
-        .get(url.clone())
-        .header(reqwest::header::ACCEPT, "text/event-stream")
-        .send()
+) -> Result<(), String> {
+    let request = client.get(url.clone()).header(reqwest::header::ACCEPT, "text/event-stream").send();
+    let response = tokio::time::timeout(HEAD, request)
         .await
+        .map_err(|_| "no answer".to_owned())?
         .and_then(reqwest::Response::error_for_status)
         .map_err(|error| error.to_string())?;
     let mut stream = response.bytes_stream();
     let mut reader = EventReader::default();
-    let mut announcements = 0;
     while let Ok(Some(chunk)) = tokio::time::timeout(SILENCE, stream.next()).await {
         let chunk = chunk.map_err(|error| error.to_string())?;
         let events = reader.push(&chunk).map_err(str::to_owned)?;
-        if events > 0 {
-            announcements += events;
-            if wake.send(feed.clone()).await.is_err() {
-                break;
-            }
+        if events > 0 && wake.send(feed.clone()).await.is_err() {
+            break;
         }
     }
-    Ok(announcements)
+    Ok(())
 }
 
 /// Counts the events of a stream (WHATWG HTML, 9.2.6): an event ends with an empty line and holds

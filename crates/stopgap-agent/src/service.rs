@@ -27,6 +27,8 @@ use crate::watch::watch;
 
 /// Several changes within this time are one: an editor writes a file in pieces.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+/// After failures a changed file waits no longer than this.
+const LONGEST_CALM: Duration = Duration::from_secs(300);
 
 /// Why a cycle could not be run at all.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +62,17 @@ pub async fn once_offline(config: Config, mode: Mode) -> Result<Done, AgentError
     run_cycle(config, BTreeMap::new(), Vec::new(), mode).await
 }
 
-/// Runs until `shutdown` resolves.
+/// What starts a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// The timer, a push, the start: the feeds are asked.
+    Feeds,
+    /// A file: what is known here decides.
+    File,
+}
+
+/// Runs until `shutdown` resolves. The first cycle asks nobody, so that what a crash left is put
+/// right before any network is waited for.
 pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     let mut config = Config::load(path, hostname)?;
     Home::open(&Machine, &config.data)?;
@@ -69,45 +81,94 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
     let (wake_feed, mut feed_out) = mpsc::channel(16);
     let mut watching = watch(&config, wake_file.clone())?;
     let mut followed: BTreeMap<FeedName, Followed> = BTreeMap::new();
+    let mut failures = 0;
     Event::Service { detail: format!("stopgap {} started", env!("CARGO_PKG_VERSION")) }.log();
     tokio::pin!(shutdown);
+    let _ = lap(&config, BTreeMap::new()).await;
+    let mut wake = Wake::Feeds;
     loop {
-        let (fetched, streams) = fetch_all(&fetcher, &config).await;
-        let feeds: BTreeSet<FeedName> = config.feeds.iter().map(|feed| feed.name.clone()).collect();
-        followed.retain(|name, _| feeds.contains(name));
-        for (name, url) in streams {
-            if followed.get(&name).is_none_or(|stream| stream.url != url) {
-                let task = follow(fetcher.client().clone(), url.clone(), name.clone(), wake_feed.clone());
-                let task = tokio::spawn(task).abort_handle();
-                followed.insert(name, Followed { url, task });
+        let mut fetched = BTreeMap::new();
+        if wake == Wake::Feeds {
+            let streams;
+            (fetched, streams) = tokio::select! {
+                () = &mut shutdown => break,
+                answers = fetch_all(&fetcher, &config) => answers,
+            };
+            follow_all(&fetcher, &config, streams, &mut followed, &wake_feed);
+        }
+        failures = if lap(&config, fetched).await { 0 } else { failures + 1 };
+        let due = sleep(next_wait(config.interval, fastrand::f64()));
+        wake = tokio::select! {
+            () = &mut shutdown => break,
+            () = due => Wake::Feeds,
+            _ = feed_out.recv() => Wake::Feeds,
+            _ = file_changed.recv() => Wake::File,
+        };
+        if wake == Wake::File {
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = sleep(calm_down(failures)) => {}
             }
         }
-        match run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await {
-            Ok(done) => done.events.iter().for_each(Event::log),
+        // What happens from here on is seen by this cycle, or wakes the next one.
+        while file_changed.try_recv().is_ok() {}
+        while feed_out.try_recv().is_ok() {}
+        match Config::load(path, hostname) {
+            Ok(changed) => config = changed,
+            // The configuration that works goes on working.
             Err(error) => Event::Failed { detail: words(&error) }.log(),
         }
-        let wait = next_wait(config.interval, fastrand::f64());
-        tokio::select! {
-            () = &mut shutdown => break,
-            () = sleep(wait) => {}
-            _ = feed_out.recv() => {}
-            _ = file_changed.recv() => {
-                sleep(DEBOUNCE).await;
-                match Config::load(path, hostname) {
-                    Ok(changed) => config = changed,
-                    // The configuration that works goes on working.
-                    Err(error) => Event::Failed { detail: words(&error) }.log(),
-                }
-                // A drop-in folder may be new; the cycle that follows reads everything anyway.
-                watching = watch(&config, wake_file.clone())?;
-                while file_changed.try_recv().is_ok() {}
-            }
+        // A drop-in folder may be new. Without a new watch the old one goes on.
+        match watch(&config, wake_file.clone()) {
+            Ok(new) => watching = new,
+            Err(error) => Event::Failed { detail: format!("cannot watch files: {error}") }.log(),
         }
-        while feed_out.try_recv().is_ok() {}
     }
     drop(watching);
     Event::Service { detail: "stopgap stopped; what is in force stays in force".into() }.log();
     Ok(())
+}
+
+/// One cycle; returns whether it went well.
+async fn lap(config: &Config, fetched: BTreeMap<FeedName, Fetched>) -> bool {
+    match run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await {
+        Ok(done) => {
+            done.events.iter().for_each(Event::log);
+            !done.failed && !done.reverted
+        }
+        Err(error) => {
+            Event::Failed { detail: words(&error) }.log();
+            false
+        }
+    }
+}
+
+/// How long a changed file waits: a moment, and longer after each cycle that failed, since a failed
+/// change touches the very files that are watched.
+fn calm_down(failures: u32) -> Duration {
+    match failures {
+        0 => DEBOUNCE,
+        failures => Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(LONGEST_CALM),
+    }
+}
+
+/// Starts following what is not followed yet, and ends what is no longer configured.
+fn follow_all(
+    fetcher: &Fetcher,
+    config: &Config,
+    streams: Streams,
+    followed: &mut BTreeMap<FeedName, Followed>,
+    wake: &mpsc::Sender<FeedName>,
+) {
+    let feeds: BTreeSet<&FeedName> = config.feeds.iter().map(|feed| &feed.name).collect();
+    followed.retain(|name, _| feeds.contains(name));
+    for (name, url) in streams {
+        if followed.get(&name).is_none_or(|stream| stream.url != url) {
+            let task = follow(fetcher.client().clone(), url.clone(), name.clone(), wake.clone());
+            let task = tokio::spawn(task).abort_handle();
+            followed.insert(name, Followed { url, task });
+        }
+    }
 }
 
 /// A stream that is followed; dropping it ends that.
@@ -181,4 +242,17 @@ async fn run_cycle(
         Ok(cycle(input)?)
     };
     tokio::task::spawn_blocking(blocking).await.map_err(|error| AgentError::Bug(error.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_change_does_not_wake_itself_without_end() {
+        let waits: Vec<u64> = (0..12).map(|failures| calm_down(failures).as_millis() as u64).collect();
+        assert_eq!(waits[..4], [20, 2_000, 4_000, 8_000]);
+        assert_eq!(waits[11], 256_000);
+        assert!(calm_down(u32::MAX) <= LONGEST_CALM);
+    }
 }

@@ -1,7 +1,7 @@
 //! Watching files: ours on every target, the operator's word and the drop-in facts. A change of
 //! any of them starts a cycle, which finds out what changed by looking.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
@@ -20,11 +20,11 @@ const DROP_INS: [&str; 3] = ["feeds.d", "targets.d", "facts.d"];
 /// Watches the data folder (with the targets' folders below it), the configuration and its drop-in
 /// folders. Sends one message a change.
 pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
-    let data = config.data.clone();
-    let configuration = config.path.clone();
+    let places =
+        Places { data: config.data.clone(), logs: config.logs.clone(), configuration: config.path.clone() };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         let Ok(event) = event else { return };
-        let is_news = || event.paths.iter().any(|path| is_news(path, &data, &configuration));
+        let is_news = || event.paths.iter().any(|path| places.is_news(path));
         if !matches!(event.kind, EventKind::Access(_)) && is_news() {
             // A full queue already holds the same message.
             let _ = wake.try_send(());
@@ -40,18 +40,31 @@ pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
     Ok(Watch(watcher))
 }
 
-fn is_news(path: &Path, data: &Path, configuration: &Path) -> bool {
-    if let Ok(below) = path.strip_prefix(data) {
-        let mut parts = below.components().map(|part| part.as_os_str().to_string_lossy());
-        let Some(first) = parts.next() else { return false };
-        let is_file_of_ours = OURS.iter().any(|ours| first.starts_with(ours)) || first == "feeds";
-        return !is_file_of_ours && !first.starts_with('.') && !first.ends_with(".sock");
+struct Places {
+    data: PathBuf,
+    logs: PathBuf,
+    configuration: PathBuf,
+}
+
+impl Places {
+    fn is_news(&self, path: &Path) -> bool {
+        if path.starts_with(&self.logs) {
+            return false;
+        }
+        if let Ok(below) = path.strip_prefix(&self.data) {
+            let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+            let Some(first) = parts.first() else { return false };
+            let is_book = OURS.iter().any(|ours| first.starts_with(ours)) || first == "feeds";
+            // What a driver prepares is news only once `live` points to it.
+            let is_staging = parts.iter().any(|part| part.starts_with('.') || part == "staged");
+            return !is_book && !is_staging && !parts.iter().any(|part| part.ends_with(".sock"));
+        }
+        let below = self.configuration.parent().and_then(|folder| path.strip_prefix(folder).ok());
+        let in_drop_ins = below
+            .and_then(|below| below.components().next())
+            .is_some_and(|first| DROP_INS.iter().any(|name| first.as_os_str() == *name));
+        path == self.configuration || in_drop_ins
     }
-    let below_configuration = configuration.parent().and_then(|folder| path.strip_prefix(folder).ok());
-    let in_drop_ins = below_configuration
-        .and_then(|below| below.components().next())
-        .is_some_and(|first| DROP_INS.iter().any(|name| first.as_os_str() == *name));
-    path == configuration || in_drop_ins
 }
 
 #[cfg(test)]
@@ -60,8 +73,11 @@ mod tests {
 
     #[test]
     fn a_cycle_does_not_wake_itself_by_its_own_books() {
-        let news =
-            |path: &str| is_news(Path::new(path), Path::new("/data"), Path::new("/etc/stopgap/stopgap.toml"));
+        let places = Places {
+            data: "/data".into(),
+            logs: "/data/logs".into(),
+            configuration: "/etc/stopgap/stopgap.toml".into(),
+        };
         for path in [
             "/data/nginx/live",
             "/data/nginx/sets/x/server.conf",
@@ -69,18 +85,23 @@ mod tests {
             "/etc/stopgap/stopgap.toml",
             "/etc/stopgap/facts.d/exchange.toml",
         ] {
-            assert!(news(path), "{path}");
+            assert!(places.is_news(Path::new(path)), "{path}");
         }
         for path in [
+            "/data",
             "/data/ledger.json",
             "/data/ledger.json.tmp",
             "/data/journal.jsonl",
             "/data/lock",
-            "/data",
             "/data/feeds/example.xml",
+            "/data/logs/stopgap.2026-11-22.log",
+            "/data/nginx/staged/live/http.conf",
+            "/data/nginx/sets/.new/http.conf",
+            "/data/nginx/.live-new",
+            "/data/gateway/control.sock",
             "/etc/stopgap/other.toml",
         ] {
-            assert!(!news(path), "{path}");
+            assert!(!places.is_news(Path::new(path)), "{path}");
         }
     }
 }

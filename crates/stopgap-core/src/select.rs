@@ -160,6 +160,10 @@ pub struct Selected {
     pub blocked_actions: Vec<Action>,
     /// The targets that it concerns.
     pub targets: BTreeSet<String>,
+    /// Targets whose facts could not be read: what is in force there stays.
+    pub unsure: BTreeSet<String>,
+    /// The mitigation that takes its place.
+    pub superseded_by: Option<Key>,
     /// By target: the site roles that it knows, for [`Selected::sites_on`].
     pub roles: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// Since when the server no longer needs it; the ledger keeps it for the soak.
@@ -254,6 +258,8 @@ impl Context<'_> {
                 .map(|target| (target.name.clone(), target.sites.clone()))
                 .collect(),
             targets: concern.targets,
+            unsure: concern.unsure,
+            superseded_by: None,
             fixed_since,
             vanished: candidate.vanished,
             mitigation: candidate.mitigation,
@@ -364,6 +370,7 @@ impl Context<'_> {
 #[derive(Default)]
 struct Concern {
     targets: BTreeSet<String>,
+    unsure: BTreeSet<String>,
     why: String,
     not_applicable: Option<String>,
     unknown: bool,
@@ -392,7 +399,10 @@ impl Concern {
         let mut whys: Vec<String> = Vec::new();
         for (target, answer) in judged {
             let one = Concern::of_server(answer.clone(), unknown_applies);
-            concern.unknown |= one.unknown;
+            if one.unknown {
+                concern.unknown = true;
+                concern.unsure.insert(target.name.clone());
+            }
             if let Some(why) = one.unsupported {
                 concern.unsupported.get_or_insert(why);
             } else if let Some(why) = one.not_applicable {
@@ -469,6 +479,7 @@ fn supersede(mitigations: &mut [Selected], ledger: &Ledger) {
             selected.verdict =
                 Verdict::NotApplicable { why: format!("superseded by {}", by.id), unknown: false };
             selected.wish = Wish::TakeOff;
+            selected.superseded_by = Some(by.clone());
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use stopgap_core::ledger::{Baseline, Entry, Failure, ProofRecord, TargetEntry};
+use stopgap_core::ledger::{Baseline, Entry, Failure, ProofRecord};
 use stopgap_core::observed::{Hold, Observed};
 use stopgap_core::plan::{ActionRef, Change};
 use stopgap_core::proof::Proof;
@@ -170,24 +170,19 @@ impl Cycle<'_> {
 
     /// The ledger keeps what is in force somewhere, and heartbeats that apply.
     pub(super) fn settle(&mut self, selection: &Selection, observed: &[Observed]) -> Result<(), HomeError> {
-        let unseen: Vec<&TargetEntry> = self
-            .ledger
-            .targets
-            .iter()
-            .filter(|(name, _)| observed.iter().all(|target| target.target != **name))
-            .map(|(_, entry)| entry)
-            .collect();
         let held = |key: &Key| {
             let of = |holds: &[Hold]| holds.iter().any(|hold| hold.key == *key);
             observed.iter().any(|target| of(&target.live.holds))
-                || unseen.iter().any(|entry| of(&entry.holds))
+                || self.ledger.targets.values().any(|left| of(&left.holds))
         };
-        let contested =
-            |selected: &Selected| selected.targets.iter().any(|target| self.untouchable.contains(target));
+        let left_alone = |selected: &Selected| {
+            let mut targets = selected.targets.iter();
+            targets.any(|target| self.untouchable.contains(target) || self.contested.contains(target))
+        };
         let keep: Vec<Key> = selection
             .mitigations
             .iter()
-            .filter(|s| held(&s.key) || contested(s) || (is_heartbeat(s) && s.wish != Wish::TakeOff))
+            .filter(|s| held(&s.key) || left_alone(s) || (is_heartbeat(s) && s.wish != Wish::TakeOff))
             .map(|selected| selected.key.clone())
             .collect();
         let unread: Vec<Key> =

@@ -1,28 +1,39 @@
 //! What is wanted on a target: what applies, and what is kept as it is.
 
+use std::collections::BTreeSet;
+
 use stopgap_core::Ledger;
 use stopgap_core::observed::{Hold, Observed};
 use stopgap_core::plan::Wanted;
 use stopgap_core::select::{Selected, Selection, Verdict, Wish};
-use stopgap_feed::Id;
 use stopgap_feed::document::{Action, ActionKind};
+use stopgap_feed::{Id, Key};
 
-/// Every action that the target should hold, in the order of the mitigations.
-pub(super) fn wanted(selection: &Selection, ledger: &Ledger, observed: &Observed) -> Vec<Wanted> {
+/// Every action that the target should hold, in the order of the mitigations. What is `set_back`
+/// cannot be put on there; what it would replace stays.
+pub(super) fn wanted(
+    selection: &Selection,
+    ledger: &Ledger,
+    observed: &Observed,
+    set_back: &BTreeSet<Key>,
+) -> Vec<Wanted> {
     let target = observed.target.as_str();
     let mut wanted = Vec::new();
     for selected in &selection.mitigations {
         let concerned = selected.targets.contains(target);
         let harmed = ledger.harmed(&selected.key, &selected.digest).is_some();
+        let stays = harmed || set_back.contains(&selected.key);
+        let replaced = selected.superseded_by.as_ref().is_none_or(|by| !set_back.contains(by));
         let kept = match selected.wish {
-            Wish::Apply if !concerned => continue,
-            Wish::Apply if !harmed => {
+            Wish::Apply if !concerned && !selected.unsure.contains(target) => continue,
+            Wish::Apply if concerned && !stays => {
                 wanted.extend(rules(&selected.actions).map(|action| want(selected, action, target)));
                 Kept::Blocked
             }
-            // What harmed was taken back. What it was to replace stays.
+            // What harmed, or cannot be put on, replaces nothing.
             Wish::Apply | Wish::Keep => Kept::Everything,
-            Wish::TakeOff => continue,
+            Wish::TakeOff if replaced => continue,
+            Wish::TakeOff => Kept::Everything,
         };
         let holds = holds_to_keep(selected, ledger, observed);
         let kept = holds.iter().filter(|hold| hold.key == selected.key && kept.holds(selected, &hold.action));
@@ -66,12 +77,26 @@ fn want(selected: &Selected, action: &Action, target: &str) -> Wanted {
     }
 }
 
-/// A blocked rule that somebody took off stays off. What only waits, or is about to leave, is
-/// repaired like the rest.
+/// What is new on a target and cannot be put on, while something that it would replace is held.
+pub(super) fn replaces(selection: &Selection, key: &Key, observed: &Observed, ledger: &Ledger) -> bool {
+    let Some(new) = selection.get(key) else { return false };
+    let known = ledger.targets.get(&observed.target).map_or(&[][..], |entry| &entry.holds);
+    let mut held = observed.live.holds.iter().chain(known);
+    held.any(|hold| {
+        let older = hold.key == *key && hold.digest != new.digest;
+        let superseded = selection.get(&hold.key).is_some_and(|old| old.superseded_by.as_ref() == Some(key));
+        older || superseded
+    })
+}
+
+/// A blocked rule that somebody took off stays off. What was only edited, what waits, and what is
+/// about to leave is repaired like the rest.
 fn holds_to_keep<'a>(selected: &Selected, ledger: &'a Ledger, observed: &'a Observed) -> &'a [Hold] {
+    let live = &observed.live;
+    let Some(left) = ledger.targets.get(&observed.target) else { return &live.holds };
     match selected.verdict {
-        Verdict::Blocked(..) | Verdict::Disabled(_) => &observed.live.holds,
-        _ => ledger.targets.get(&observed.target).map_or(&observed.live.holds, |entry| &entry.holds),
+        Verdict::Blocked(..) | Verdict::Disabled(_) if live.set != left.set => &live.holds,
+        _ => &left.holds,
     }
 }
 
