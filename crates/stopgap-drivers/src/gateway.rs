@@ -157,7 +157,9 @@ impl Driver for Gateway {
         let mut rendered = Rendered { change: None, placements: Vec::new(), refused: Vec::new() };
         let mut document = xml::Document::default();
         let mut holds = Vec::new();
-        for wanted in render::in_order(wanted) {
+        // There is one site: an action that is for none of this target's is not for it.
+        let is_for_us = |wanted: &&Wanted| wanted.sites.as_ref().is_none_or(|sites| !sites.is_empty());
+        for wanted in render::in_order(wanted).into_iter().filter(is_for_us) {
             let added = Piece::read(wanted).and_then(|piece| document.add(&piece).map(|()| piece));
             match added {
                 Err(why) => rendered.refused.push((render::action_ref(wanted), why)),

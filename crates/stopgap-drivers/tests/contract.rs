@@ -248,6 +248,16 @@ fn one_action_that_a_target_cannot_express_does_not_keep_the_others_from_it() {
 }
 
 #[test]
+fn an_action_for_a_site_that_is_not_here_is_not_for_the_gateway() {
+    let target = gateway();
+    let elsewhere = Wanted { sites: Some(vec![]), ..wanted("M2", "owa") };
+    assert_eq!(target.plan(std::slice::from_ref(&elsewhere)), None);
+    target.bring(&[wanted("M1", "autodiscover"), elsewhere]);
+    let rules = String::from_utf8(target.host.peek("/data/edge/live/rules.xml").unwrap()).unwrap();
+    assert!(rules.contains("autodiscover") && !rules.contains("owa"), "{rules}");
+}
+
+#[test]
 fn the_gateway_s_rules_are_the_action_s_own_but_for_their_name() {
     let target = gateway();
     target.bring(&[wanted("M1", "autodiscover")]);

@@ -141,7 +141,12 @@ async fn forward(
     for (name, value) in change.fields {
         parts.headers.insert(name, value);
     }
-    let request = Request::from_parts(parts, Outbound::from(body));
+    let body = Outbound::from(body);
+    if body.size_hint().exact().is_none() {
+        // Without it the library drops the body of a GET.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let request = Request::from_parts(parts, body);
     let sent = match upgrade {
         Some(upgrade) => send_upgrade(client, request, upgrade, flight).await,
         None => send(client, request, flight).await,

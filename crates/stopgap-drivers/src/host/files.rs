@@ -70,25 +70,28 @@ impl Host for Machine {
     }
 
     fn create_dir_all(&self, folder: &Path, mode: u32) -> io::Result<()> {
+        let missing: Vec<&Path> =
+            folder.ancestors().take_while(|path| matches!(fs::exists(path), Ok(false))).collect();
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
-        #[cfg(not(unix))]
-        let _ = mode;
-        builder.create(folder)
+        builder.create(folder)?;
+        missing.into_iter().try_for_each(|made| set_mode(|to| fs::set_permissions(made, to), mode))
     }
 
     fn write_new(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let mut options = File::options();
         options.write(true).create_new(true);
-        write_through(options, path, bytes, mode)
+        let mut file = open(options, path, mode)?;
+        set_mode(|permissions| file.set_permissions(permissions), mode)?;
+        write_through(&mut file, bytes)
     }
 
     fn append(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let mut options = File::options();
         options.append(true).create(true);
-        write_through(options, path, bytes, mode)
+        write_through(&mut open(options, path, mode)?, bytes)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -166,14 +169,29 @@ pub(super) fn require_below(ours: &Path, path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-fn write_through(mut options: fs::OpenOptions, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn open(mut options: fs::OpenOptions, path: &Path, mode: u32) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     #[cfg(not(unix))]
     let _ = mode;
-    let mut file = options.open(path)?;
+    options.open(path)
+}
+
+fn write_through(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// What is made has its mode whatever the umask of the caller: a server's workers and the gateway
+/// must read what an administrator's shell wrote.
+fn set_mode(set: impl FnOnce(fs::Permissions) -> io::Result<()>, mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    return set(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    {
+        let _ = (set, mode);
+        Ok(())
+    }
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -194,4 +212,21 @@ fn exchange_names(_: &Path, _: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn unsupported(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("not on this system: {what}"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_has_its_mode_whatever_the_umask() {
+        let folder = tempfile::tempdir().unwrap();
+        let (made, file) = (folder.path().join("a/b"), folder.path().join("a/b/file"));
+        // A group's write bit is taken away by every umask in use.
+        Machine.create_dir_all(&made, 0o775).unwrap();
+        Machine.create_dir_all(&made, 0o700).unwrap();
+        Machine.write_new(&file, b"x", 0o664).unwrap();
+        let modes = [&folder.path().join("a"), &made, &file].map(|path| Machine.mode(path).unwrap());
+        assert_eq!(modes, [0o775, 0o775, 0o664]);
+    }
 }

@@ -104,9 +104,9 @@ pub(super) fn make(settings: &Settings, host: &dyn Host, edits: &[Edit]) -> Resu
         Err(server::TestError::Other(e)) => Err(settings.cannot_run(e)),
     });
     if tested.is_err() {
-        for edit in edits {
-            write(host, &edit.path, edit.before.as_deref())?;
-        }
+        // Every one of them, even where one cannot be put back.
+        let back: Vec<_> = edits.iter().map(|edit| write(host, &edit.path, edit.before.as_deref())).collect();
+        back.into_iter().collect::<Result<(), DriverError>>()?;
     }
     tested
 }

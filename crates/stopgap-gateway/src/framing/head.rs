@@ -170,6 +170,10 @@ fn request_line(line: &[u8], start: usize) -> Result<RequestLine, Refusal> {
     if memchr(b'#', target).is_some() {
         return Err(Refusal::Target);
     }
+    // RFC 9110, 9.3.6: its target is an authority, and it asks for a tunnel, which is not made here.
+    if method == b"CONNECT" {
+        return Err(Refusal::Target);
+    }
     let authority = match target {
         [b'/', ..] => None,
         b"*" if method == b"OPTIONS" => None,

@@ -54,6 +54,8 @@ fn what_others_may_read_differently_is_refused() {
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", Target),
+        ("CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        ("CONNECT http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", Target),
         ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", HostMismatch),

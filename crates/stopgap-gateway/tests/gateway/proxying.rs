@@ -84,6 +84,13 @@ async fn bodies_stream_both_ways() {
     client.send("0\r\n\r\n").await;
     assert_eq!(client.chunk().await, None);
 
+    // A body is a body, whatever the method.
+    client.send("GET /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    assert!(client.head().await.unwrap().starts_with("HTTP/1.1 200"));
+    client.send("5\r\nquery\r\n0\r\n\r\n").await;
+    assert_eq!(client.chunk().await.unwrap(), b"query");
+    assert_eq!(client.chunk().await, None);
+
     client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234").await;
     client.head().await.unwrap();
     assert_eq!(client.chunk().await.unwrap(), b"01234");
