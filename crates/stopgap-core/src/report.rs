@@ -193,6 +193,11 @@ fn mitigation_report(
         (_, Some(failure)) if matches!(selected.verdict, Verdict::Applies(_)) && !in_force => {
             (Status::Failed, Some(failure.clone()))
         }
+        (_, Some(failure))
+            if matches!(selected.verdict, Verdict::Applies(_)) && is_outdated(selected, observed) =>
+        {
+            (Status::Failed, Some(format!("an earlier revision stays in force: {failure}")))
+        }
         _ => status(&selected.verdict, in_force, only_heartbeat, &places, observed),
     };
     let reason = status_reason.or(match &selected.verdict {
@@ -214,6 +219,17 @@ fn mitigation_report(
         proven_at: proven.filter(|_| in_force),
         actions,
     }
+}
+
+/// Whether what is in force somewhere is another revision than the one that should be.
+fn is_outdated(selected: &Selected, observed: &[Observed]) -> bool {
+    let mut holds = observed.iter().flat_map(|target| &target.live.holds);
+    holds.any(|hold| {
+        hold.key == selected.key
+            && hold.digest != selected.digest
+            // One that is blocked is only kept, in whatever revision.
+            && selected.blocked_actions.iter().all(|action| action.id != hold.action)
+    })
 }
 
 fn action_type(selected: &Selected) -> ActionType {

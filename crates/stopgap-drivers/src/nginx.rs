@@ -200,7 +200,9 @@ impl Driver for Nginx {
             let translated = piece.and_then(|piece| {
                 let rules = site_rules(&piece);
                 // Alone first: one that nginx cannot be told must not keep the others from it.
-                translate(std::slice::from_ref(&rules)).map(|_| (piece, rules)).map_err(|e| e.to_string())
+                translate(std::slice::from_ref(&rules))
+                    .map(|_| (piece, rules))
+                    .map_err(|e| render::with_causes(&e))
             });
             match translated {
                 Err(why) => rendered.refused.push((render::action_ref(wanted), why)),

@@ -27,7 +27,7 @@ impl<'a> Piece<'a> {
                 wanted.action.kind.action_type()
             ));
         };
-        let rules = RuleSet::parse(rewrite).map_err(|e| e.to_string())?;
+        let rules = RuleSet::parse(rewrite).map_err(|e| with_causes(&e))?;
         Ok(Piece { wanted, rewrite, rules })
     }
 
@@ -56,6 +56,12 @@ impl<'a> Piece<'a> {
         let form = refusal_form(&self.rules);
         sites.iter().map(move |site| Placement { what: self.what(), site: site.clone(), form })
     }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 pub(crate) fn action_ref(wanted: &Wanted) -> ActionRef {

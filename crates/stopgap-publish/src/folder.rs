@@ -448,6 +448,9 @@ pub(crate) fn replace_file(path: &Path, octets: &[u8]) -> Result<(), FolderError
     let replace = |source| FolderError::Io { doing: "replace", path: path.to_owned(), source };
     let staged = path.with_extension("staged");
     let mut file = fs::File::create(&staged).map_err(replace)?;
+    // Whatever the umask: another user's web server may serve it.
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(replace)?;
     file.write_all(octets).and_then(|()| file.sync_all()).map_err(replace)?;
     drop(file);
     fs::rename(&staged, path).map_err(replace)?;

@@ -8,7 +8,8 @@
 //!
 //! `M1` refuses `/m1` (and so on for any id). In parentheses, divided by commas:
 //! `revision=N` another text with the same effect; `weak` it refuses nothing that it should;
-//! `harmful` it refuses a request that it should not, `greedy` everything; `no-probes`; `below=VERSION` for builds of `exchange` below it;
+//! `harmful` it refuses a request that it should not, `greedy` everything; `inexpressible` no target
+//! takes it; `no-probes`; `below=VERSION` for builds of `exchange` below it;
 //! `supersedes=ID`; `expires=TIME`.
 
 use jiff::Timestamp;
@@ -52,6 +53,8 @@ fn element(word: &str) -> String {
             ("weak", _) => pattern = "^/something/else".into(),
             ("harmful", _) => (pattern, benign) = (format!("^{path}"), format!("{path}/benign")),
             ("greedy", _) => pattern = "^/".into(),
+            // Look-behind is nothing that this language has.
+            ("inexpressible", _) => pattern = format!("(?&lt;=x){path}$"),
             ("no-probes", _) => probes = false,
             ("below", version) => {
                 applicability = format!(

@@ -186,3 +186,13 @@ fn a_failure_and_a_contest_are_told() {
     scene.ledger.targets.entry("nginx".into()).or_default().given_up = Some(given_up);
     assert_eq!(scene.status().0, Status::Contested);
 }
+
+#[test]
+fn an_earlier_revision_in_force_does_not_hide_that_the_new_one_failed() {
+    let mut scene = Scene::new(&["a", "b"]).prove("a", 81, Proof::Proven).prove("b", 82, Proof::Proven);
+    assert_eq!(scene.status().0, Status::Applied);
+    scene.failures.insert(key(), "a legitimate request got status 500".into());
+    let report = scene.report();
+    assert_eq!((report.status, report.in_force), (Status::Failed, true));
+    assert!(report.reason.unwrap().starts_with("an earlier revision stays in force: "));
+}

@@ -8,7 +8,7 @@ use std::path::Path;
 use roxmltree::Node;
 use stopgap_rules::{Engine, EngineLimits, RuleSet};
 
-use crate::render::Piece;
+use crate::render::{Piece, with_causes};
 
 /// The file in the making.
 #[derive(Debug, Default)]
@@ -29,11 +29,11 @@ impl Document {
         for rule in &mut expected.rules {
             rule.name.insert_str(0, &prefix);
         }
-        let alone = RuleSet::parse(&document("", &cut.rules, &cut.maps)).map_err(|e| e.to_string())?;
+        let alone = RuleSet::parse(&document("", &cut.rules, &cut.maps)).map_err(|e| with_causes(&e))?;
         if alone != expected {
             return Err("its rules cannot be renamed without changing them".into());
         }
-        Engine::compile(&alone, &EngineLimits::default()).map_err(|e| e.to_string())?;
+        Engine::compile(&alone, &EngineLimits::default()).map_err(|e| with_causes(&e))?;
         let names: BTreeSet<String> = alone.rules.iter().map(|rule| rule.name.clone()).collect();
         if let Some(name) = names.intersection(&self.names).next() {
             return Err(format!("there is a rule of the name \"{name}\" already"));
@@ -82,7 +82,7 @@ struct Cut {
 
 impl Cut {
     fn from(rewrite: &str, prefix: &str) -> Result<Cut, String> {
-        let tree = roxmltree::Document::parse(rewrite).map_err(|e| e.to_string())?;
+        let tree = roxmltree::Document::parse(rewrite).map_err(|e| with_causes(&e))?;
         let sections = |name: &'static str| tree.descendants().filter(move |n| n.has_tag_name(name));
         let mut cut = Cut { rules: Vec::new(), maps: Vec::new() };
         for section in sections("globalRules").chain(sections("rules")) {

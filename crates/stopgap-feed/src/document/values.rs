@@ -56,7 +56,10 @@ pub(super) fn request_head(text: &str) -> Option<String> {
         && words.next().is_none();
     let is_header = |line: &&str| {
         let name = line.split_once(':').map_or("", |(name, _)| name);
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic())
+        // A probe has no body: a server that is told of one would wait for it.
+        let tells_of_body =
+            ["content-length", "transfer-encoding"].iter().any(|body| name.eq_ignore_ascii_case(body));
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) && !tells_of_body
     };
     if !in_form || !headers.iter().all(is_header) || lines.iter().any(|l| l.contains(char::is_control)) {
         return None;

@@ -1,0 +1,98 @@
+//! Rendering: what each target becomes, with what it cannot express set back.
+
+use std::collections::BTreeSet;
+
+use stopgap_core::observed::Observed;
+use stopgap_core::plan::{Rendered, Wanted};
+use stopgap_core::select::{Selection, Wish};
+use stopgap_drivers::Driver;
+
+use super::{Cycle, want};
+
+/// What one target becomes.
+pub(super) struct Rendering {
+    /// The target's place in [`super::Input::targets`].
+    pub target: usize,
+    pub wanted: Vec<Wanted>,
+    pub rendered: Rendered,
+}
+
+impl Cycle<'_> {
+    /// What each target becomes. What a target cannot express is a failure of that mitigation alone.
+    pub(super) fn render(&mut self, selection: &Selection, observed: &[Observed]) -> Vec<Rendering> {
+        let mut renderings = Vec::new();
+        for (index, target) in self.input.targets.iter().enumerate() {
+            let name = target.driver.target();
+            let Some(observed) = observed.iter().find(|observed| observed.target == name) else { continue };
+            if self.untouchable.iter().any(|untouchable| untouchable == name) {
+                self.fail_all(selection, name);
+                continue;
+            }
+            let mut rendering = self.render_target(index, target.driver.as_ref(), selection, observed);
+            if self.contested.iter().any(|contested| contested == name) {
+                rendering = match take_off_only(rendering, target.driver.as_ref(), observed) {
+                    Some(rendering) => rendering,
+                    None => continue,
+                };
+            }
+            renderings.push(rendering);
+        }
+        for selected in &selection.mitigations {
+            if selected.wish == Wish::Apply
+                && let Some(failure) = self.ledger.harmed(&selected.key, &selected.digest)
+            {
+                let hint = format!("`stopgap retry {}` tries it again", selected.key.id);
+                self.failures.insert(selected.key.clone(), format!("{}; {hint}", failure.why));
+            }
+        }
+        renderings
+    }
+
+    /// One target. What cannot be put on there leaves in force what it would replace.
+    fn render_target(
+        &mut self,
+        index: usize,
+        driver: &dyn Driver,
+        selection: &Selection,
+        observed: &Observed,
+    ) -> Rendering {
+        let mut set_back = BTreeSet::new();
+        loop {
+            let wanted = want::wanted(selection, &self.ledger, observed, &set_back);
+            let rendered = driver.render(&wanted, observed);
+            let known = set_back.len();
+            for (what, why) in &rendered.refused {
+                let why = format!("{} cannot express {}: {why}", observed.target, what.action);
+                self.failures.entry(what.key.clone()).or_insert(why);
+                if want::replaces(selection, &what.key, observed, &self.ledger) {
+                    set_back.insert(what.key.clone());
+                }
+            }
+            if set_back.len() == known {
+                return Rendering { target: index, wanted, rendered };
+            }
+        }
+    }
+
+    /// Nothing can be put on a target that cannot be observed.
+    fn fail_all(&mut self, selection: &Selection, target: &str) {
+        for selected in &selection.mitigations {
+            if selected.wish == Wish::Apply && selected.targets.contains(target) {
+                let why = format!("{target} could not be observed or changed; the log says why");
+                self.failures.entry(selected.key.clone()).or_insert(why);
+            }
+        }
+    }
+}
+
+/// On a target that we gave up nothing is put on and nothing is repaired; what is to leave leaves.
+fn take_off_only(rendering: Rendering, driver: &dyn Driver, observed: &Observed) -> Option<Rendering> {
+    let held = |wanted: &Wanted| {
+        let mut holds = observed.live.holds.iter();
+        holds.any(|h| h.key == wanted.key && h.action == wanted.action.id && h.digest == wanted.digest)
+    };
+    let wanted: Vec<Wanted> = rendering.wanted.into_iter().filter(held).collect();
+    let rendered = driver.render(&wanted, observed);
+    let takes_off = rendered.change.as_ref().is_some_and(|c| c.puts_on.is_empty() && !c.takes_off.is_empty());
+    takes_off.then_some(Rendering { wanted, rendered, ..rendering })
+}
