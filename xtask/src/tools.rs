@@ -29,6 +29,7 @@ pub const TESTS: &[Tool] = &[
     // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
     tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
     tool("xmllint", "libxml2-utils", "canonical form and the XML Schema"),
+    tool("node", "nodejs", "patterns against a browser's engine"),
     tool("openssl", "openssl", "keys and certificates of another make"),
     tool("unshare", "util-linux", "nginx's own test of staged files in a private mount namespace"),
     tool("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the platform's trust store"),
