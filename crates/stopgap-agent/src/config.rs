@@ -274,10 +274,11 @@ impl Config {
             ));
         }
         for target in &self.targets {
-            // It becomes a folder name below `data`.
-            if target.name().parse::<FeedName>().is_err() {
+            // It becomes a folder name below `data`, beside our own files there.
+            let taken = target.name() == "feeds" || target.name().starts_with("lock");
+            if taken || target.name().parse::<FeedName>().is_err() {
                 return invalid(format!(
-                    "a target cannot be named `{}`: use letters, digits, `-`, `_`",
+                    "a target cannot be named `{}`: use letters, digits, `-`, `_`, and neither `feeds` nor `lock…`",
                     target.name()
                 ));
             }
@@ -382,6 +383,7 @@ mod tests {
                 "two [[target]] tables are named `nginx`",
             ),
             ("[[target]]\nkind = \"iis7\"", "unknown variant `iis7`"),
+            ("[[target]]\nkind = \"nginx\"\nname = \"feeds\"", "cannot be named `feeds`"),
             ("data = ", "TOML parse error at line 1"),
         ] {
             let message = load(main, &[]).unwrap_err().to_string();

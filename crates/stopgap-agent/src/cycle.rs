@@ -180,8 +180,10 @@ impl<'a> Cycle<'a> {
                 ));
                 continue;
             }
-            let live = target.driver.observe(self.input.host).map(|seen| seen.live).unwrap_or_default();
-            self.ledger.note_left(&change.target, live.set, live.holds);
+            // A server that cannot be asked is compared with what the ledger says it held before.
+            if let Ok(seen) = target.driver.observe(self.input.host) {
+                self.ledger.note_left(&change.target, seen.live.set, seen.live.holds);
+            }
             self.input.home.save_ledger(self.input.host, &self.ledger)?;
             let why = "the agent was interrupted in the middle of it".to_owned();
             self.events.push(Event::Reverted { detail: format!("{}: {why}", change.target) });

@@ -97,13 +97,18 @@ impl<'a> Journal<'a> {
         let mut text = serde_json::to_vec(&Line { at, what })
             .map_err(|error| HomeError::Damaged { path: self.path(), message: error.to_string() })?;
         text.push(b'\n');
-        // A torn line of an earlier crash is ended, so that this one stands alone.
-        let torn =
-            self.home.read(self.host, FILE)?.is_some_and(|b| b.last().is_some_and(|end| *end != b'\n'));
-        if torn {
+        let before = self.home.read(self.host, FILE)?;
+        // A torn line of an earlier crash is cut, so that this one stands alone.
+        if before.as_ref().is_some_and(|bytes| bytes.last().is_some_and(|end| *end != b'\n')) {
             self.cut_torn_line()?;
         }
-        self.host.append(&self.path(), &text, FILE_MODE).map_err(|source| self.failed("write", source))
+        let written = self.host.append(&self.path(), &text, FILE_MODE);
+        let named = written.and_then(|()| match before {
+            Some(_) => Ok(()),
+            // A new file is on the disk only once its folder is.
+            None => self.host.sync_dir(&self.home.path("")),
+        });
+        named.map_err(|source| self.failed("write", source))
     }
 
     /// Moves a long journal aside once nothing in it is pending.

@@ -161,6 +161,10 @@ fn check_mitigation(mitigation: &Mitigation, settings: &Settings, findings: &mut
     for unsupported in &mitigation.unsupported {
         add(Level::Error, "unsupported", unsupported.clone());
     }
+    if mitigation.octets.contains("/replace-me/") {
+        let message = "it still holds `/replace-me/` of a new mitigation: put the real path there";
+        add(Level::Warning, "placeholder", message.to_owned());
+    }
     if mitigation.actions.is_empty() {
         add(Level::Error, "no-action", "it does nothing: expected an Action".to_owned());
     }

@@ -47,6 +47,11 @@ pub fn revert(args: BlockArgs, config: &Path) -> Outcome {
 fn hold(args: BlockArgs, path: &Path, take_off: bool) -> Outcome {
     let config = local::config(path)?;
     let until = match args.lasting {
+        Some(lasting) if !lasting.is_positive() => {
+            return Err(Failure::usage(format_args!(
+                "--for {lasting:#}: expected a time to come, such as 4h"
+            )));
+        }
         Some(lasting) => Some(
             Timestamp::now()
                 .checked_add(lasting)
@@ -72,10 +77,16 @@ fn hold(args: BlockArgs, path: &Path, take_off: bool) -> Outcome {
 
 pub fn unblock(args: UnblockArgs, path: &Path) -> Outcome {
     let config = local::config(path)?;
-    let found: Vec<(Named, bool)> = local::change_operator(&config, |operator| {
-        args.ids.iter().map(|id| (id.clone(), operator.unblock(id))).collect()
+    // All of them or none.
+    let missing: Option<Named> = local::change_operator(&config, |operator| {
+        let before = operator.clone();
+        let missing = args.ids.iter().find(|id| !operator.unblock(id)).cloned();
+        if missing.is_some() {
+            *operator = before;
+        }
+        missing
     })?;
-    if let Some((missing, _)) = found.iter().find(|(_, was_there)| !was_there) {
+    if let Some(missing) = missing {
         return Err(Failure::new(anyhow::anyhow!("{missing} is not blocked on {}", config.server)).hint(
             "`stopgap server get --local` lists the blocks; ones in stopgap.toml are taken back there",
         ));
