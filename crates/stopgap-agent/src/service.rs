@@ -112,7 +112,9 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
         }
         // What happens from here on is seen by this cycle, or wakes the next one.
         while file_changed.try_recv().is_ok() {}
-        while feed_out.try_recv().is_ok() {}
+        while feed_out.try_recv().is_ok() {
+            wake = Wake::Feeds;
+        }
         match Config::load(path, hostname) {
             Ok(changed) => config = changed,
             // The configuration that works goes on working.
