@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use stopgap_core::observed::{Hook, Listener, Live, Observed};
 use stopgap_core::plan::{Change, Rendered, Wanted};
-use stopgap_rules::translate::nginx::{SiteRules, translate};
+use stopgap_rules::translate::SiteRules;
+use stopgap_rules::translate::nginx::translate;
 
 use crate::driver::{Checked, Driver, DriverError};
 use crate::host::{Bind, Host};

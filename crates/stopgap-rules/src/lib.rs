@@ -27,8 +27,8 @@ pub mod wildcard;
 
 pub use engine::{CompileError, Engine, EngineLimits, Outcome, Verdict};
 pub use model::{
-    Action, Condition, Conditions, Grouping, MatchType, MatchUrl, PatternSyntax, RedirectType, RewriteMap,
-    Rule, RuleSet, SetVariable,
+    Action, Condition, Conditions, Grouping, Level, MatchType, MatchUrl, OutboundAction, OutboundRule,
+    OutboundSubject, PatternSyntax, PreCondition, RedirectType, RewriteMap, Rule, RuleSet, SetVariable,
 };
 pub use parse::ParseError;
 pub use pattern::Budget;

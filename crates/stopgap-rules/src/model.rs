@@ -6,18 +6,55 @@
 /// Rules in the order in which they are evaluated, and the maps that they read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleSet {
-    /// Global rules first, then rules: the order of evaluation.
+    /// Inbound rules: global rules first, then rules: the order of evaluation.
     pub rules: Vec<Rule>,
+    /// Rules that change a response, in the order of evaluation.
+    pub outbound: Vec<OutboundRule>,
+    /// What outbound rules name in their `preCondition`.
+    pub pre_conditions: Vec<PreCondition>,
     /// What `{Name:key}` looks up.
     pub maps: Vec<RewriteMap>,
 }
 
 impl RuleSet {
-    /// Puts another set behind this one: its rules are evaluated after these. Its maps are added; where a
-    /// name is taken, [`crate::Engine::compile`] refuses the result.
+    /// Puts another set behind this one: its rules are evaluated after these. Its maps and preconditions are
+    /// added; where a name is taken, [`crate::Engine::compile`] refuses the result.
     pub fn append(&mut self, other: RuleSet) {
         self.rules.extend(other.rules);
+        self.outbound.extend(other.outbound);
+        self.pre_conditions.extend(other.pre_conditions);
         self.maps.extend(other.maps);
+    }
+
+    /// The same set, standing at a level: each of its rules moves there.
+    #[must_use]
+    pub fn at(mut self, level: &Level) -> RuleSet {
+        self.rules.iter_mut().for_each(|rule| rule.level = level.clone());
+        self.outbound.iter_mut().for_each(|rule| rule.level = level.clone());
+        self
+    }
+}
+
+/// Where a rule stands: the site (the default), or an application or folder in it, whose rules see only
+/// requests for what lies in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
+pub struct Level(String);
+
+impl Level {
+    /// The level of a path below the site, such as `owa` or `/owa/Calendar/`; of an empty one, the site.
+    /// Slashes at the ends do not count.
+    pub fn new(path: &str) -> Level {
+        Level(path.trim_matches('/').to_owned())
+    }
+
+    /// Whether this is the site itself.
+    pub fn is_site(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The path below the site, without slashes at its ends.
+    pub fn path(&self) -> &str {
+        &self.0
     }
 }
 
@@ -26,6 +63,8 @@ impl RuleSet {
 pub struct Rule {
     /// The unique key of the collection.
     pub name: String,
+    /// Where it stands; `match url` sees the path below it.
+    pub level: Level,
     /// A disabled rule is as if it were not there.
     pub enabled: bool,
     /// The syntax of `match url` and of every condition's pattern.
@@ -40,6 +79,74 @@ pub struct Rule {
     pub server_variables: Vec<SetVariable>,
     /// What happens where the rule matched.
     pub action: Action,
+}
+
+/// One outbound rule: it changes a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundRule {
+    /// The unique key of the collection.
+    pub name: String,
+    /// Where it stands: it sees responses to requests for what lies there.
+    pub level: Level,
+    /// A disabled rule is as if it were not there.
+    pub enabled: bool,
+    /// The [`PreCondition`] that must hold, by its name.
+    pub pre_condition: Option<String>,
+    /// The syntax of the match and of every condition's pattern.
+    pub pattern_syntax: PatternSyntax,
+    /// Ends the evaluation where this rule matched.
+    pub stop_processing: bool,
+    /// What is looked at.
+    pub subject: OutboundSubject,
+    /// Over its value.
+    pub pattern: String,
+    /// Default true.
+    pub ignore_case: bool,
+    /// The rule goes on where the pattern does *not* match. Default false.
+    pub negate: bool,
+    /// What else must hold. `trackAllCaptures` is true by default here.
+    pub conditions: Conditions,
+    /// What happens where the rule matched.
+    pub action: OutboundAction,
+}
+
+/// What an outbound rule's `<match>` looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboundSubject {
+    /// `serverVariable`: `RESPONSE_<NAME>` is a response header.
+    Variable(String),
+    /// `filterByTags`, or no attribute of these: the body. Read, and evaluated nowhere outside IIS.
+    Body {
+        /// The value of `filterByTags`, such as `A, Form`; empty: the whole body.
+        tags: String,
+    },
+}
+
+/// `<outboundRules><rule><action …>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboundAction {
+    /// Nothing; with `stopProcessing` an allow-list.
+    None,
+    /// The variable gets a new value.
+    Rewrite {
+        /// A template.
+        value: String,
+        /// Default true; false leaves a header alone that already has a value.
+        replace: bool,
+    },
+}
+
+/// `<preConditions><preCondition …>`: what must hold for a response before an outbound rule looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreCondition {
+    /// The unique key.
+    pub name: String,
+    /// All of them, or one of them.
+    pub grouping: Grouping,
+    /// The syntax of every pattern.
+    pub pattern_syntax: PatternSyntax,
+    /// In order.
+    pub list: Vec<Condition>,
 }
 
 /// `patternSyntax`.

@@ -11,8 +11,8 @@ mod scan;
 pub use error::{ParseError, Place};
 
 use crate::model::{
-    Action, Condition, Conditions, Grouping, MatchType, MatchUrl, PatternSyntax, RedirectType, RewriteMap,
-    Rule, RuleSet, SetVariable,
+    Action, Condition, Conditions, Grouping, Level, MatchType, MatchUrl, PatternSyntax, RedirectType,
+    RewriteMap, Rule, RuleSet, SetVariable,
 };
 use reader::Reader;
 use roxmltree::Node;
@@ -200,6 +200,7 @@ fn rule(reader: &Reader, node: Node) -> Result<Rule, ParseError> {
     let missing = |element| ParseError::MissingElement { place: reader.place(node), parent: "rule", element };
     Ok(Rule {
         name: name.to_owned(),
+        level: Level::default(),
         enabled: reader.boolean(node, "enabled", true)?,
         pattern_syntax,
         stop_processing: reader.boolean(node, "stopProcessing", false)?,

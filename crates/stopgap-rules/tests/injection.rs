@@ -12,7 +12,8 @@ mod common;
 
 use common::dice::Dice;
 use common::{escape, rules};
-use stopgap_rules::translate::nginx::{CannotExpress, SiteRules, translate, translate_one};
+use stopgap_rules::translate::nginx::{translate, translate_one};
+use stopgap_rules::translate::{CannotExpress, SiteRules};
 
 /// The words of a configuration as nginx reads them: `ngx_conf_read_token`, with its quotes and escapes.
 fn tokens(text: &str) -> Vec<String> {

@@ -14,7 +14,8 @@ mod common;
 use common::dice::Dice;
 use common::nginx::{Answer, Nginx, installed};
 use common::{M1_REQUESTS, condition, cookie_rules, engine, m1, rules};
-use stopgap_rules::translate::nginx::{NginxConfig, SiteRules, translate};
+use stopgap_rules::translate::SiteRules;
+use stopgap_rules::translate::nginx::{NginxConfig, translate};
 use stopgap_rules::{Connection, Engine, Outcome, Request, RuleSet};
 
 /// Rule sets, each on a site of its own.

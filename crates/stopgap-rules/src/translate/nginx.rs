@@ -25,6 +25,7 @@ mod bytes;
 mod input;
 mod pcre;
 
+use super::{CannotExpress, SiteRules};
 use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
 use crate::pattern::ast::Node;
 use crate::pattern::chain::Chains;
@@ -32,18 +33,6 @@ use crate::pattern::{self, Budget, Pattern, PatternLimits};
 use crate::{exact, wildcard};
 use input::{Input, Source};
 use std::fmt::Write;
-
-/// The rules of one action, and where they apply.
-#[derive(Debug, Clone)]
-pub struct SiteRules {
-    /// Named in a comment, such as `example M1.1`.
-    pub marker: String,
-    /// Values of `$server_name`, in lowercase as nginx keeps them; nothing: every server block that has the
-    /// hook.
-    pub sites: Option<Vec<String>>,
-    /// The rules.
-    pub rules: RuleSet,
-}
 
 /// What goes where. Both parts are empty but for a comment where no rule has an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,23 +43,7 @@ pub struct NginxConfig {
     pub server: String,
 }
 
-/// A rule that nginx cannot be told exactly.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("rule \"{rule}\" cannot be expressed for nginx: {reason}")]
-pub struct CannotExpress {
-    /// The rule.
-    pub rule: String,
-    /// Why.
-    pub reason: String,
-}
-
-impl CannotExpress {
-    /// A stable word for scripts.
-    pub fn code(&self) -> &'static str {
-        "rules-cannot-express"
-    }
-}
-
+const SERVER: &str = "nginx";
 /// nginx reads a word of its configuration into a buffer of 4,096 bytes.
 const MAX_WORD: usize = 4_000;
 /// Rules of one group: their variables make one word.
@@ -86,9 +59,11 @@ pub fn translate(sets: &[SiteRules]) -> Result<NginxConfig, CannotExpress> {
     let mut writer = Writer::default();
     for set in sets {
         for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
-            writer
-                .rule(&set.marker, set.sites.as_deref(), rule)
-                .map_err(|reason| CannotExpress { rule: rule.name.clone(), reason })?;
+            writer.rule(&set.marker, set.sites.as_deref(), rule).map_err(|reason| CannotExpress {
+                server: SERVER,
+                rule: rule.name.clone(),
+                reason,
+            })?;
         }
     }
     writer.finish()
@@ -306,7 +281,7 @@ impl Writer {
         }
         if let Some(first) = groups.get(MAX_GROUPS).and_then(|group| group.first()) {
             let reason = format!("more than {MAX_GROUPS} changes of site from rule to rule");
-            return Err(CannotExpress { rule: first.name.clone(), reason });
+            return Err(CannotExpress { server: SERVER, rule: first.name.clone(), reason });
         }
         for (at, group) in groups.iter().enumerate() {
             self.group(group, at + 1, at + 1 == groups.len());
