@@ -35,3 +35,24 @@ impl CannotExpress {
         "rules-cannot-express"
     }
 }
+
+/// Refuses what a translator does not know: a rule that stands below its site, a rule that changes responses.
+/// A disabled rule is as if it were not there.
+pub(crate) fn only_inbound_rules_of_the_site(
+    server: &'static str,
+    rules: &RuleSet,
+) -> Result<(), CannotExpress> {
+    let refuse = |rule: &str, reason: String| CannotExpress { server, rule: rule.to_owned(), reason };
+    if let Some(rule) = rules.rules.iter().find(|rule| rule.enabled && !rule.level.is_site()) {
+        let reason = format!(
+            "it stands at {:?} and not at the site; which requests lie there is told by the decoded path, \
+             which {server} decodes differently",
+            rule.level.path()
+        );
+        return Err(refuse(&rule.name, reason));
+    }
+    match rules.outbound.iter().find(|rule| rule.enabled) {
+        Some(rule) => Err(refuse(&rule.name, "it changes responses".to_owned())),
+        None => Ok(()),
+    }
+}

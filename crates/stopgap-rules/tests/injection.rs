@@ -14,6 +14,7 @@ use common::dice::Dice;
 use common::{escape, rules};
 use stopgap_rules::translate::nginx::{translate, translate_one};
 use stopgap_rules::translate::{CannotExpress, SiteRules};
+use stopgap_rules::{Conditions, Level, OutboundAction, OutboundRule, OutboundSubject, PatternSyntax};
 
 /// The words of a configuration as nginx reads them: `ngx_conf_read_token`, with its quotes and escapes.
 fn tokens(text: &str) -> Vec<String> {
@@ -174,4 +175,36 @@ fn what_nginx_cannot_do_exactly_is_refused_with_the_reason() {
         let error = refused(&inside);
         assert!(error.rule == "r" && error.reason.contains(reason), "{error}");
     }
+}
+
+#[test]
+fn rules_below_the_site_and_rules_for_responses_are_refused() {
+    let inside = r#"<rule name="r"><match url=".*"/><action type="AbortRequest"/></rule>"#;
+    let below = rules(inside).at(&Level::new("owa"));
+    let error = translate_one(&below).unwrap_err();
+    assert!(error.rule == "r" && error.reason.contains("stands at \"owa\""), "{error}");
+
+    let mut outbound = rules(inside);
+    outbound.outbound.push(OutboundRule {
+        name: "o".into(),
+        level: Level::default(),
+        enabled: true,
+        pre_condition: None,
+        pattern_syntax: PatternSyntax::EcmaScript,
+        stop_processing: false,
+        subject: OutboundSubject::Variable("RESPONSE_X_A".into()),
+        pattern: ".*".into(),
+        ignore_case: true,
+        negate: false,
+        conditions: Conditions::default(),
+        action: OutboundAction::Rewrite { value: "b".into(), replace: true },
+    });
+    let error = translate_one(&outbound).unwrap_err();
+    assert!(error.rule == "o" && error.reason.contains("responses"), "{error}");
+
+    // Disabled, they are as if they were not there.
+    let mut disabled = below;
+    disabled.rules[0].enabled = false;
+    outbound.outbound[0].enabled = false;
+    assert!(translate_one(&disabled).is_ok() && translate_one(&outbound).is_ok());
 }

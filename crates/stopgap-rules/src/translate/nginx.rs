@@ -25,7 +25,7 @@ mod bytes;
 mod input;
 mod pcre;
 
-use super::{CannotExpress, SiteRules};
+use super::{CannotExpress, SiteRules, only_inbound_rules_of_the_site};
 use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
 use crate::pattern::ast::Node;
 use crate::pattern::chain::Chains;
@@ -58,6 +58,7 @@ const MAX_GROUPS: usize = 40;
 pub fn translate(sets: &[SiteRules]) -> Result<NginxConfig, CannotExpress> {
     let mut writer = Writer::default();
     for set in sets {
+        only_inbound_rules_of_the_site(SERVER, &set.rules)?;
         for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
             writer.rule(&set.marker, set.sites.as_deref(), rule).map_err(|reason| CannotExpress {
                 server: SERVER,
