@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod dice;
+pub mod generate;
 pub mod nginx;
 
 use stopgap_rules::{Connection, Engine, EngineLimits, Request, RuleSet, Verdict};
