@@ -6,12 +6,15 @@
 //! Redirect, CustomResponse and AbortRequest end the evaluation; a Rewrite changes what later rules see;
 //! `stopProcessing` ends it where the rule matched.
 //!
+//! A rule that stands at a level sees only requests for what lies there (see [`crate::Level`]).
+//!
 //! Choices where IIS's documentation is silent: after a Rewrite, `REQUEST_URI` and `UNENCODED_URL` stay as
 //! received while `URL`, `PATH_INFO`, `QUERY_STRING`, `REQUEST_FILENAME` and `match url` see the new address,
 //! which is not decoded a second time; a missing variable, group or map entry is the empty string.
 
 mod compile;
 mod evaluate;
+mod level;
 mod matcher;
 mod verdict;
 

@@ -184,6 +184,12 @@ impl Pattern {
     }
 }
 
+/// Whether two characters are equal where case is ignored, as in a pattern: nothing outside ASCII equals a
+/// letter of ASCII.
+pub(crate) fn same_letter(a: char, b: char) -> bool {
+    a == b || fold::canonicalize(a) == fold::canonicalize(b)
+}
+
 /// Parses a pattern for a translator, which needs its structure.
 pub(crate) fn parse(text: &str, ignore_case: bool, limits: &PatternLimits) -> Result<Node, PatternError> {
     parser::parse(text, ignore_case, limits)

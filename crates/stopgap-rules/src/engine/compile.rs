@@ -2,7 +2,7 @@
 
 use super::EngineLimits;
 use super::matcher::Matcher;
-use crate::model::{Action, Grouping, MatchType, Rule, RuleSet};
+use crate::model::{Action, Grouping, Level, MatchType, Rule, RuleSet};
 use crate::pattern::PatternError;
 pub use crate::template::TemplateError;
 use crate::template::{Names, Part, Template};
@@ -82,6 +82,7 @@ pub(super) struct Program {
 #[derive(Debug)]
 pub(super) struct CompiledRule {
     pub(super) name: String,
+    pub(super) level: Level,
     pub(super) stop: bool,
     pub(super) url: Matcher,
     pub(super) url_negate: bool,
@@ -262,6 +263,7 @@ impl Compiler<'_> {
             .collect();
         Ok(CompiledRule {
             name: rule.name.clone(),
+            level: rule.level.clone(),
             stop: rule.stop_processing,
             url,
             url_negate: rule.match_url.negate,

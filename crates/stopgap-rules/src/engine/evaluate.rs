@@ -1,6 +1,7 @@
 //! One request through the rules.
 
 use super::compile::{CompiledAction, CompiledRule, Input, Program};
+use super::level;
 use super::matcher::Groups;
 use super::verdict::{Outcome, Verdict};
 use crate::function::{Function, percent, url_decode};
@@ -80,7 +81,7 @@ impl<'p, 'r> State<'p, 'r> {
     fn rule(&mut self, rule: &'p CompiledRule, verdict: &mut Verdict) -> Result<Next, OverLimit> {
         let mut captured = Captured::default();
         let path = self.path();
-        let seen = path.strip_prefix('/').unwrap_or(&path);
+        let Some(seen) = level::below(&path, &rule.level) else { return Ok(Next::Rule) };
         let found = rule.url.matches(seen, &mut self.budget)?;
         if found.is_some() == rule.url_negate {
             return Ok(Next::Rule);
@@ -113,7 +114,7 @@ impl<'p, 'r> State<'p, 'r> {
                 Ok(stop)
             }
             CompiledAction::Rewrite { url, append } => {
-                let address = self.address(url, *append, &captured)?;
+                let address = self.address(rule, url, *append, &captured)?;
                 let (path, query) = address.split_once('?').unwrap_or((&address, ""));
                 self.rewritten = Some(Rewritten { path: path.to_owned(), query: query.to_owned() });
                 verdict.url = Some(on_the_wire(&address));
@@ -121,7 +122,7 @@ impl<'p, 'r> State<'p, 'r> {
                 Ok(stop)
             }
             CompiledAction::Redirect { url, append, status } => {
-                verdict.url = Some(on_the_wire(&self.address(url, *append, &captured)?));
+                verdict.url = Some(on_the_wire(&self.address(rule, url, *append, &captured)?));
                 verdict.status = Some(*status);
                 decided(verdict, Outcome::Redirect);
                 Ok(Next::End)
@@ -258,10 +259,16 @@ impl<'p, 'r> State<'p, 'r> {
 
     /// The address of a Rewrite or Redirect: relative to the root of the level, with the query string behind
     /// its own where that is wanted.
-    fn address(&self, template: &Template, append: bool, captured: &Captured) -> Result<String, OverLimit> {
+    fn address(
+        &self,
+        rule: &CompiledRule,
+        template: &Template,
+        append: bool,
+        captured: &Captured,
+    ) -> Result<String, OverLimit> {
         let mut address = self.text(template, captured)?.into_owned();
         if !address.starts_with('/') && !is_absolute(&address) {
-            address.insert(0, '/');
+            address.insert_str(0, &level::root(&rule.level));
         }
         let query = self.variable(&Variable::QueryString);
         if append && !query.is_empty() {
