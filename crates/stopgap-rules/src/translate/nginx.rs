@@ -21,9 +21,9 @@
 //!
 //! One difference remains: nginx keeps a tab at the end of a header's value.
 
-mod bytes;
+pub(in crate::translate) mod bytes;
 mod input;
-mod pcre;
+pub(in crate::translate) mod pcre;
 
 use super::{CannotExpress, SiteRules, only_inbound_rules_of_the_site};
 use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};

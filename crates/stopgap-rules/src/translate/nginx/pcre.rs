@@ -20,7 +20,11 @@ use crate::pattern::chain::{Chain, Conjunction, Gap, Head, Link, Place};
 
 /// The pattern, behind a pattern for what precedes the text; nothing where the conjunction contradicts
 /// itself.
-pub(super) fn pattern(conjunction: &Conjunction, encoding: Encoding, start: &str) -> Option<String> {
+pub(in crate::translate) fn pattern(
+    conjunction: &Conjunction,
+    encoding: Encoding,
+    start: &str,
+) -> Option<String> {
     let Some((last, others)) = conjunction.elements.split_last() else {
         return Some(start.to_owned());
     };
@@ -50,7 +54,7 @@ pub(super) fn pattern(conjunction: &Conjunction, encoding: Encoding, start: &str
 }
 
 /// Text as itself.
-pub(super) fn literal(text: &str) -> String {
+pub(in crate::translate) fn literal(text: &str) -> String {
     text.bytes().map(bytes::escape).collect()
 }
 
