@@ -16,14 +16,17 @@ mod compile;
 mod evaluate;
 mod level;
 mod matcher;
+mod outbound;
 mod verdict;
 
 pub use compile::CompileError;
+pub use outbound::{HeaderChange, OutboundVerdict};
 pub use verdict::{Outcome, Verdict};
 
 use crate::model::RuleSet;
 use crate::pattern::PatternLimits;
 use crate::request::Request;
+use crate::response::Response;
 
 /// The bounds of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,7 @@ impl Default for EngineLimits {
 #[derive(Debug)]
 pub struct Engine {
     program: compile::Program,
+    outbound: outbound::Program,
     steps: u64,
 }
 
@@ -57,7 +61,8 @@ impl Engine {
     /// # Errors
     /// [`CompileError`]: the rule, the part of it, the reason. One bad rule refuses the set.
     pub fn compile(rules: &RuleSet, limits: &EngineLimits) -> Result<Engine, CompileError> {
-        Ok(Engine { program: compile::compile(rules, limits)?, steps: limits.steps })
+        let (program, outbound) = (compile::compile(rules, limits)?, outbound::compile(rules, limits)?);
+        Ok(Engine { program, outbound, steps: limits.steps })
     }
 
     /// What the rules say to this request.
@@ -65,12 +70,33 @@ impl Engine {
         evaluate::evaluate(&self.program, request, self.steps)
     }
 
-    /// How many rules are enabled.
+    /// What the outbound rules say to the response to a request that no inbound rule has changed.
+    pub fn outbound(&self, request: &Request, response: &Response) -> OutboundVerdict {
+        self.outbound_after(request, &Verdict::default(), response)
+    }
+
+    /// The same where [`Engine::evaluate`] gave this verdict: the variables that inbound rules set, and the
+    /// address that they gave the request, are seen by outbound rules, too.
+    pub fn outbound_after(&self, request: &Request, inbound: &Verdict, response: &Response) -> OutboundVerdict {
+        outbound::evaluate(&self.outbound, &self.program.maps, request, inbound, response, self.steps)
+    }
+
+    /// Whether an outbound rule is enabled: without one, no response needs to be looked at.
+    pub fn has_outbound(&self) -> bool {
+        self.outbound_len() > 0
+    }
+
+    /// How many outbound rules are enabled.
+    pub fn outbound_len(&self) -> usize {
+        self.outbound.len()
+    }
+
+    /// How many inbound rules are enabled.
     pub fn len(&self) -> usize {
         self.program.rules.len()
     }
 
-    /// Whether no rule is enabled.
+    /// Whether no inbound rule is enabled.
     pub fn is_empty(&self) -> bool {
         self.program.rules.is_empty()
     }

@@ -6,12 +6,13 @@
 //!      | Engine         patterns compiled, inputs resolved
 //!      v
 //!   Request ----------> Verdict
+//!   Response ---------> OutboundVerdict
 //!      | translate      the same rules as another server's configuration, exact or refused
 //! ```
 //!
 //! Everything here is pure: text and bytes come in, values come out. Evaluation is total and bounded
-//! (see [`EngineLimits`]). What is not here: editing IIS's own files, sockets, files, time. Outbound rules
-//! (those that change responses) are refused by name.
+//! (see [`EngineLimits`]). What is not here: editing IIS's own files, sockets, files, time, the bodies of
+//! requests and responses.
 
 pub mod engine;
 pub mod exact;
@@ -20,12 +21,13 @@ pub mod model;
 pub mod parse;
 pub mod pattern;
 pub mod request;
+pub mod response;
 mod template;
 pub mod translate;
 mod variable;
 pub mod wildcard;
 
-pub use engine::{CompileError, Engine, EngineLimits, Outcome, Verdict};
+pub use engine::{CompileError, Engine, EngineLimits, HeaderChange, Outcome, OutboundVerdict, Verdict};
 pub use model::{
     Action, Condition, Conditions, Grouping, Level, MatchType, MatchUrl, OutboundAction, OutboundRule,
     OutboundSubject, PatternSyntax, PreCondition, RedirectType, RewriteMap, Rule, RuleSet, SetVariable,
@@ -33,3 +35,4 @@ pub use model::{
 pub use parse::ParseError;
 pub use pattern::Budget;
 pub use request::{Connection, HeadError, Request};
+pub use response::Response;

@@ -52,6 +52,14 @@ impl Level {
         self.0.is_empty()
     }
 
+    /// Whether a decoded path lies here, segment by segment, in any case: `owa` holds `/OWA` and `/owa/x`,
+    /// and not `/owax`.
+    pub fn contains(&self, path: &str) -> bool {
+        let segments = |path| str::split(path, '/').filter(|segment| !segment.is_empty());
+        let mut found = segments(path);
+        segments(&self.0).all(|here| found.next().is_some_and(|s| s.to_lowercase() == here.to_lowercase()))
+    }
+
     /// The path below the site, without slashes at its ends.
     pub fn path(&self) -> &str {
         &self.0

@@ -4,7 +4,7 @@
 //! sequences are decoded where they are. What reaches the application is not touched by that; only the
 //! rules' view is.
 
-mod head;
+pub(crate) mod head;
 mod path;
 
 pub use head::HeadError;

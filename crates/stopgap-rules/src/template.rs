@@ -84,10 +84,36 @@ pub enum TemplateError {
 impl Template {
     /// Parses a template.
     pub(crate) fn parse(text: &str, names: &Names) -> Result<Template, TemplateError> {
+        let own = |name: &str| names.own.iter().any(|own| own == name);
+        Template::bounded(text, &Scope { maps: names.maps, own: &own })
+    }
+
+    /// Parses a template of an outbound rule: `RESPONSE_<NAME>` is a variable of its own there, with
+    /// underscores in its name.
+    pub(crate) fn parse_outbound(text: &str, names: &Names) -> Result<Template, TemplateError> {
+        let own = |name: &str| name.starts_with(RESPONSE) || names.own.iter().any(|own| own == name);
+        let mut template = Template::bounded(text, &Scope { maps: names.maps, own: &own })?;
+        template.fold_response_names();
+        Ok(template)
+    }
+
+    fn bounded(text: &str, scope: &Scope) -> Result<Template, TemplateError> {
         if text.len() > MAX_LENGTH {
             return Err(TemplateError::TooLarge);
         }
-        parse(text, names, 0)
+        parse(text, scope, 0)
+    }
+
+    fn fold_response_names(&mut self) {
+        for part in &mut self.parts {
+            match part {
+                Part::Variable(Variable::Own(name)) if name.starts_with(RESPONSE) => {
+                    *name = name.replace('-', "_");
+                }
+                Part::Function(_, inner) | Part::Map(_, inner) => inner.fold_response_names(),
+                _ => {}
+            }
+        }
     }
 
     /// Whether any part, at any depth, is so.
@@ -102,7 +128,17 @@ impl Template {
     }
 }
 
-fn parse(text: &str, names: &Names, depth: usize) -> Result<Template, TemplateError> {
+/// What a response's variables begin with.
+pub(crate) const RESPONSE: &str = "RESPONSE_";
+
+/// The names of one parse.
+struct Scope<'a> {
+    maps: &'a [&'a str],
+    /// Whether a name, in capitals, is a variable that only rules and responses know.
+    own: &'a dyn Fn(&str) -> bool,
+}
+
+fn parse(text: &str, names: &Scope, depth: usize) -> Result<Template, TemplateError> {
     if depth > MAX_DEPTH {
         return Err(TemplateError::TooLarge);
     }
@@ -137,10 +173,9 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn braces(inside: &str, names: &Names, depth: usize) -> Result<Part, TemplateError> {
+fn braces(inside: &str, names: &Scope, depth: usize) -> Result<Part, TemplateError> {
     let Some((name, argument)) = inside.split_once(':') else {
-        let own = |name: &str| names.own.iter().any(|own| own == name);
-        return Variable::named(inside, own)
+        return Variable::named(inside, names.own)
             .map(Part::Variable)
             .ok_or_else(|| TemplateError::UnknownVariable { name: inside.to_owned() });
     };

@@ -49,6 +49,34 @@ pub enum CompileError {
         /// The rule.
         rule: String,
     },
+    /// An outbound rule without `serverVariable`: it would change bodies.
+    #[error("rule \"{rule}\": changing the body of a response is not supported; give match a serverVariable")]
+    ResponseBody {
+        /// The rule.
+        rule: String,
+    },
+    /// An outbound rule that rewrites something else than a response header.
+    #[error("rule \"{rule}\": {variable} cannot be rewritten; an outbound rule sets RESPONSE_<NAME>, a header")]
+    NotAResponseHeader {
+        /// The rule.
+        rule: String,
+        /// What it names.
+        variable: String,
+    },
+    /// An outbound rule names a precondition that is not there.
+    #[error("rule \"{rule}\": there is no preCondition \"{name}\"")]
+    UnknownPreCondition {
+        /// The rule.
+        rule: String,
+        /// The name.
+        name: String,
+    },
+    /// Two preconditions with one name.
+    #[error("two preconditions are named \"{name}\"")]
+    DuplicatePreCondition {
+        /// The name.
+        name: String,
+    },
     /// Two maps with one name.
     #[error("two rewrite maps are named \"{name}\"")]
     DuplicateMap {
@@ -65,6 +93,10 @@ impl CompileError {
             CompileError::Pattern { .. } => "rules-bad-pattern",
             CompileError::Template { .. } => "rules-bad-template",
             CompileError::FileCondition { .. } => "rules-file-condition",
+            CompileError::ResponseBody { .. } => "rules-response-body",
+            CompileError::NotAResponseHeader { .. } => "rules-not-a-response-header",
+            CompileError::UnknownPreCondition { .. } => "rules-unknown-precondition",
+            CompileError::DuplicatePreCondition { .. } => "rules-duplicate-precondition",
             CompileError::DuplicateMap { .. } => "rules-duplicate-map",
         }
     }

@@ -1,7 +1,8 @@
-//! A raw request head: RFC 9112 sections 2.1, 3 and 5, read for rules and not for a server. It forgives bare
-//! line feeds and an absent version, since probes are written by hand.
+//! A raw head, of a request or a response: RFC 9112 sections 2.1, 3, 4 and 5, read for rules and not for a
+//! server. It forgives bare line feeds and an absent version of a request, since probes are written by hand.
 
 use super::{Connection, Request};
+use crate::response::Response;
 
 /// The largest head that is read.
 pub const MAX_HEAD: usize = 1024 * 1024;
@@ -13,10 +14,13 @@ pub const MAX_HEADERS: usize = 1_000;
 #[non_exhaustive]
 pub enum HeadError {
     /// Nothing but empty lines.
-    #[error("the request head is empty; expected a request line, such as: GET / HTTP/1.1")]
-    Empty,
+    #[error("the head is empty; expected {expected}")]
+    Empty {
+        /// The first line that belongs there, such as `a request line: GET / HTTP/1.1`.
+        expected: &'static str,
+    },
     /// Larger than is read.
-    #[error("the request head has {found} bytes; at most {limit} are read")]
+    #[error("the head has {found} bytes; at most {limit} are read")]
     TooLarge {
         /// Its size.
         found: usize,
@@ -39,6 +43,14 @@ pub enum HeadError {
         /// Its beginning.
         found: String,
     },
+    /// The first line is not a status line.
+    #[error("line {line}: expected HTTP/1.1 STATUS REASON with a status from 100 to 999, found {found:?}")]
+    StatusLine {
+        /// Its number.
+        line: usize,
+        /// Its beginning.
+        found: String,
+    },
     /// A header line has no name, no colon, or is folded.
     #[error("line {line}: expected Name: value, found {found:?}")]
     Header {
@@ -53,16 +65,40 @@ impl HeadError {
     /// A stable word for scripts.
     pub fn code(&self) -> &'static str {
         match self {
-            HeadError::Empty => "head-empty",
+            HeadError::Empty { .. } => "head-empty",
             HeadError::TooLarge { .. } => "head-too-large",
             HeadError::TooManyHeaders { .. } => "head-too-many-headers",
             HeadError::RequestLine { .. } => "head-request-line",
+            HeadError::StatusLine { .. } => "head-status-line",
             HeadError::Header { .. } => "head-header",
         }
     }
 }
 
+const REQUEST_LINE: &str = "a request line, such as: GET / HTTP/1.1";
+const STATUS_LINE: &str = "a status line, such as: HTTP/1.1 200 OK";
+
 pub(super) fn parse<'a>(raw: &'a [u8], connection: Connection<'a>) -> Result<Request<'a>, HeadError> {
+    let ((line, first), rest) = first_line(raw, REQUEST_LINE)?;
+    let (method, target) =
+        request_line(first).ok_or_else(|| HeadError::RequestLine { line, found: beginning(first) })?;
+    Ok(Request::new(method, target, headers(rest)?, connection))
+}
+
+pub(crate) fn parse_response(raw: &[u8]) -> Result<Response<'_>, HeadError> {
+    let ((line, first), rest) = first_line(raw, STATUS_LINE)?;
+    let status = status_line(first).ok_or_else(|| HeadError::StatusLine { line, found: beginning(first) })?;
+    Ok(Response::new(status, headers(rest)?))
+}
+
+/// A line with its number.
+type Line<'a> = (usize, &'a [u8]);
+
+/// The first line, and those behind it.
+fn first_line<'a>(
+    raw: &'a [u8],
+    expected: &'static str,
+) -> Result<(Line<'a>, impl Iterator<Item = Line<'a>>), HeadError> {
     if raw.len() > MAX_HEAD {
         return Err(HeadError::TooLarge { found: raw.len(), limit: MAX_HEAD });
     }
@@ -73,9 +109,11 @@ pub(super) fn parse<'a>(raw: &'a [u8], connection: Connection<'a>) -> Result<Req
         .enumerate()
         .map(|(index, line)| (index + 1, line))
         .skip_while(|(_, line)| line.is_empty());
-    let (line, first) = lines.next().ok_or(HeadError::Empty)?;
-    let (method, target) =
-        request_line(first).ok_or_else(|| HeadError::RequestLine { line, found: beginning(first) })?;
+    let first = lines.next().ok_or(HeadError::Empty { expected })?;
+    Ok((first, lines))
+}
+
+fn headers<'a>(lines: impl Iterator<Item = Line<'a>>) -> Result<Vec<(&'a str, &'a [u8])>, HeadError> {
     let mut headers: Vec<(&str, &[u8])> = Vec::new();
     for (line, text) in lines.take_while(|(_, text)| !text.is_empty()) {
         if headers.len() == MAX_HEADERS {
@@ -83,7 +121,16 @@ pub(super) fn parse<'a>(raw: &'a [u8], connection: Connection<'a>) -> Result<Req
         }
         headers.push(header(text).ok_or_else(|| HeadError::Header { line, found: beginning(text) })?);
     }
-    Ok(Request::new(method, target, headers, connection))
+    Ok(headers)
+}
+
+/// RFC 9112 section 4. The blank after the status may be absent, and the reason be anything.
+fn status_line(line: &[u8]) -> Option<u16> {
+    let (version, rest) = line.split_at(line.iter().position(|b| *b == b' ')?);
+    let (status, reason) = rest.get(1..)?.split_at_checked(3)?;
+    let fits = version.starts_with(b"HTTP/") && matches!(reason.first(), None | Some(b' '));
+    let status: u16 = std::str::from_utf8(status).ok()?.parse().ok()?;
+    (fits && status >= 100).then_some(status)
 }
 
 fn request_line(line: &[u8]) -> Option<(&str, &[u8])> {
