@@ -6,33 +6,65 @@
 //!
 //! ```text
 //! > {"command":"activate"}
-//! < {"active":"<sha256>","rules":1,"error":null}
+//! < {"active":"<sha256>","rules":1,"error":null,
+//!    "settled":false,"older_connections":1,"older":{"requests":1,"tunnels":0},"sets":1}
+//! > {"command":"activate","wait":10}
+//! < {"active":"<sha256>","rules":1,"error":null,
+//!    "settled":true,"older_connections":0,"older":{"requests":0,"tunnels":0},"sets":1}
 //! > {"command":"status"}
-//! < {"active":"<sha256>","rules":1,"error":null,"requests":7,"probes":0,"malformed":0,
-//!    "refused":2,"over_limit":0,"by_rule":{"PowerShell - inbound":2},"older_connections":0}
+//! < {"active":"<sha256>","rules":1,"error":null,
+//!    "settled":true,"older_connections":0,"older":{"requests":0,"tunnels":0},"sets":1,
+//!    "requests":7,"probes":0,"malformed":0,"refused":2,"over_limit":0,
+//!    "by_rule":{"PowerShell - inbound":2}}
 //! ```
 //!
 //! - `active`: SHA-256 of the octets of the rules file that is in force, in lower-case hexadecimal; of
 //!   nothing (`e3b0c442…`) where the file is absent or empty.
-//! - `rules`: enabled rules in force.
+//! - `rules`: enabled rules in force, for requests and for responses.
 //! - `error`: why the file, when it was last read, was not put in force; what `active` names still is.
-//! - `activate` answers when the swap is done: the next request on every connection is judged by it.
-//! - `older_connections`: connections that earlier rules still serve. Always 0 here; other servers
-//!   finish old connections by old rules, and a caller asks all alike.
+//! - `settled`: nothing that earlier rules let in is in progress any more.
+//! - `older_connections`: connections that earlier rules still serve, the sum of `older`.
+//! - `older.requests`: requests that an earlier set judged and whose answers have not ended.
+//! - `older.tunnels`: WebSockets that an earlier set let in. Rules never look into one.
+//! - `sets`: compiled rule sets in memory, with the one in force.
+//!
+//! # In force, in two steps
+//!
+//! A request is judged once, by one set: the one that is in force when its head is complete and its
+//! turn on its connection has come. Its answer is judged by that same set.
+//!
+//! 1. When `activate` answers, the swap is done: every request whose head becomes complete afterwards
+//!    meets the set that `active` names, on a new connection and on one that was kept alive, also where
+//!    a part of that head was sent before.
+//! 2. When `settled` is true beside that same `active`, nothing that met earlier rules is left: no
+//!    request waits for the origin, no answer is on its way, no WebSocket is open.
+//!
+//! `activate` answers at once. With `wait`, in seconds and at most 25, it answers when the second step
+//! is reached or that time is over, and `settled` says which.
 //!
 //! A line that is no request is answered `{"error":"…"}`.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::era::Older;
 use crate::error::GatewayError;
 use crate::proxy::Shared;
+
+/// Below the 30 s for which the agent waits for an answer.
+const MAX_WAIT: Duration = Duration::from_secs(25);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 #[derive(serde::Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 enum Command {
-    Activate,
-    Status,
+    Activate {
+        #[serde(default)]
+        wait: u64,
+    },
+    // With braces, so that unknown fields are refused here too.
+    Status {},
 }
 
 #[derive(serde::Serialize)]
@@ -40,6 +72,10 @@ struct Active {
     active: String,
     rules: usize,
     error: Option<String>,
+    settled: bool,
+    older_connections: usize,
+    older: Older,
+    sets: usize,
 }
 
 #[derive(serde::Serialize)]
@@ -48,7 +84,6 @@ struct Status {
     active: Active,
     #[serde(flatten)]
     counted: crate::counters::Counted,
-    older_connections: u64,
 }
 
 #[derive(serde::Serialize)]
@@ -59,15 +94,16 @@ struct Misunderstood {
 /// The answer to one line, without a line end.
 async fn answer(line: &[u8], shared: &Shared) -> String {
     let answer = match serde_json::from_slice(line) {
-        Ok(Command::Activate) => {
+        Ok(Command::Activate { wait }) => {
             shared.rules.activate().await;
+            let wait = Duration::from_secs(wait).min(MAX_WAIT);
+            // Where the time is over, the answer says so.
+            let _ = tokio::time::timeout(wait, settled(shared)).await;
             serde_json::to_string(&active(shared))
         }
-        Ok(Command::Status) => serde_json::to_string(&Status {
-            active: active(shared),
-            counted: shared.counters.read(),
-            older_connections: 0,
-        }),
+        Ok(Command::Status {}) => {
+            serde_json::to_string(&Status { active: active(shared), counted: shared.counters.read() })
+        }
         Err(error) => serde_json::to_string(&Misunderstood {
             error: format!("expected {{\"command\":\"activate\"}} or {{\"command\":\"status\"}}: {error}"),
         }),
@@ -76,8 +112,25 @@ async fn answer(line: &[u8], shared: &Shared) -> String {
 }
 
 fn active(shared: &Shared) -> Active {
+    // The book first: what `settled` says is then said of this book, or of a later one.
     let book = shared.rules.book();
-    Active { active: book.hash.clone(), rules: book.rules, error: shared.rules.error() }
+    let older = shared.rules.older();
+    Active {
+        active: book.hash.clone(),
+        rules: book.rules,
+        error: shared.rules.error(),
+        settled: older.connections() == 0,
+        older_connections: older.connections(),
+        older,
+        sets: 1 + older.books,
+    }
+}
+
+/// Looks now and then: a request that ends tells nobody, since nearly none is waited for.
+async fn settled(shared: &Shared) {
+    while shared.rules.older().connections() > 0 {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 #[cfg(unix)]
@@ -86,7 +139,6 @@ mod socket {
     use std::io;
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::{UnixListener, UnixStream};

@@ -25,6 +25,7 @@ mod answer;
 mod connection;
 pub mod control;
 mod counters;
+mod era;
 mod error;
 mod framing;
 mod guard;

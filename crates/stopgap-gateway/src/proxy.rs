@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     client: Arc<Client>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let (flight, refusal) = client.state.begin();
+    let (mut flight, refusal) = client.state.begin();
     if let Some(refusal) = refusal {
         client.shared.counters.malformed();
         tracing::info!(peer = %client.peer, code = refusal.code(), "malformed request refused");
@@ -87,13 +87,11 @@ pub(crate) async fn handle(
             "refused"
         );
     };
-    let decision = client.shared.rules.book().judge(
-        request.method(),
-        target(request.uri()),
-        request.headers(),
-        client.peer,
-        client.local,
-    );
+    let decision = {
+        let book = client.shared.rules.book();
+        flight.judged(book.era.pass());
+        book.judge(request.method(), target(request.uri()), request.headers(), client.peer, client.local)
+    };
     match decision {
         Decision::Abort { rule, over_limit } => {
             refused(&rule, over_limit);
@@ -208,14 +206,14 @@ async fn send_upgrade(
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switched {
         let origin = hyper::upgrade::on(&mut response);
-        client.state.set_tunnel(Tunnel { client: upgrade.client, origin });
+        client.state.set_tunnel(Tunnel { client: upgrade.client, origin, pass: flight.into_tunnel() });
         upgrade.undecided.accept();
+        let (mut parts, _) = response.into_parts();
+        receive(&mut parts, switched)?;
+        return Ok(Response::from_parts(parts, Answer::Text(bytes::Bytes::new())));
     }
     let (mut parts, incoming) = response.into_parts();
     receive(&mut parts, switched)?;
-    if switched {
-        return Ok(Response::from_parts(parts, Answer::Text(bytes::Bytes::new())));
-    }
     Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, None, flight))))
 }
 

@@ -1,6 +1,6 @@
 //! The rules in force: read from their file, compiled beside the request path, swapped whole. Each
 //! request looks the book up anew, so a swap holds for the next request of every connection, and
-//! loses none.
+//! loses none. What earlier books have let in is counted until it has ended (`era.rs`).
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::era::{Eras, Older};
 use crate::verdict::{RuleBook, RulesError};
 
 /// Octets of a rules file; a mitigation has some hundreds.
@@ -18,6 +19,8 @@ pub(crate) struct Rules {
     book: ArcSwap<RuleBook>,
     /// What was wrong with the file when it was last read.
     error: Mutex<Option<String>>,
+    /// What earlier books have let in.
+    eras: Eras,
     /// One reader at a time: the file that was read last is the one in force.
     turn: tokio::sync::Mutex<()>,
 }
@@ -41,6 +44,7 @@ impl Rules {
             path,
             book: ArcSwap::from_pointee(RuleBook::empty()),
             error: Mutex::default(),
+            eras: Eras::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -55,6 +59,11 @@ impl Rules {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What earlier books have let in and has not ended.
+    pub(crate) fn older(&self) -> Older {
+        self.eras.older()
+    }
+
     /// Reads the file and puts it in force. Where that fails, what was in force stays.
     pub(crate) async fn activate(&self) {
         let _turn = self.turn.lock().await;
@@ -63,7 +72,10 @@ impl Rules {
         let error = match loaded.unwrap_or(Err(LoadError::Interrupted)) {
             Ok(book) => {
                 tracing::info!(rules = book.rules, active = book.hash, "rules in force");
-                self.book.store(Arc::new(book));
+                let earlier = self.book.swap(Arc::new(book));
+                self.eras.close(&earlier);
+                // Thousands of compiled patterns take their time, which no request should wait for.
+                drop(tokio::task::spawn_blocking(move || drop(earlier)).await);
                 None
             }
             Err(error) => {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::era::Pass;
 use crate::framing::Refusal;
 use crate::tunnel::Tunnel;
 
@@ -87,7 +88,7 @@ impl ConnectionState {
         self.requests.store(number + 1, Relaxed);
         self.flight.store(AWAITS_HEAD, Relaxed);
         let refusal = self.refused.get().filter(|(at, _)| *at == number).map(|(_, refusal)| *refusal);
-        (Flight(self.clone()), refusal)
+        (Flight { state: self.clone(), pass: None }, refusal)
     }
 
     /// Ends the connection without an answer, once the earlier answers are written.
@@ -136,18 +137,32 @@ impl ConnectionState {
 
 /// A request in progress, from its head to the last octet of its answer. Ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Flight(Arc<ConnectionState>);
+pub(crate) struct Flight {
+    state: Arc<ConnectionState>,
+    /// From the book that judged it.
+    pass: Option<Pass>,
+}
 
 impl Flight {
+    /// A book has judged the request.
+    pub(crate) fn judged(&mut self, pass: Pass) {
+        self.pass = Some(pass);
+    }
+
+    /// The request is answered, and the connection goes on as a tunnel.
+    pub(crate) fn into_tunnel(mut self) -> Option<Pass> {
+        self.pass.take().map(Pass::into_tunnel)
+    }
+
     /// The head of the answer is known.
     pub(crate) fn relays(&self) {
-        self.0.flight.store(RELAYS_BODY, Relaxed);
+        self.state.flight.store(RELAYS_BODY, Relaxed);
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.flight.store(NO_REQUEST, Relaxed);
+        self.state.flight.store(NO_REQUEST, Relaxed);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use crate::era::Pass;
 use crate::state::ConnectionState;
 
 /// Both ends, as soon as the libraries hand them over.
@@ -14,12 +15,15 @@ use crate::state::ConnectionState;
 pub(crate) struct Tunnel {
     pub(crate) client: OnUpgrade,
     pub(crate) origin: OnUpgrade,
+    /// From the book that judged the request that became this tunnel.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Tunnel {
     /// Copies until both directions have ended; each is closed on its own, so that a side that has
     /// said its last word still hears the other.
     pub(crate) async fn run(self, state: Arc<ConnectionState>, rest: Duration) {
+        let _pass = self.pass;
         let copy = async {
             let (client, origin) = tokio::try_join!(self.client, self.origin)?;
             let (mut client, mut origin) = (TokioIo::new(client), TokioIo::new(origin));

@@ -2,6 +2,7 @@
 //! of the data path. Nothing else here knows `stopgap-rules`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
@@ -11,6 +12,8 @@ use stopgap_rules::{
     CompileError, Connection, Engine, EngineLimits, Outcome, ParseError, Request, RuleSet, Verdict,
 };
 
+use crate::era::Era;
+
 /// A rules file, compiled.
 pub(crate) struct RuleBook {
     engine: Option<Engine>,
@@ -18,6 +21,8 @@ pub(crate) struct RuleBook {
     pub(crate) hash: String,
     /// Enabled rules.
     pub(crate) rules: usize,
+    /// What it lets in.
+    pub(crate) era: Arc<Era>,
 }
 
 /// Why a rules file cannot be used.
@@ -71,7 +76,7 @@ pub(crate) struct Response {
 impl RuleBook {
     /// No rules.
     pub(crate) fn empty() -> RuleBook {
-        RuleBook { engine: None, hash: hash(b""), rules: 0 }
+        RuleBook { engine: None, hash: hash(b""), rules: 0, era: Arc::default() }
     }
 
     /// Parses and compiles. Empty (or blank) bytes are a book without rules.
@@ -83,7 +88,8 @@ impl RuleBook {
             false => Some(compile(&RuleSet::parse(text)?)?),
         };
         let rules = engine.as_ref().map_or(0, Engine::len);
-        Ok(RuleBook { engine: engine.filter(|_| rules > 0), hash: hash(bytes), rules })
+        let engine = engine.filter(|_| rules > 0);
+        Ok(RuleBook { engine, hash: hash(bytes), rules, era: Arc::default() })
     }
 
     /// What the rules say. `target` is the request target as received.

@@ -18,14 +18,21 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
         status,
         serde_json::json!({
             "active": NOTHING, "rules": 0, "error": null, "requests": 0, "probes": 0, "malformed": 0,
-            "refused": 0, "over_limit": 0, "by_rule": {}, "older_connections": 0,
+            "refused": 0, "over_limit": 0, "by_rule": {}, "settled": true, "older_connections": 0,
+            "older": {"requests": 0, "tunnels": 0}, "sets": 1,
         })
     );
     let rules = m1("{REQUEST_URI}", "evil");
     let active = gateway.activate(&rules).await;
     let printed = std::process::Command::new("sha256sum").arg(&gateway.rules).output().unwrap().stdout;
     let expected = String::from_utf8(printed).unwrap()[..64].to_owned();
-    assert_eq!(active, serde_json::json!({"active": expected, "rules": 1, "error": null}));
+    assert_eq!(
+        active,
+        serde_json::json!({
+            "active": expected, "rules": 1, "error": null, "settled": true, "older_connections": 0,
+            "older": {"requests": 0, "tunnels": 0}, "sets": 1,
+        })
+    );
 
     gateway.get("/good").await.unwrap();
     assert_eq!(gateway.get("/evil").await, None);
@@ -40,7 +47,8 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
         gateway.ask(r#"{"command":"status"}"#).await,
         serde_json::json!({
             "active": expected, "rules": 1, "error": null, "requests": 4, "probes": 1, "malformed": 1,
-            "refused": 2, "over_limit": 0, "by_rule": {"PowerShell - inbound": 2}, "older_connections": 0,
+            "refused": 2, "over_limit": 0, "by_rule": {"PowerShell - inbound": 2}, "settled": true,
+            "older_connections": 0, "older": {"requests": 0, "tunnels": 0}, "sets": 1,
         })
     );
 }

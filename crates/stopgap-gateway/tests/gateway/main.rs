@@ -15,5 +15,6 @@ mod harness;
 mod limits;
 mod proxying;
 mod refusing;
+mod settling;
 mod swapping;
 mod upgrading;
