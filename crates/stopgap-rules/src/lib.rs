@@ -32,7 +32,7 @@ pub use model::{
     Action, Condition, Conditions, Grouping, Level, MatchType, MatchUrl, OutboundAction, OutboundRule,
     OutboundSubject, PatternSyntax, PreCondition, RedirectType, RewriteMap, Rule, RuleSet, SetVariable,
 };
-pub use parse::ParseError;
+pub use parse::{LevelText, ParseError};
 pub use pattern::Budget;
 pub use request::{Connection, HeadError, Request};
 pub use response::Response;

@@ -14,6 +14,10 @@ pub struct RuleSet {
     pub pre_conditions: Vec<PreCondition>,
     /// What `{Name:key}` looks up.
     pub maps: Vec<RewriteMap>,
+    /// Levels whose `<location>` says `inheritInChildApplications="false"`. Which of the folders below them
+    /// are applications only the server's own configuration tells; whoever knows it leaves these rules out
+    /// there.
+    pub not_inherited: Vec<Level>,
 }
 
 impl RuleSet {
@@ -24,6 +28,7 @@ impl RuleSet {
         self.outbound.extend(other.outbound);
         self.pre_conditions.extend(other.pre_conditions);
         self.maps.extend(other.maps);
+        self.not_inherited.extend(other.not_inherited);
     }
 
     /// The same set, standing at a level: each of its rules moves there.
@@ -50,6 +55,12 @@ impl Level {
     /// Whether this is the site itself.
     pub fn is_site(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The level of a path below this one.
+    #[must_use]
+    pub fn below(&self, path: &str) -> Level {
+        Level::new(&format!("{}/{}", self.0, path.trim_matches('/')))
     }
 
     /// Whether a decoded path lies here, segment by segment, in any case: `owa` holds `/OWA` and `/owa/x`,
@@ -217,7 +228,7 @@ pub struct Condition {
 }
 
 /// `matchType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MatchType {
     /// The pattern.
     #[default]

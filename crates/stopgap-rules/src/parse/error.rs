@@ -155,6 +155,22 @@ pub enum ParseError {
         /// The name.
         name: String,
     },
+    /// Two equal conditions where they are unique keys: IIS answers 500.19.
+    #[error("{place}: the same condition on {input:?} stands here already; here they are unique keys")]
+    DuplicateCondition {
+        /// The second one.
+        place: Place,
+        /// What it looks at.
+        input: String,
+    },
+    /// An error in one of several files.
+    #[error("{file}: {error}")]
+    In {
+        /// The file.
+        file: String,
+        /// The error.
+        error: Box<ParseError>,
+    },
     /// Known to IIS, not built here.
     #[error("{place}: not supported yet: {what}")]
     NotSupported {
@@ -183,6 +199,8 @@ impl ParseError {
             ParseError::BadValue { .. } => "rules-bad-value",
             ParseError::Repeated { .. } => "rules-repeated",
             ParseError::DuplicateName { .. } => "rules-duplicate-name",
+            ParseError::DuplicateCondition { .. } => "rules-duplicate-condition",
+            ParseError::In { error, .. } => error.code(),
             ParseError::NotSupported { .. } => "rules-not-supported",
         }
     }

@@ -3,6 +3,7 @@
 use super::compile::{CompiledAction, CompiledConditions, CompiledRule, Program, STATUS, Subject};
 use super::{HeaderChange, OutboundVerdict};
 use crate::engine::compile::Map;
+use crate::engine::level;
 use crate::engine::matcher::{Groups, Matcher};
 use crate::engine::verdict::{Outcome, Verdict};
 use crate::function::{Function, url_decode};
@@ -52,7 +53,7 @@ pub(in crate::engine) fn evaluate(
     };
     let path = state.rewritten.as_ref().unwrap_or(request).path().into_owned();
     let mut rules: Vec<String> = Vec::new();
-    for rule in program.rules.iter().filter(|rule| rule.level.contains(&path)) {
+    for rule in program.rules.iter().filter(|rule| level::below(&path, &rule.level).is_some()) {
         match state.rule(program, rule) {
             Ok(did) => {
                 let ends = did.matched && rule.stop;
