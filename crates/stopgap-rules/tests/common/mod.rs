@@ -3,6 +3,7 @@
 
 pub mod dice;
 pub mod generate;
+pub mod haproxy;
 pub mod nginx;
 
 use stopgap_rules::{Connection, Engine, EngineLimits, Request, RuleSet, Verdict};

@@ -1,0 +1,332 @@
+//! HAProxy 2.6: one map from a request, as one text, to what becomes of it.
+//!
+//! A second configuration file cannot add to a frontend, so what stands in each frontend, the hook, must not
+//! depend on the rules. It writes a request into one text ([`sample`]), looks it up in a map of patterns, and
+//! acts on the word that it finds:
+//!
+//! ```text
+//!   http-request set-var-fmt(txn.stopgap_request) "%[fe_name]\n%[var(txn.stopgap_target)]\n…%[req.hdrs]"
+//!   http-request set-var(txn.stopgap) var(txn.stopgap_request),map_reg(…/rules.map)
+//!   http-request reject if { var(txn.stopgap) -m str abort }
+//!   http-request return status 403 if { var(txn.stopgap) -m str 403 }
+//! ```
+//!
+//! The rules are that map alone, one line a rule: a pattern over the whole text, each condition a look-ahead in
+//! it, the frontends at its beginning. Entries are tried in order and the first that is found decides, as
+//! among rules. The same entries go into the running process through its socket, without a reload
+//! ([`HaproxyConfig::commands`]). The other way, `http-request` lines of the rules' own in a named `defaults`
+//! section, would need a reload for each change and the operator's frontends to leave their own defaults.
+//!
+//! Only what HAProxy hands over unchanged is read: the raw target, the query string, the method, headers. So
+//! `match url`, which sees the decoded path, must be a pattern that always holds. PCRE2 backtracks, and where it
+//! gives up, HAProxy takes the pattern as not found and the request passes: a pattern must have a linear form
+//! ([`crate::pattern`], chains), and is written so that it never goes back and needs no stack ([`chain`]).
+//!
+//! AbortRequest is `reject`: the connection is closed with no answer (HTTP/2: the stream is reset). A
+//! CustomResponse keeps its status, with no body. The differences that
+//! remain are in docs/rules/translation-haproxy.md.
+
+mod chain;
+mod hook;
+mod sample;
+mod text;
+
+use super::nginx::pcre;
+use super::{CannotExpress, SiteRules, only_inbound_rules_of_the_site};
+use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
+use crate::pattern::ast::Node;
+use crate::pattern::chain::Chains;
+use crate::pattern::{self, Budget, Pattern, PatternLimits};
+use crate::{exact, wildcard};
+use sample::{Headers, Input, Source};
+use std::fmt::Write;
+
+/// The rules, as HAProxy reads them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HaproxyConfig {
+    /// In the order in which they are tried.
+    pub entries: Vec<Entry>,
+}
+
+/// One line of the map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// A pattern: printable ASCII without blanks, beginning with `^`.
+    pub key: String,
+    /// What becomes of a request that it finds: `abort`, `pass`, or a status.
+    pub value: String,
+    /// The rule, for a reader; printable ASCII.
+    pub comment: String,
+}
+
+const SERVER: &str = "HAProxy";
+/// HAProxy reads a line of a map, and a command, into a buffer of `tune.bufsize`, by default 16,384 bytes,
+/// of which a command leaves 1,024 unused. A backslash counts twice in a command.
+const MAX_KEY: usize = 14_000;
+
+impl HaproxyConfig {
+    /// The map's file: what HAProxy reads when it starts. It must be there, and may be empty.
+    pub fn map(&self) -> String {
+        let mut map = String::from("# Stopgap: the first pattern that is found decides.\n");
+        if self.entries.is_empty() {
+            map.push_str("# No rule has an effect.\n");
+        }
+        let mut told = "";
+        for Entry { key, value, comment } in &self.entries {
+            if comment != told {
+                // Writing to a string cannot fail.
+                let _ = writeln!(map, "# {comment}");
+                told = comment;
+            }
+            let _ = writeln!(map, "{key} {value}");
+        }
+        map
+    }
+
+    /// The commands that bring the entries into a running HAProxy, in order, each one line for its own
+    /// connection to the stats socket (level admin). `file` is the map's file as the hook names it; `version` is
+    /// the number that `prepare map <file>` answered (`New version created: 1`). No request sees a half of
+    /// it: the last command puts all entries in the place of those before.
+    ///
+    /// A command's words lose a level of backslashes, so the entries have two here. A command that succeeds
+    /// answers with an empty line.
+    pub fn commands(&self, file: &str, version: u32) -> Vec<String> {
+        let file = word(file);
+        let add = |entry: &Entry| format!("add map @{version} {file} {} {}", word(&entry.key), entry.value);
+        let mut commands: Vec<String> = self.entries.iter().map(add).collect();
+        commands.push(format!("commit map @{version} {file}"));
+        commands
+    }
+
+    /// The lines that the operator places once in each frontend (or `listen`) in HTTP mode, before any other
+    /// `http-request` line: one that changes the request would hide it from the rules. `file` is an absolute
+    /// path of letters, digits and `/._-`; the file must exist before HAProxy starts.
+    ///
+    /// # Errors
+    /// The path, where it has another character.
+    pub fn hook(file: &str) -> Result<String, String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+        if !file.starts_with('/') || !file.bytes().all(plain) {
+            return Err(format!(
+                "the map's file {file:?}: expected an absolute path of letters, digits and /._-"
+            ));
+        }
+        Ok(hook::lines(file))
+    }
+}
+
+/// A word of a command: what separates words or commands, or escapes, has a backslash before it.
+fn word(text: &str) -> String {
+    text.chars().fold(String::new(), |mut word, c| {
+        if matches!(c, '\\' | ' ' | ';') {
+            word.push('\\');
+        }
+        word.push(c);
+        word
+    })
+}
+
+/// Translates every set together, in the order given, as one list of rules.
+///
+/// # Errors
+/// [`CannotExpress`] for the first rule that is not exact.
+pub fn translate(sets: &[SiteRules]) -> Result<HaproxyConfig, CannotExpress> {
+    let mut entries = Vec::new();
+    for set in sets {
+        only_inbound_rules_of_the_site(SERVER, &set.rules)?;
+        for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
+            let found = self::rule(&set.marker, set.sites.as_deref(), rule)
+                .map_err(|reason| CannotExpress { server: SERVER, rule: rule.name.clone(), reason })?;
+            entries.extend(found);
+        }
+    }
+    Ok(HaproxyConfig { entries })
+}
+
+/// Translates one set for a reader: both parts, with comments that say where each goes.
+///
+/// # Errors
+/// As [`translate`].
+pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
+    const FILE: &str = "/etc/haproxy/stopgap.map";
+    let set = SiteRules { marker: "rules".to_owned(), sites: None, rules: rules.clone() };
+    let map = translate(&[set])?.map();
+    let hook = hook::lines(FILE);
+    Ok(format!("# The file {FILE}:\n\n{map}\n# In each frontend, before any other http-request:\n\n{hook}"))
+}
+
+fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<Entry>, String> {
+    if !rule.server_variables.is_empty() {
+        return Err("it sets server variables".to_owned());
+    }
+    let value = match &rule.action {
+        Action::AbortRequest => "abort".to_owned(),
+        Action::CustomResponse { status, .. } => custom(*status)?,
+        // Without stopProcessing it matches, and nothing follows; yet what cannot be understood is refused, too.
+        Action::None => "pass".to_owned(),
+        Action::Redirect { .. } => return Err("Redirect is not translated yet".to_owned()),
+        Action::Rewrite { .. } => return Err("Rewrite is not translated yet".to_owned()),
+    };
+    let always = chains(&rule.match_url.url, rule.match_url.ignore_case, rule.pattern_syntax)
+        .is_ok_and(|chains| chains.is_always());
+    if !always {
+        return Err(format!(
+            "match url {:?} reads the decoded path, which HAProxy decodes differently; only a pattern that \
+             always holds, such as .*, can be expressed",
+            rule.match_url.url
+        ));
+    }
+    let keys = keys(rule, &frontends(sites))?;
+    if rule.match_url.negate || (rule.action == Action::None && !rule.stop_processing) {
+        return Ok(Vec::new());
+    }
+    let comment = format!("{}: {}", plain(marker), plain(&rule.name));
+    Ok(keys.into_iter().map(|key| Entry { key, value: value.clone(), comment: comment.clone() }).collect())
+}
+
+/// The beginning of the sample: the names of the frontends, if not any.
+fn frontends(sites: Option<&[String]>) -> String {
+    match sites {
+        None => sample::FRONTEND.to_owned(),
+        Some(sites) => {
+            let names: Vec<String> = sites.iter().map(|site| pcre::literal(site)).collect();
+            match names.as_slice() {
+                [] => "(?!)".to_owned(),
+                _ => format!("(?>(?:{})\\n)", names.join("|")),
+            }
+        }
+    }
+}
+
+/// A condition over the sample, from the line of the target.
+enum Test {
+    Constant(bool),
+    /// One of these is found.
+    Found(Vec<String>),
+    /// None of these is found.
+    Missing(Vec<String>),
+}
+
+/// The beginning of each pattern. HAProxy compiles patterns so that `(…)` is no group to be called; `n` takes
+/// that back.
+const START: &str = "^(?-n)";
+
+/// The patterns of which one is found where the conditions hold.
+fn keys(rule: &Rule, start: &str) -> Result<Vec<String>, String> {
+    let mut conditions = Vec::new();
+    for condition in &rule.conditions.list {
+        if condition.match_type != MatchType::Pattern {
+            return Err("a condition on files or folders".to_owned());
+        }
+        conditions.push((Input::of(&condition.input)?, condition));
+    }
+    let mut keys = Vec::new();
+    match (rule.conditions.grouping, conditions.as_slice()) {
+        // Alternatives are entries of their own, which are shorter than one of all.
+        (Grouping::MatchAny, [_, ..]) | (_, [_]) => {
+            for (input, condition) in &conditions {
+                let headers = Headers::of(std::iter::once(input));
+                let before = format!("{START}{}{start}", headers.define());
+                match test(condition, input, rule.pattern_syntax, &headers)? {
+                    Test::Constant(false) => {}
+                    Test::Constant(true) => keys.push(format!("{START}{start}")),
+                    Test::Found(patterns) => {
+                        keys.extend(patterns.iter().map(|pattern| format!("{before}{pattern}")));
+                    }
+                    Test::Missing(patterns) => keys.push(format!("{before}(?!{})", patterns.join("|"))),
+                }
+            }
+        }
+        _ => {
+            let headers = Headers::of(conditions.iter().map(|(input, _)| input));
+            let mut key = format!("{START}{}{start}", headers.define());
+            let mut possible = true;
+            for (input, condition) in &conditions {
+                match test(condition, input, rule.pattern_syntax, &headers)? {
+                    Test::Constant(holds) => possible &= holds,
+                    Test::Found(patterns) => key.push_str(&format!("(?={})", patterns.join("|"))),
+                    Test::Missing(patterns) => key.push_str(&format!("(?!{})", patterns.join("|"))),
+                }
+            }
+            keys.extend(possible.then_some(key));
+        }
+    }
+    for key in &keys {
+        let found = word(key).len();
+        if found > MAX_KEY {
+            return Err(format!("its conditions become {found} bytes; HAProxy reads at most {MAX_KEY}"));
+        }
+    }
+    Ok(keys)
+}
+
+fn test(
+    condition: &Condition,
+    input: &Input,
+    syntax: PatternSyntax,
+    headers: &Headers,
+) -> Result<Test, String> {
+    let node = node(&condition.pattern, condition.ignore_case, syntax)?;
+    let found = |text: &str| {
+        let pattern =
+            Pattern::from_node(node.clone(), &PatternLimits::default()).map_err(|error| error.to_string())?;
+        pattern.is_match(text, &mut Budget::new(1_000_000)).map_err(|error| error.to_string())
+    };
+    let reach = headers.reach(input);
+    let mut patterns = Vec::new();
+    if let Source::Secure { yes, no } = input.source {
+        for (text, digit) in [(no, '0'), (yes, '1')] {
+            if found(text)? {
+                patterns.push(format!("{}{digit}", reach.start));
+            }
+        }
+    } else {
+        let chains = Chains::of(&node).map_err(|why| {
+            format!("pattern {:?} has no linear form: {why}; HAProxy would backtrack", condition.pattern)
+        })?;
+        if chains.is_always() {
+            return Ok(Test::Constant(!condition.negate));
+        }
+        let pattern = |choice| chain::pattern(choice, reach.text);
+        patterns.extend(chains.choices.iter().filter_map(pattern).map(|found| reach.start.clone() + &found));
+        if let Some(absent) = reach.absent.as_ref().filter(|_| found("").is_ok_and(|found| found)) {
+            patterns.push(absent.clone());
+        }
+    }
+    Ok(match (patterns.is_empty(), condition.negate) {
+        (true, negate) => Test::Constant(negate),
+        (false, false) => Test::Found(patterns),
+        (false, true) => Test::Missing(patterns),
+    })
+}
+
+/// What the hook has a line for.
+fn custom(status: u16) -> Result<String, String> {
+    if hook::STATUSES.contains(&status) {
+        return Ok(status.to_string());
+    }
+    let known: Vec<String> = hook::STATUSES.iter().map(u16::to_string).collect();
+    Err(format!("status {status}: the hook in HAProxy's frontends answers with {}", known.join(", ")))
+}
+
+fn node(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Node, String> {
+    let limits = PatternLimits::default();
+    match syntax {
+        PatternSyntax::EcmaScript => pattern::parse(text, ignore_case, &limits),
+        PatternSyntax::Wildcard => wildcard::node(text, ignore_case, &limits),
+        PatternSyntax::ExactMatch => exact::node(text, ignore_case, &limits),
+    }
+    .map_err(|error| format!("pattern {text:?}: {error}"))
+}
+
+fn chains(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Chains, String> {
+    Chains::of(&node(text, ignore_case, syntax)?).map_err(str::to_owned)
+}
+
+/// Words for a comment: nothing that could end it.
+fn plain(text: &str) -> String {
+    text.chars()
+        .take(100)
+        .map(|c| if c.is_ascii_alphanumeric() || " ._:-".contains(c) { c } else { '?' })
+        .collect()
+}

@@ -1,0 +1,31 @@
+//! The hook: the same lines in every frontend, whatever the rules are.
+
+use std::fmt::Write;
+
+/// Statuses that a CustomResponse can have: a status is a word of HAProxy's configuration and cannot come from
+/// a map, so the hook has a line for each.
+pub(super) const STATUSES: [u16; 24] = [
+    200, 204, 400, 401, 402, 403, 404, 405, 406, 409, 410, 413, 415, 418, 421, 422, 429, 444, 451, 500, 501,
+    502, 503, 504,
+];
+
+/// The lines, with the file of the rules.
+pub(super) fn lines(file: &str) -> String {
+    let mut hook = String::from(
+        r#"http-request set-var(txn.stopgap_target) url,regsub(^https?://[^/?]*/?,/,i)
+http-request set-var-fmt(txn.stopgap_request) "%[fe_name]\n%[var(txn.stopgap_target)]\n%[method]\n%[dst_port]\n%[ssl_fc]\n%[req.hdrs]"
+http-request deny deny_status 400 unless { var(txn.stopgap_request) -m end "\r\n\r\n" }
+"#,
+    );
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        hook,
+        "http-request set-var(txn.stopgap) var(txn.stopgap_request),map_reg({file})\n\
+         http-request reject if {{ var(txn.stopgap) -m str abort }}"
+    );
+    for status in STATUSES {
+        let _ =
+            writeln!(hook, "http-request return status {status} if {{ var(txn.stopgap) -m str {status} }}");
+    }
+    hook
+}

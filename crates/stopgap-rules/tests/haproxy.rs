@@ -1,0 +1,368 @@
+//! One rule, two servers, the same verdict: what `translate::haproxy` writes, in a real HAProxy, from its file
+//! and through its socket, against the engine, over generated requests.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::dice::Dice;
+use common::haproxy::{Answer, Haproxy, Shape, installed};
+use common::{M1_REQUESTS, condition, cookie_rules, engine, m1};
+use stopgap_rules::translate::SiteRules;
+use stopgap_rules::translate::haproxy::{HaproxyConfig, translate};
+use stopgap_rules::{Connection, Engine, Outcome, Request, RuleSet};
+
+/// Rule sets, each on a frontend of its own.
+fn sites(sets: Vec<RuleSet>) -> (Vec<String>, Vec<Engine>, HaproxyConfig) {
+    let names: Vec<String> = (0..sets.len()).map(|n| format!("site{n}")).collect();
+    let engines = sets.iter().map(engine).collect();
+    let scoped: Vec<SiteRules> = sets
+        .into_iter()
+        .zip(&names)
+        .map(|(rules, name)| SiteRules {
+            marker: "example M1.1".into(),
+            sites: Some(vec![name.clone()]),
+            rules,
+        })
+        .collect();
+    (names, engines, translate(&scoped).unwrap())
+}
+
+/// What HAProxy must answer.
+fn expected(engine: &Engine, head: &[u8]) -> Answer {
+    let request = Request::parse_head(head, &Connection::default()).unwrap();
+    let verdict = engine.evaluate(&request);
+    assert!(!verdict.over_limit);
+    match verdict.action {
+        Outcome::AbortRequest => Answer::Nothing,
+        Outcome::CustomResponse => Answer::Status(verdict.status.unwrap()),
+        _ => Answer::Passed,
+    }
+}
+
+/// HAProxy answers 400 by itself to bytes that no address may hold, unless it is told not to.
+const LAX: Shape = Shape { frontend: " option accept-invalid-http-request", global: "", more: "" };
+
+#[derive(Default, Debug)]
+struct Tally {
+    requests: usize,
+    refused: usize,
+    /// HAProxy's own 400, before any rule.
+    malformed: usize,
+}
+
+impl Tally {
+    fn compare(&mut self, haproxy: &mut Haproxy, site: usize, engine: &Engine, head: &[u8], told: &str) {
+        let answer = haproxy.ask(site, head);
+        self.requests += 1;
+        if answer == Answer::Status(400) {
+            self.malformed += 1;
+            return;
+        }
+        let expected = expected(engine, head);
+        self.refused += usize::from(expected != Answer::Passed);
+        assert_eq!(answer, expected, "{told}\n{}", head.escape_ascii());
+    }
+}
+
+const PIECES: [&[u8]; 70] = [
+    b"X-BEResource=",
+    b"~",
+    b"/",
+    b"X-AnonResource-Backend",
+    b"autodiscover",
+    b"powershell",
+    b"autodiscover.json",
+    b"PowerShell",
+    b".json",
+    b"json",
+    b"@",
+    b"a",
+    b"b",
+    b"c",
+    b"foo",
+    b"bar",
+    b"/",
+    b"//",
+    b"?",
+    b"&",
+    b"=",
+    b".",
+    b"..",
+    b"%",
+    b"%4",
+    b"%zz",
+    b"%25",
+    b"%2541",
+    b"%0a",
+    b"%0D",
+    b"%e2%80%a8",
+    b"%E2%80%A9",
+    b"%e2%80",
+    b"%E2\x80%a8",
+    b"\xe2\x80\xa8",
+    b"\xe2\x80\xa9",
+    b"\xe2\x80",
+    b"\xe2",
+    b"\xc3\xa9",
+    b"%c3%A9",
+    b"%C3",
+    b"\xc3",
+    b"\xff",
+    b"%ff",
+    b"\xf0\x9f\x98\x80",
+    b"\xf0\x9f\x98",
+    b"%f0%9F",
+    b"\xf4\x90\x80\x80",
+    b"\xed\xa0\x80",
+    b"\xe0\x80\x80",
+    b"%80",
+    b"\x80\x80",
+    b"x",
+    b"y",
+    b"%2f",
+    b"%5c",
+    b"\\",
+    b"+",
+    b"%00",
+    b"%20",
+    b"s",
+    b"%73",
+    b"0",
+    b"%EF%BF%BD",
+    b"#",
+    b",",
+    b";",
+    b"%2c",
+    b"%3B",
+    b"https://",
+];
+
+/// Text that often holds what the rules look for, a little changed.
+fn text(dice: &mut Dice) -> Vec<u8> {
+    let mut text = Vec::new();
+    for _ in 0..dice.roll(9) {
+        // The first few are what M1 and the cookie rules look for.
+        let piece: &[u8] = if dice.roll(3) == 0 { dice.pick(&PIECES[..11]) } else { dice.pick(&PIECES) };
+        let how = dice.roll(8);
+        for (at, byte) in piece.iter().enumerate() {
+            match how {
+                0 => text.extend(format!("%{byte:02x}").bytes()),
+                1 if dice.roll(3) == 0 => text.extend(format!("%{byte:02X}").bytes()),
+                2 if dice.roll(3) == 0 => text.extend(format!("%25{byte:02x}").bytes()),
+                3 => text.push(byte.to_ascii_uppercase()),
+                4 if at == piece.len() / 2 && dice.roll(3) == 0 => {}
+                _ => text.push(*byte),
+            }
+        }
+    }
+    text
+}
+
+/// The value of a header: text, and blanks, tabs and separators between.
+fn value(dice: &mut Dice) -> Vec<u8> {
+    let mut value = text(dice);
+    for _ in 0..dice.roll(3) {
+        let more: &[u8] = dice.pick(&[b" ", b"\t", b", ", b"; ", b",", b";"]);
+        value.extend(more);
+        value.extend(text(dice));
+    }
+    value
+}
+
+fn target(dice: &mut Dice) -> Vec<u8> {
+    let mut target = Vec::new();
+    match dice.roll(12) {
+        0 => {
+            let known: &str = dice.pick(&M1_REQUESTS);
+            target.extend(known.bytes());
+            let cut = dice.roll(target.len() + 1);
+            let tail = target.split_off(cut);
+            target.extend(text(dice));
+            target.extend(tail);
+        }
+        1..=4 => {
+            target.extend(b"/x?");
+            target.extend(text(dice));
+        }
+        5..=6 => {
+            let scheme: &[u8] = dice.pick(&[b"http://", b"HTTP://", b"https://"]);
+            target.extend(scheme);
+            target.extend(b"host");
+            let start: &[u8] = dice.pick(&[b"/", b"", b"/a?", b"//"]);
+            target.extend(start);
+            if !start.is_empty() {
+                target.extend(text(dice));
+            }
+        }
+        _ => {
+            target.push(b'/');
+            target.extend(text(dice));
+        }
+    }
+    target
+}
+
+/// A request with several Cookie headers and several of another name, written in different ways, among others.
+fn head(dice: &mut Dice, target: &[u8]) -> Vec<u8> {
+    let method: &[u8] = dice.pick(&[b"GET", b"GET", b"POST", b"PUT", b"get", b"OPTIONS", b"A"]);
+    let mut head = [method, b" ", target, b" HTTP/1.1\r\nHost: host\r\n"].concat();
+    if method == b"POST" || method == b"PUT" {
+        head.extend(b"Content-Length: 0\r\n");
+    }
+    for _ in 0..dice.roll(6) {
+        let name: &[u8] =
+            dice.pick(&[b"Cookie", b"COOKIE", b"X-Test", b"x_test", b"X-Tes", b"X-Testa", b"Y"]);
+        let blank: &[u8] = dice.pick(&[b"", b" ", b"  ", b"\t"]);
+        let after: &[u8] = dice.pick(&[b"", b"", b" ", b"\t "]);
+        head.extend([name, b":", blank, &value(dice), after, b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    head
+}
+
+/// Each rule set on its site, over so many requests, with the rules in the file and then through the socket.
+fn compare(sets: &[RuleSet], told: &[String], requests: u64, seed: u64, tally: &mut Tally) {
+    let (names, engines, config) = sites(sets.to_vec());
+    let mut from_file = Haproxy::start(&config, &names, LAX);
+    let mut updated = Haproxy::with_map("", &names, LAX);
+    updated.update(&config);
+    let entries = from_file.entries();
+    assert_eq!(entries.len(), config.entries.len());
+    assert_eq!(entries, updated.entries(), "the same patterns on both ways");
+    for (site, engine) in engines.iter().enumerate() {
+        for seed in seed..seed + requests {
+            let mut dice = Dice::new(seed * 1_000 + site as u64);
+            let target = target(&mut dice);
+            let head = head(&mut dice, &target);
+            let haproxy = if seed % 2 == 0 { &mut from_file } else { &mut updated };
+            tally.compare(haproxy, site, engine, &head, &format!("seed {seed}, {}", told[site]));
+        }
+    }
+}
+
+#[test]
+fn the_revisions_of_m1_and_the_cookie_rules_agree_with_the_engine() {
+    if !installed("the_revisions_of_m1_and_the_cookie_rules_agree_with_the_engine") {
+        return;
+    }
+    let sets = [m1(1), m1(2), m1(3), m1(4), cookie_rules()];
+    let (names, engines, config) = sites(sets.to_vec());
+    let mut haproxy = Haproxy::start(&config, &names, Shape::default());
+    let mut tally = Tally::default();
+    for (site, engine) in engines.iter().enumerate() {
+        for target in M1_REQUESTS {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            tally.compare(&mut haproxy, site, engine, head.as_bytes(), &names[site]);
+        }
+    }
+    assert_eq!((tally.refused, tally.malformed), (10, 0), "the table: 1 + 2 + 3 + 4");
+    compare(&sets, &names, 4_000, 0, &mut tally);
+    println!("{tally:?}");
+    assert!(tally.refused * 20 > tally.requests && tally.malformed * 4 < tally.requests, "{tally:?}");
+}
+
+/// Patterns over every part of the linear form, and over what joins headers.
+const PATTERNS: [&str; 54] = [
+    "a",
+    "a.b",
+    "a.*b",
+    "a.+b",
+    "(.*)a(.*)b(.*)",
+    "^/a",
+    "^/.*b",
+    "b$",
+    "^/x.a$",
+    "a.*b$",
+    "[^/]foo",
+    "[^a]*",
+    ".",
+    "..b",
+    "a..",
+    "a.+",
+    ".+a.+b.+",
+    "[ab]{2}c",
+    "foo|bar",
+    "foo.*bar|^/a|x$",
+    "(?=.*a)(?=.*b)c",
+    "(?=.*a)b",
+    "(?=a)(?=.b)..c",
+    "(?=a.*b)a.*c",
+    "^(?!.*foo)(?=.*bar)",
+    "^(?=.*a)(?!.*b)",
+    "é",
+    "é.*a",
+    "a.*é",
+    "[^\\x00-\\x7f]a",
+    "a[^b].",
+    "\\ufffd",
+    "\\ufffda",
+    "%",
+    "%.*a",
+    "\\u2028",
+    "\\n",
+    "a[^]*b",
+    "^[^]*a.?",
+    "s",
+    "\\d",
+    "a\\sb",
+    "^.*$",
+    "$",
+    "^$",
+    ", ",
+    "; ",
+    "^, ",
+    ",.$",
+    "[,;] .",
+    "\\s[^/]",
+    "[^]{3}, .*a",
+    "https?://",
+    "^/$",
+];
+
+#[test]
+fn every_linear_form_agrees_with_the_engine() {
+    if !installed("every_linear_form_agrees_with_the_engine") {
+        return;
+    }
+    let mut sets = Vec::new();
+    let mut told = Vec::new();
+    let mut refused = 0;
+    let one = |set: &RuleSet| SiteRules { marker: String::new(), sites: None, rules: set.clone() };
+    for pattern in PATTERNS {
+        for input in [
+            "{REQUEST_URI}",
+            "{UrlDecode:{REQUEST_URI}}",
+            "{QUERY_STRING}",
+            "{UrlDecode:{QUERY_STRING}}",
+            "{HTTP_COOKIE}",
+            "{UrlDecode:{HTTP_COOKIE}}",
+            "{HTTP_X_TEST}",
+            "{UrlDecode:{HTTP_X_TEST}}",
+        ] {
+            let set = condition("a rule", input, pattern);
+            match translate(&[one(&set)]) {
+                Ok(_) => {
+                    sets.push(set);
+                    told.push(format!("{input} {pattern}"));
+                }
+                Err(error) => {
+                    println!("{input} {pattern}: {}", error.reason);
+                    refused += 1;
+                }
+            }
+        }
+    }
+    let mut tally = Tally::default();
+    for (at, batch) in sets.chunks(50).enumerate() {
+        compare(batch, &told[at * 50..], 120, 10_000 * (at as u64 + 1), &mut tally);
+    }
+    println!("{} translated, {refused} refused: {tally:?}", sets.len());
+    assert!(sets.len() > 300 && tally.refused * 10 > tally.requests, "{tally:?}");
+}
