@@ -1,6 +1,7 @@
 //! The same rules as another server's configuration: exact, or refused with the reason. One module a server;
 //! what they share, patterns in linear form among it, stands here.
 
+pub mod apache;
 pub mod haproxy;
 pub mod nginx;
 
