@@ -25,6 +25,7 @@ const fn tool(name: &'static str, package: &'static str, purpose: &'static str) 
 /// What the tests need.
 pub const TESTS: &[Tool] = &[
     tool("nginx", "nginx-light", "the nginx target against the real server"),
+    tool("apache2", "apache2", "the Apache target against the real server"),
     tool("xmlsec1", "xmlsec1", "signatures against another implementation"),
     // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
     tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
@@ -35,8 +36,15 @@ pub const TESTS: &[Tool] = &[
     tool("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the platform's trust store"),
 ];
 
+/// Packages whose installation starts a service, and the service.
+const SERVICES: &[(&str, &str)] = &[("nginx-light", "nginx.service"), ("apache2", "apache2.service")];
+
 /// What the benchmarks need beside that.
-pub const BENCHMARKS: &[Tool] = &[tool("wrk", "wrk", "load")];
+pub const BENCHMARKS: &[Tool] = &[
+    tool("wrk", "wrk", "load"),
+    tool("haproxy", "haproxy", "a peer of the gateway"),
+    tool("/usr/lib/apache2/modules/mod_security2.so", "libapache2-mod-security2", "a peer of the gateway"),
+];
 
 /// The tools of `wanted` that this machine does not have.
 pub fn missing(wanted: &[Tool]) -> Vec<Tool> {
@@ -71,8 +79,9 @@ pub fn install(tools: &[Tool]) {
         println!("    not installed: no apt-get here; Debian calls them {}", packages.join(" "));
         return;
     }
-    let keep_quiet =
-        packages.contains(&"nginx-light").then(|| KeepFromStarting::new(become_root, "nginx.service"));
+    let services = SERVICES.iter().filter(|(package, _)| packages.contains(package));
+    let keep_quiet: Vec<KeepFromStarting> =
+        services.map(|(_, unit)| KeepFromStarting::new(become_root, unit)).collect();
     let apt = |arguments: &[&str]| {
         let mut command = as_root(become_root, "env");
         command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]);
