@@ -2,14 +2,17 @@
 //!
 //! ```text
 //!   map $request_uri  $stopgap_uri      the target, as the rules see it
+//!   map $http_cookie  $stopgap_http_cookie      a header, without the blanks around it
 //!   map $stopgap_uri  $stopgap_test_1   1 where a condition's pattern is found
-//!   map "$stopgap_test_1…" $stopgap_rule_1   where there are several conditions, or a negated one
+//!   map "$stopgap_test_1…" $stopgap_rule_1   where there are several conditions
 //!   map "${stopgap_rule_1}…" $stopgap_group_1  the first rule of those for the same sites that decides
 //!   map $server_name  $stopgap_verdict  that group's word for its sites, else the next group's
 //!   if ($stopgap_verdict = abort) { return 444; }
 //! ```
 //!
-//! Maps are evaluated when they are read, once per request, so a site pays for its own rules only.
+//! Maps are evaluated when they are read, once per request, so a site pays for its own rules only. Rules that
+//! follow each other with one condition each, on the same input and with the same action, are one map with a
+//! line for each: a thousand of them are what an administrator would write.
 //!
 //! nginx decodes and merges its `$uri` differently from IIS, so only the raw request is read: `match url`
 //! must be a pattern that always holds. PCRE backtracks, so a pattern must have a linear form
@@ -17,22 +20,29 @@
 //! speed: where PCRE gives up, nginx takes a map's default, and the request passes. Its limit is 10 million
 //! turns; these patterns take at most 50 for each byte.
 //!
-//! AbortRequest is 444. A CustomResponse keeps its status; its words are nginx's own.
+//! AbortRequest is 444. A CustomResponse keeps its status and its description; without one the words are
+//! nginx's own, or what the site's `error_page` makes of them. A Redirect keeps status and address.
 //!
-//! One difference remains: nginx keeps a tab at the end of a header's value.
+//! What remains different is in docs/rules/translation.md.
 
+mod answer;
 pub(in crate::translate) mod bytes;
 mod input;
+mod maps;
 pub(in crate::translate) mod pcre;
+mod verdict;
 
 use super::{CannotExpress, SiteRules, only_inbound_rules_of_the_site};
-use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
-use crate::pattern::ast::Node;
+use crate::model::{
+    Condition, Grouping, MatchType, OutboundSubject, PatternSyntax, RewriteMap, Rule, RuleSet,
+};
+use crate::pattern::ast::{Assertion, CharSet, Node};
 use crate::pattern::chain::Chains;
 use crate::pattern::{self, Budget, Pattern, PatternLimits};
 use crate::{exact, wildcard};
 use input::{Input, Source};
-use std::fmt::Write;
+use maps::{Key, Maps, Spec};
+use verdict::{Decision, Effect};
 
 /// What goes where. Both parts are empty but for a comment where no rule has an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +56,6 @@ pub struct NginxConfig {
 const SERVER: &str = "nginx";
 /// nginx reads a word of its configuration into a buffer of 4,096 bytes.
 const MAX_WORD: usize = 4_000;
-/// Rules of one group: their variables make one word.
-const MAX_RULES: usize = 160;
-/// Groups in a row: nginx evaluates a variable that needs a variable to a depth of 100.
-const MAX_GROUPS: usize = 40;
-
 /// Translates every set together, in the order given, as one list of rules.
 ///
 /// # Errors
@@ -58,16 +63,30 @@ const MAX_GROUPS: usize = 40;
 pub fn translate(sets: &[SiteRules]) -> Result<NginxConfig, CannotExpress> {
     let mut writer = Writer::default();
     for set in sets {
+        if let Some(rule) = set.rules.outbound.iter().find(|rule| rule.enabled) {
+            return Err(refused(&rule.name, outbound(&rule.subject)));
+        }
         only_inbound_rules_of_the_site(SERVER, &set.rules)?;
         for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
-            writer.rule(&set.marker, set.sites.as_deref(), rule).map_err(|reason| CannotExpress {
-                server: SERVER,
-                rule: rule.name.clone(),
-                reason,
-            })?;
+            writer.rule(set, rule).map_err(|reason| refused(&rule.name, reason))?;
         }
     }
     writer.finish()
+}
+
+fn refused(rule: &str, reason: String) -> CannotExpress {
+    CannotExpress { server: SERVER, rule: rule.to_owned(), reason }
+}
+
+fn outbound(subject: &OutboundSubject) -> String {
+    match subject {
+        OutboundSubject::Variable(_) => {
+            "it changes a header of responses; nginx itself can only add one, with \
+             add_header, which a location with an add_header of its own does not inherit"
+                .to_owned()
+        }
+        OutboundSubject::Body { .. } => "it changes the body of responses".to_owned(),
+    }
 }
 
 /// Translates one set for a reader: both parts, with comments that say where each goes.
@@ -84,48 +103,19 @@ pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
     ))
 }
 
-/// What a deciding rule does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    Pass,
-    Abort,
-    Status(u16),
-}
-
-/// A rule that is written: `0` or `1` in the variable, and what follows from it.
-struct Decision {
-    /// The rule.
-    name: String,
-    variable: String,
-    /// `1`, or `0` where the variable is that of a negated condition.
-    holds: char,
-    sites: Option<Vec<String>>,
-    effect: Effect,
-    comment: String,
-}
-
 #[derive(Default)]
 struct Writer {
-    maps: String,
-    /// Maps that exist, by what they say, and their variable.
-    known: Vec<(String, String)>,
+    maps: Maps,
     decisions: Vec<Decision>,
 }
 
 impl Writer {
-    fn rule(&mut self, marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<(), String> {
+    fn rule(&mut self, set: &SiteRules, rule: &Rule) -> Result<(), String> {
         if !rule.server_variables.is_empty() {
             return Err("it sets server variables".to_owned());
         }
-        let effect = match &rule.action {
-            Action::AbortRequest => Effect::Abort,
-            Action::CustomResponse { status, .. } => custom(*status)?,
-            Action::None if rule.stop_processing => Effect::Pass,
-            // It matches, and nothing follows; yet what cannot be understood is refused, too.
-            Action::None => Effect::Pass,
-            Action::Redirect { .. } => return Err("Redirect is not translated yet".to_owned()),
-            Action::Rewrite { .. } => return Err("Rewrite is not translated yet".to_owned()),
-        };
+        let names: Vec<&str> = set.rules.maps.iter().map(|map| map.name.as_str()).collect();
+        let effect = answer::effect(&rule.action, rule.stop_processing, &names, &mut self.maps)?;
         let always = chains(&rule.match_url.url, rule.match_url.ignore_case, rule.pattern_syntax)
             .is_ok_and(|chains| chains.is_always());
         if !always {
@@ -135,32 +125,72 @@ impl Writer {
                 rule.match_url.url
             ));
         }
-        let comment = format!("{}: {}", plain(marker), plain(&rule.name));
-        let (variable, holds) = self.conditions(rule, &comment)?;
-        if rule.match_url.negate || (rule.action == Action::None && !rule.stop_processing) {
-            return Ok(());
-        }
-        let sites = sites.map(<[String]>::to_vec);
-        let name = rule.name.clone();
-        self.decisions.push(Decision { name, variable, holds, sites, effect, comment });
+        let comment = format!("{}: {}", plain(&set.marker), plain(&rule.name));
+        let specs = self.specs(rule, &set.rules.maps)?;
+        // It matches, and nothing follows, or it never matches; yet what cannot be understood is refused, too.
+        let Some(effect) = effect.filter(|_| !rule.match_url.negate) else { return Ok(()) };
+        let (test, holds) = match specs {
+            SpecsOf::Nothing => (None, '1'),
+            SpecsOf::One(spec, holds) => match self.joined(set, &effect, holds, spec, &comment) {
+                Ok(()) => return Ok(()),
+                Err(spec) => (Some(self.maps.test("test", spec, &comment)?), holds),
+            },
+            SpecsOf::Several(specs, grouping) => (Some(self.several(specs, grouping, &comment)?), '1'),
+        };
+        let (name, sites) = (rule.name.clone(), set.sites.clone());
+        self.decisions.push(Decision { name, test, holds, sites, effect, comment });
         Ok(())
     }
 
-    /// The variable that tells whether the conditions hold, and the value that says yes. Without conditions
-    /// it is the constant 1.
-    fn conditions(&mut self, rule: &Rule, comment: &str) -> Result<(String, char), String> {
-        let mut tests = Vec::new();
+    /// Adds the test to the decision before it, where that comes to the same: one map, one line more.
+    fn joined(
+        &mut self,
+        set: &SiteRules,
+        effect: &Effect,
+        holds: char,
+        spec: Spec,
+        comment: &str,
+    ) -> Result<(), Spec> {
+        let last = self.decisions.last_mut().filter(|last| {
+            last.sites == set.sites && last.effect == *effect && last.holds == '1' && holds == '1'
+        });
+        let Some(last) = last else { return Err(spec) };
+        let Some(at) = last.test else { return Err(spec) };
+        last.test = Some(self.maps.with(at, spec, comment)?);
+        Ok(())
+    }
+
+    /// What its conditions look at, and the value that says yes.
+    fn specs(&mut self, rule: &Rule, maps: &[RewriteMap]) -> Result<SpecsOf, String> {
+        let mut specs = Vec::new();
         for condition in &rule.conditions.list {
-            let variable = self.test(condition, rule.pattern_syntax, comment)?;
-            tests.push((variable, if condition.negate { '0' } else { '1' }));
+            let spec = self.spec(condition, rule.pattern_syntax, maps)?;
+            specs.push((spec, if condition.negate { '0' } else { '1' }));
         }
-        match tests.as_slice() {
-            [] => return Ok(("1".to_owned(), '1')),
-            [one] => return Ok(one.clone()),
-            _ => {}
+        Ok(match specs.pop() {
+            None => SpecsOf::Nothing,
+            Some((spec, holds)) if specs.is_empty() => SpecsOf::One(spec, holds),
+            Some(last) => {
+                specs.push(last);
+                SpecsOf::Several(specs, rule.conditions.grouping)
+            }
+        })
+    }
+
+    /// The place of the map that is 1 where all of several conditions hold, or one of them.
+    fn several(
+        &mut self,
+        specs: Vec<(Spec, char)>,
+        grouping: Grouping,
+        comment: &str,
+    ) -> Result<usize, String> {
+        let mut tests = Vec::new();
+        for (spec, value) in specs {
+            let at = self.maps.test("test", spec, comment)?;
+            tests.push((self.maps.variable(at), value));
         }
         let source: String = tests.iter().map(|(variable, _)| variable.as_str()).collect();
-        let keys: Vec<String> = match rule.conditions.grouping {
+        let keys: Vec<String> = match grouping {
             Grouping::MatchAll => vec![tests.iter().map(|(_, value)| *value).collect()],
             Grouping::MatchAny => (0..tests.len())
                 .map(|at| {
@@ -172,202 +202,153 @@ impl Writer {
                 })
                 .collect(),
         };
-        let keys: Vec<String> = keys.iter().map(|key| format!("^{key}\\z")).collect();
-        self.map("rule", &format!("\"{source}\""), &keys, '1', '0', comment).map(|variable| (variable, '1'))
+        let lines = keys.iter().map(|key| (Key::Pattern(format!("^{key}\\z")), '1')).collect();
+        let spec = Spec { source: format!("\"{source}\""), lines, default: '0' };
+        self.maps.test("rule", spec, comment)
     }
 
-    /// The variable that is 1 where the condition's pattern is found in its input.
-    fn test(
+    /// What is 1 where the condition's pattern is found in its input.
+    fn spec(
         &mut self,
         condition: &Condition,
         syntax: PatternSyntax,
-        comment: &str,
-    ) -> Result<String, String> {
+        maps: &[RewriteMap],
+    ) -> Result<Spec, String> {
         if condition.match_type != MatchType::Pattern {
             return Err("a condition on files or folders".to_owned());
         }
-        let input = Input::of(&condition.input)?;
+        let names: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
+        let input = Input::of(&condition.input, &names)?;
         let node = node(&condition.pattern, condition.ignore_case, syntax)?;
+        let pattern = Pattern::from_node(node.clone(), &PatternLimits::default())
+            .map_err(|error| format!("pattern {:?}: {error}", condition.pattern))?;
         let found = |text: &str| {
-            let pattern = Pattern::from_node(node.clone(), &PatternLimits::default())
-                .map_err(|error| error.to_string())?;
-            pattern.is_match(text, &mut Budget::new(1_000_000)).map_err(|error| error.to_string())
+            let found = pattern.is_match(text, &mut Budget::new(1_000_000));
+            found
+                .map(|found| if found { '1' } else { '0' })
+                .map_err(|_| format!("pattern {:?} takes too many steps", condition.pattern))
         };
-        if let Source::Secure { yes, no } = input.source {
-            let digit = |found| if found { '1' } else { '0' };
-            let (yes, no) = (digit(found(yes)?), digit(found(no)?));
-            return self.map("test", "$https", &["^on\\z".to_owned()], yes, no, comment);
+        if let Some(map) = input.lookup.and_then(|at| maps.get(at)) {
+            return self.lookup(&input, map, &found);
+        }
+        if let Some(Source::Secure { yes, no }) = input.only() {
+            let lines = vec![(Key::Word("on"), found(yes)?)];
+            return Ok(Spec { source: "$https".to_owned(), lines, default: found(no)? });
         }
         let chains = Chains::of(&node).map_err(|why| {
             format!("pattern {:?} has no linear form: {why}; nginx would backtrack", condition.pattern)
         })?;
         // nginx does not try patterns on an empty value, so such a value is made not to be empty.
-        let lead = input.may_be_empty() && found("")?;
-        let start = input.start(lead);
-        let mut keys = Vec::new();
-        for choice in &chains.choices {
-            if let Some(key) = pcre::pattern(choice, input.encoding, &start) {
-                if key.len() > MAX_WORD {
-                    return Err(format!(
-                        "pattern {:?} becomes {} bytes; nginx reads at most {MAX_WORD}",
-                        condition.pattern,
-                        key.len()
-                    ));
-                }
-                keys.push(key);
-            }
-        }
-        let source = self.source(&input)?;
-        let source = if lead { format!("\"-{source}\"") } else { source };
-        self.map("test", &source, &keys, '1', '0', comment)
+        let lead = input.may_be_empty() && found("")? == '1';
+        let lines = keys(&chains, &input, lead, &condition.pattern)?;
+        Ok(Spec {
+            source: self.source(&input, lead)?,
+            lines: lines.into_iter().map(|key| (key, '1')).collect(),
+            default: '0',
+        })
     }
 
-    fn source(&mut self, input: &Input) -> Result<String, String> {
-        match &input.source {
-            Source::Variable(name) => Ok(format!("${name}")),
-            Source::Secure { .. } => Ok("$https".to_owned()),
-            Source::Target | Source::Query => {
-                let name = "$stopgap_uri".to_owned();
-                if !self.known.iter().any(|(_, variable)| *variable == name) {
-                    // Of an absolute target without a path nginx keeps the query string alone.
-                    self.maps.push_str(
-                        "map $request_uri $stopgap_uri {\n    \"~^\\x3f\" \"/$request_uri\";\n    \
-                         default $request_uri;\n}\n",
-                    );
-                    self.known.push((String::new(), name.clone()));
-                }
-                Ok(name)
-            }
-        }
-    }
-
-    /// A map from a source to `yes` where one of the keys is found, else `no`; the same map is written once.
-    fn map(
+    /// A look-up in a rewrite map: what the pattern says to each value is known beforehand.
+    fn lookup(
         &mut self,
-        kind: &str,
-        source: &str,
-        keys: &[String],
-        yes: char,
-        no: char,
-        comment: &str,
-    ) -> Result<String, String> {
-        let mut inside = String::new();
-        for key in keys {
-            // Writing to a string cannot fail.
-            let _ = writeln!(inside, "    \"~{key}\" {yes};");
+        input: &Input,
+        map: &RewriteMap,
+        found: &dyn Fn(&str) -> Result<char, String>,
+    ) -> Result<Spec, String> {
+        let default = found(&map.default_value)?;
+        // Of entries with one key the last counts.
+        let mut seen = std::collections::HashSet::new();
+        let mut entries = Vec::new();
+        for (key, value) in map.entries.iter().rev() {
+            let folded = if map.ignore_case { key.to_ascii_lowercase() } else { key.clone() };
+            if map.ignore_case && !key.is_ascii() {
+                return Err(format!(
+                    "map {:?} ignores the case of the key {key:?}, which has letters outside ASCII",
+                    map.name
+                ));
+            }
+            let digit = found(value)?;
+            if seen.insert(folded) && digit != default {
+                entries.push((key, digit));
+            }
         }
-        let _ = writeln!(inside, "    default {no};");
-        let said = format!("{source} {inside}");
-        if let Some((_, variable)) = self.known.iter().find(|(known, _)| *known == said) {
-            return Ok(variable.clone());
+        let lead = input.may_be_empty() && entries.iter().any(|(key, _)| key.is_empty());
+        let mut lines = Vec::new();
+        for (key, digit) in entries {
+            let node = map_key(key, map.ignore_case);
+            let chains =
+                Chains::of(&node).map_err(|why| format!("key {key:?} of map {:?}: {why}", map.name))?;
+            lines.extend(keys(&chains, input, lead, key)?.into_iter().map(|key| (key, digit)));
         }
-        if source.len() > MAX_WORD {
-            return Err("its conditions do not fit into one word of nginx's configuration".to_owned());
-        }
-        let variable = format!("$stopgap_{kind}_{}", self.known.len() + 1);
-        let _ = write!(self.maps, "\n# {comment}\nmap {source} {variable} {{\n{inside}}}\n");
-        self.known.push((said, variable.clone()));
-        Ok(variable)
+        Ok(Spec { source: self.source(input, lead)?, lines, default })
     }
 
-    fn finish(mut self) -> Result<NginxConfig, CannotExpress> {
-        let decisions = std::mem::take(&mut self.decisions);
-        if decisions.is_empty() {
+    /// The word that nginx reads the input from.
+    fn source(&mut self, input: &Input, lead: bool) -> Result<String, String> {
+        let name = match input.only() {
+            // The pattern itself skips the path.
+            Some(Source::Query) => Some(self.maps.source(Source::Target)),
+            Some(source) => Some(self.maps.source(source)),
+            None => None,
+        };
+        match name {
+            Some(name) if lead => Ok(format!("\"-${name}\"")),
+            Some(name) => Ok(format!("${name}")),
+            None => {
+                let mut word = String::new();
+                for piece in &input.pieces {
+                    word.push_str(&self.maps.braced(piece)?);
+                }
+                Ok(format!("\"{word}\""))
+            }
+        }
+    }
+
+    fn finish(self) -> Result<NginxConfig, CannotExpress> {
+        if self.decisions.is_empty() {
             let nothing = "# Stopgap: no rule has an effect.\n".to_owned();
             return Ok(NginxConfig { http: nothing.clone(), server: nothing });
         }
-        let mut groups: Vec<&[Decision]> = Vec::new();
-        for same in decisions.chunk_by(|a, b| a.sites == b.sites) {
-            groups.extend(same.chunks(MAX_RULES));
-        }
-        if let Some(first) = groups.get(MAX_GROUPS).and_then(|group| group.first()) {
-            let reason = format!("more than {MAX_GROUPS} changes of site from rule to rule");
-            return Err(CannotExpress { server: SERVER, rule: first.name.clone(), reason });
-        }
-        for (at, group) in groups.iter().enumerate() {
-            self.group(group, at + 1, at + 1 == groups.len());
-        }
-        let mut server = String::new();
-        let mut written = Vec::new();
-        for decision in &decisions {
-            if written.contains(&decision.effect) {
-                continue;
-            }
-            // Writing to a string cannot fail.
-            let _ = match decision.effect {
-                Effect::Pass => Ok(()),
-                Effect::Abort => writeln!(server, "if ($stopgap_verdict = abort) {{ return 444; }}"),
-                Effect::Status(status) => {
-                    writeln!(server, "if ($stopgap_verdict = {status}) {{ return {status}; }}")
-                }
-            };
-            written.push(decision.effect);
-        }
-        if server.is_empty() {
-            server.push_str("# Stopgap: no rule refuses anything.\n");
-        }
-        Ok(NginxConfig { http: self.maps, server })
-    }
-
-    /// The rules that follow one another for the same sites: the first that holds decides, else the next
-    /// group does.
-    fn group(&mut self, group: &[Decision], number: usize, last: bool) {
-        let verdict = |number| match number {
-            1 => "$stopgap_verdict".to_owned(),
-            _ => format!("$stopgap_verdict_{number}"),
-        };
-        let next = if last { "pass".to_owned() } else { verdict(number + 1) };
-        let source: String = group.iter().map(|decision| braced(&decision.variable)).collect();
-        let _ = write!(
-            self.maps,
-            "\n# The first rule that holds decides.\nmap \"{source}\" $stopgap_group_{number} {{\n"
-        );
-        for (at, decision) in group.iter().enumerate() {
-            let effect = match decision.effect {
-                Effect::Pass => "pass".to_owned(),
-                Effect::Abort => "abort".to_owned(),
-                Effect::Status(status) => status.to_string(),
-            };
-            let Decision { holds, comment, .. } = decision;
-            let _ = writeln!(self.maps, "    # {comment}\n    \"~^.{{{at}}}{holds}\" {effect};");
-        }
-        let _ = writeln!(self.maps, "    default {next};\n}}");
-        let _ = writeln!(self.maps, "map $server_name {} {{", verdict(number));
-        match group.first().and_then(|first| first.sites.as_deref()) {
-            None => {
-                let _ = writeln!(self.maps, "    default $stopgap_group_{number};");
-            }
-            Some(sites) => {
-                for site in sites {
-                    // nginx does not try patterns on an empty value.
-                    let key = if site.is_empty() { String::new() } else { pattern_of(site) };
-                    let _ = writeln!(self.maps, "    \"{key}\" $stopgap_group_{number};");
-                }
-                let _ = writeln!(self.maps, "    default {next};");
-            }
-        }
-        self.maps.push_str("}\n");
+        let (verdict, server) = verdict::write(&self.decisions, |at| self.maps.variable(at))?;
+        Ok(NginxConfig { http: self.maps.write() + &verdict, server })
     }
 }
 
-/// The pattern of exactly this text, as a key of a map.
-fn pattern_of(site: &str) -> String {
-    format!("~^{}\\z", pcre::literal(site))
+/// The conditions of a rule, each with the value that says yes.
+enum SpecsOf {
+    Nothing,
+    One(Spec, char),
+    Several(Vec<(Spec, char)>, Grouping),
 }
 
-/// `${name}`: where the constant of a rule without conditions follows, `$name` would swallow it.
-fn braced(variable: &str) -> String {
-    variable.strip_prefix('$').map_or_else(|| variable.to_owned(), |name| format!("${{{name}}}"))
-}
-
-/// nginx gives some numbers a meaning of their own: 444 closes, 494 to 499 are its own errors; a redirect
-/// needs an address.
-fn custom(status: u16) -> Result<Effect, String> {
-    match status {
-        444 | 494..=499 => Err(format!("status {status} has a meaning of its own in nginx")),
-        200..=299 | 400..=599 => Ok(Effect::Status(status)),
-        _ => Err(format!("nginx cannot answer with status {status} alone")),
+/// A pattern as keys of a map: one for each alternative that can be found at all.
+fn keys(chains: &Chains, input: &Input, lead: bool, pattern: &str) -> Result<Vec<Key>, String> {
+    let mut keys = Vec::new();
+    for choice in &chains.choices {
+        let Some(key) = pcre::pattern(choice, input.encoding, input.start(lead)) else { continue };
+        if key.len() > MAX_WORD {
+            return Err(format!(
+                "pattern {pattern:?} becomes {} bytes; nginx reads at most {MAX_WORD}",
+                key.len()
+            ));
+        }
+        keys.push(Key::Pattern(key));
     }
+    Ok(keys)
+}
+
+/// The pattern of a rewrite map's key: the characters whose lowercase form is the same. The letter K has a
+/// third, U+212A.
+fn map_key(key: &str, ignore_case: bool) -> Node {
+    let set = |char: char| match char.to_ascii_lowercase() {
+        'k' if ignore_case => CharSet::of(['k', 'K', '\u{212a}'].map(|c| (c, c))),
+        lower if ignore_case => CharSet::of([lower, lower.to_ascii_uppercase()].map(|c| (c, c))),
+        _ => CharSet::of([(char, char)]),
+    };
+    let mut nodes = vec![Node::Assert(Assertion::Start)];
+    nodes.extend(key.chars().map(|char| Node::Set(set(char))));
+    nodes.push(Node::Assert(Assertion::End));
+    Node::Concat(nodes)
 }
 
 fn node(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Node, String> {

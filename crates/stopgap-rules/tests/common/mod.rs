@@ -5,6 +5,7 @@ pub mod dice;
 pub mod generate;
 pub mod haproxy;
 pub mod nginx;
+pub mod nginx_syntax;
 
 use stopgap_rules::{Connection, Engine, EngineLimits, Request, RuleSet, Verdict};
 

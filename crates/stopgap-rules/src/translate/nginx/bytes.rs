@@ -200,11 +200,7 @@ pub(in crate::translate) fn first_bytes(set: &CharSet) -> Bytes {
 
 fn sequences(set: &CharSet, token: &impl Fn(&Bytes) -> String) -> Vec<String> {
     let bytes = |sequence: Utf8Sequence| {
-        sequence
-            .as_slice()
-            .iter()
-            .map(|range| token(&Bytes::range(range.start, range.end)))
-            .collect()
+        sequence.as_slice().iter().map(|range| token(&Bytes::range(range.start, range.end))).collect()
     };
     set.ranges().flat_map(|(from, to)| Utf8Sequences::new(from, to)).map(bytes).collect()
 }
