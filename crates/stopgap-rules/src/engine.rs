@@ -14,9 +14,11 @@
 
 mod compile;
 mod evaluate;
+mod inputs;
 mod level;
 mod matcher;
 mod outbound;
+mod prefilter;
 mod verdict;
 
 pub use compile::CompileError;
@@ -27,15 +29,16 @@ use crate::model::RuleSet;
 use crate::pattern::PatternLimits;
 use crate::request::Request;
 use crate::response::Response;
+use evaluate::Mode;
 
 /// The bounds of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineLimits {
     /// Rules in one engine.
     pub rules: usize,
-    /// Steps of the backtracking matcher for one request, all patterns together; about 5 ns each. A request
-    /// that needs more is refused by the rule that was being matched. Patterns without look-around and
-    /// back-references never take any.
+    /// Steps for one request, all rules together; about 5 ns each. Those of the backtracking matcher count one
+    /// by one; what is made or searched in linear time counts one for every 16 bytes, which for patterns
+    /// without back-references is all. A request that needs more is refused by the rule that was being matched.
     pub steps: u64,
     /// The bounds of one pattern.
     pub pattern: PatternLimits,
@@ -67,7 +70,20 @@ impl Engine {
 
     /// What the rules say to this request.
     pub fn evaluate(&self, request: &Request) -> Verdict {
-        evaluate::evaluate(&self.program, request, self.steps)
+        evaluate::evaluate(&self.program, request, self.steps, Mode::Filtered)
+    }
+
+    /// The same, rule by rule, with nothing left out and nothing remembered: what `evaluate` must agree with.
+    #[doc(hidden)]
+    pub fn evaluate_plainly(&self, request: &Request, steps: u64) -> Verdict {
+        evaluate::evaluate(&self.program, request, steps, Mode::Plain)
+    }
+
+    /// The names of the enabled rules that every request is compared with, in order. Any other rule has a
+    /// text of two or more characters without which it cannot match, and costs nothing where that is absent.
+    pub fn rules_without_literal(&self) -> impl Iterator<Item = &str> {
+        let name = |at: usize| self.program.rules.get(at).map(|rule| rule.name.as_str());
+        self.program.prefilter.unguarded().iter().filter_map(name)
     }
 
     /// What the outbound rules say to the response to a request that no inbound rule has changed.
@@ -77,7 +93,12 @@ impl Engine {
 
     /// The same where [`Engine::evaluate`] gave this verdict: the variables that inbound rules set, and the
     /// address that they gave the request, are seen by outbound rules, too.
-    pub fn outbound_after(&self, request: &Request, inbound: &Verdict, response: &Response) -> OutboundVerdict {
+    pub fn outbound_after(
+        &self,
+        request: &Request,
+        inbound: &Verdict,
+        response: &Response,
+    ) -> OutboundVerdict {
         outbound::evaluate(&self.outbound, &self.program.maps, request, inbound, response, self.steps)
     }
 

@@ -169,7 +169,7 @@ pub struct PreCondition {
 }
 
 /// `patternSyntax`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum PatternSyntax {
     /// A regular expression, searched (not anchored); see [`crate::pattern`].
     #[default]

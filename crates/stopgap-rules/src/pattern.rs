@@ -22,6 +22,7 @@ pub(crate) mod chain;
 mod error;
 mod fold;
 mod linear;
+pub(crate) mod literal;
 #[cfg(test)]
 mod oracle;
 mod parser;
@@ -33,7 +34,7 @@ use ast::Node;
 use std::ops::Range;
 
 /// The bounds of one pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PatternLimits {
     /// Characters of its text.
     pub length: usize,
@@ -68,16 +69,29 @@ impl PatternLimits {
     }
 }
 
-/// The steps that are left to the backtracking matcher: one budget for all patterns of a request.
+/// The steps that are left: one budget for all patterns of a request. The backtracking matcher
+/// takes them; the engine takes one for every 16 bytes that are searched in linear time.
 #[derive(Debug)]
 pub struct Budget {
     left: u64,
+    compiles: u32,
 }
+
+/// Patterns that one request may have compiled; see [`Budget::may_compile`].
+const COMPILES: u32 = 16;
 
 impl Budget {
     /// A full budget.
     pub fn new(steps: u64) -> Budget {
-        Budget { left: steps }
+        Budget { left: steps, compiles: COMPILES }
+    }
+
+    /// Whether a pattern that is met for the first time may be compiled for good. Past 16 of them in one
+    /// request, the matcher that needs little preparation runs it instead, and counts its steps.
+    pub(crate) fn may_compile(&mut self) -> bool {
+        let left = self.compiles.checked_sub(1);
+        self.compiles = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// What is left of it.
@@ -89,7 +103,7 @@ impl Budget {
         self.spend(1)
     }
 
-    fn spend(&mut self, steps: usize) -> Result<(), OverLimit> {
+    pub(crate) fn spend(&mut self, steps: usize) -> Result<(), OverLimit> {
         let steps = u64::try_from(steps).unwrap_or(u64::MAX);
         self.left = self.left.checked_sub(steps).ok_or(OverLimit)?;
         Ok(())
@@ -153,6 +167,19 @@ impl Pattern {
         Ok(Pattern { test, find: Find::Vm(vm::Program::compile(&node)) })
     }
 
+    /// A pattern that is prepared in a few microseconds: the matcher that counts its steps, for everything.
+    pub(crate) fn of_steps(node: &Node) -> Pattern {
+        Pattern { test: Test::Vm, find: Find::Vm(vm::Program::compile(node)) }
+    }
+
+    /// How often [`Pattern::is_match`] or [`Pattern::captures`] searches a text in linear time.
+    pub(crate) fn searches(&self) -> usize {
+        match &self.test {
+            Test::Chain(chains) => chains.searches(),
+            Test::Linear | Test::Vm => 1,
+        }
+    }
+
     /// Whether the pattern is found in the text.
     ///
     /// # Errors
@@ -188,6 +215,28 @@ impl Pattern {
 /// letter of ASCII.
 pub(crate) fn same_letter(a: char, b: char) -> bool {
     a == b || fold::canonicalize(a) == fold::canonicalize(b)
+}
+
+/// Whether a pattern is so small that preparing it takes well under a millisecond and cannot fail: its sets,
+/// once repetitions are written out, have few ranges of characters. (A pattern of 100 letters has 200.)
+pub(crate) fn is_light(node: &Node) -> bool {
+    const RANGES: usize = 1_000;
+    ranges(node) <= RANGES
+}
+
+fn ranges(node: &Node) -> usize {
+    match node {
+        Node::Empty | Node::Assert(_) | Node::BackReference { .. } => 1,
+        Node::Set(set) => 1 + set.ranges().count(),
+        Node::Group { node, .. } | Node::Look { node, .. } => 1 + ranges(node),
+        Node::Concat(nodes) | Node::Alternate(nodes) => {
+            nodes.iter().fold(1, |sum: usize, node| sum.saturating_add(ranges(node)))
+        }
+        Node::Repeat { node, min, max, .. } => {
+            let times = max.map_or(min.saturating_add(1), |max| max.max(1));
+            ranges(node).saturating_mul(usize::try_from(times).unwrap_or(usize::MAX))
+        }
+    }
 }
 
 /// Parses a pattern for a translator, which needs its structure.

@@ -1,13 +1,17 @@
-//! Model to program: patterns compiled, templates parsed, inputs that many rules share found.
+//! Model to program: patterns checked, templates parsed, inputs that many rules share found, and what guards
+//! each rule.
 
 use super::EngineLimits;
-use super::matcher::Matcher;
+use super::inputs::{self, Input, Inputs, Shared};
+use super::matcher::{Matcher, Patterns};
+use super::prefilter::{Guard, Prefilter};
 use crate::model::{Action, Grouping, Level, MatchType, Rule, RuleSet};
 use crate::pattern::PatternError;
+use crate::pattern::literal::Literals;
 pub use crate::template::TemplateError;
 use crate::template::{Names, Part, Template};
 use crate::variable::Variable;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// A rule set that cannot be evaluated: the rule, the part of it, the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +60,9 @@ pub enum CompileError {
         rule: String,
     },
     /// An outbound rule that rewrites something else than a response header.
-    #[error("rule \"{rule}\": {variable} cannot be rewritten; an outbound rule sets RESPONSE_<NAME>, a header")]
+    #[error(
+        "rule \"{rule}\": {variable} cannot be rewritten; an outbound rule sets RESPONSE_<NAME>, a header"
+    )]
     NotAResponseHeader {
         /// The rule.
         rule: String,
@@ -107,8 +113,8 @@ impl CompileError {
 pub(super) struct Program {
     pub(super) rules: Vec<CompiledRule>,
     pub(super) maps: Vec<Map>,
-    /// Inputs whose value no rule can change: evaluated at most once per request.
-    pub(super) inputs: Vec<Template>,
+    pub(super) inputs: Vec<Shared>,
+    pub(super) prefilter: Prefilter,
 }
 
 #[derive(Debug)]
@@ -130,13 +136,6 @@ pub(super) struct CompiledCondition {
     pub(super) input: Input,
     pub(super) matcher: Matcher,
     pub(super) negate: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Input {
-    /// The place in [`Program::inputs`].
-    Shared(usize),
-    Own(Template),
 }
 
 #[derive(Debug)]
@@ -177,21 +176,30 @@ pub(super) fn compile(set: &RuleSet, limits: &EngineLimits) -> Result<Program, C
         return Err(CompileError::TooManyRules { found: enabled.len(), limit: limits.rules });
     }
     let maps: Vec<&str> = set.maps.iter().map(|map| map.name.as_str()).collect();
-    if let Some((_, name)) =
-        maps.iter().enumerate().find(|(at, name)| maps.iter().take(*at).any(|n| n == *name))
-    {
+    let mut known = HashSet::new();
+    if let Some(name) = maps.iter().find(|name| !known.insert(**name)) {
         return Err(CompileError::DuplicateMap { name: (*name).to_owned() });
     }
-    let own: Vec<String> = enabled
+    let own: BTreeSet<String> = enabled
         .iter()
         .flat_map(|rule| &rule.server_variables)
         .map(|set| set.name.to_ascii_uppercase())
         .collect();
+    let own: Vec<String> = own.into_iter().collect();
     let names = Names { maps: &maps, own: &own };
-    let mut compiler = Compiler { names, limits, inputs: Vec::new() };
-    let rules = enabled.into_iter().map(|rule| compiler.rule(rule)).collect::<Result<_, _>>()?;
-    let inputs = compiler.inputs;
-    Ok(Program { rules, maps: set.maps.iter().map(table).collect(), inputs })
+    let mut compiler = Compiler { names, patterns: Patterns::new(&limits.pattern), inputs: Inputs::new() };
+    let (mut rules, mut guards) = (Vec::with_capacity(enabled.len()), Vec::with_capacity(enabled.len()));
+    for rule in enabled {
+        let (rule, guard) = compiler.rule(rule)?;
+        rules.push(rule);
+        guards.push(guard);
+    }
+    Ok(Program {
+        rules,
+        maps: set.maps.iter().map(table).collect(),
+        inputs: compiler.inputs.finish(),
+        prefilter: Prefilter::new(guards),
+    })
 }
 
 fn table(map: &crate::model::RewriteMap) -> Map {
@@ -205,12 +213,12 @@ fn table(map: &crate::model::RewriteMap) -> Map {
 
 struct Compiler<'a> {
     names: Names<'a>,
-    limits: &'a EngineLimits,
-    inputs: Vec<Template>,
+    patterns: Patterns<'a>,
+    inputs: Inputs,
 }
 
 impl Compiler<'_> {
-    fn rule(&mut self, rule: &Rule) -> Result<CompiledRule, CompileError> {
+    fn rule(&mut self, rule: &Rule) -> Result<(CompiledRule, Option<Guard>), CompileError> {
         if rule.conditions.list.iter().any(|c| c.match_type != MatchType::Pattern) {
             return Err(CompileError::FileCondition { rule: rule.name.clone() });
         }
@@ -256,11 +264,18 @@ impl Compiler<'_> {
         }
         let mut inputs = Vec::new();
         for condition in &rule.conditions.list {
-            inputs.push(template(&condition.input, format!("condition {:?}", condition.input))?);
+            let place = || format!("condition {:?}", condition.input);
+            inputs.push(self.inputs.input(&condition.input, |text| {
+                Template::parse(text, &self.names).map_err(|source| CompileError::Template {
+                    rule: rule.name.clone(),
+                    place: place(),
+                    source,
+                })
+            })?);
         }
 
         // Captures cost time, so a pattern makes them only where a template of this rule reads them.
-        let mut templates: Vec<&Template> = inputs.iter().collect();
+        let mut templates: Vec<&Template> = inputs.iter().filter_map(Input::own).collect();
         templates.extend(set.iter().map(|set| &set.value));
         if let CompiledAction::Rewrite { url, .. } | CompiledAction::Redirect { url, .. } = &action {
             templates.push(url);
@@ -268,32 +283,35 @@ impl Compiler<'_> {
         let reads_rule = templates.iter().any(|t| t.any(&|part| matches!(part, Part::Rule(_))));
         let reads_condition = templates.iter().any(|t| t.any(&|part| matches!(part, Part::Condition(_))));
 
-        let matcher = |pattern: &str, ignore_case, captures, place: &str| {
-            Matcher::compile(pattern, rule.pattern_syntax, ignore_case, captures, &self.limits.pattern)
-                .map_err(|source| CompileError::Pattern {
+        let patterns = &mut self.patterns;
+        let mut matcher = |pattern: &str, ignore_case, captures, place: &str| {
+            patterns.matcher(pattern, rule.pattern_syntax, ignore_case, captures).map_err(|source| {
+                CompileError::Pattern {
                     rule: rule.name.clone(),
                     place: place.to_owned(),
                     pattern: pattern.to_owned(),
                     source,
-                })
+                }
+            })
         };
-        let url = matcher(
+        let (url, url_literals) = matcher(
             &rule.match_url.url,
             rule.match_url.ignore_case,
             reads_rule && !rule.match_url.negate,
             "match url",
         )?;
         let mut conditions = Vec::new();
+        let mut literals = Vec::new();
         for (condition, input) in rule.conditions.list.iter().zip(inputs) {
             let captures = reads_condition && !condition.negate;
-            let matcher = matcher(&condition.pattern, condition.ignore_case, captures, &condition.input)?;
-            conditions.push((input, matcher, condition.negate));
+            let (matcher, found) =
+                matcher(&condition.pattern, condition.ignore_case, captures, &condition.input)?;
+            // A condition that holds where its pattern does not match needs nothing of the text.
+            literals.push(found.filter(|_| !condition.negate).zip(input.shared()));
+            conditions.push(CompiledCondition { input, matcher, negate: condition.negate });
         }
-        let conditions = conditions
-            .into_iter()
-            .map(|(input, matcher, negate)| CompiledCondition { input: self.share(input), matcher, negate })
-            .collect();
-        Ok(CompiledRule {
+        let guard = guard(rule, url_literals.filter(|_| !rule.match_url.negate), literals);
+        let rule = CompiledRule {
             name: rule.name.clone(),
             level: rule.level.clone(),
             stop: rule.stop_processing,
@@ -304,28 +322,45 @@ impl Compiler<'_> {
             conditions,
             set,
             action,
-        })
-    }
-
-    /// An input is shared where its value is the same for every rule: nothing in it captures, follows a
-    /// Rewrite, or is set by a rule.
-    fn share(&mut self, input: Template) -> Input {
-        let own = self.names.own;
-        let set = |name: &str| own.iter().any(|own| own.strip_prefix("HTTP_") == Some(name));
-        let changes = |part: &Part| match part {
-            Part::Rule(_) | Part::Condition(_) => true,
-            Part::Variable(Variable::Own(_)) => true,
-            Part::Variable(Variable::Header(name)) => set(name),
-            Part::Variable(variable) => variable.follows_rewrite() || !own.is_empty(),
-            Part::Text(_) | Part::Function(..) | Part::Map(..) => false,
         };
-        if input.any(&changes) {
-            return Input::Own(input);
-        }
-        let known = self.inputs.iter().position(|other| *other == input);
-        Input::Shared(known.unwrap_or_else(|| {
-            self.inputs.push(input);
-            self.inputs.len() - 1
-        }))
+        Ok((rule, guard))
     }
+}
+
+/// The best that the rule cannot match without: of its address; of one of its conditions where all must hold,
+/// of every one where any will do; else of its level.
+fn guard(rule: &Rule, url: Option<Literals>, conditions: Vec<Option<(Literals, usize)>>) -> Option<Guard> {
+    let mut best: Option<(u32, Guard)> = None;
+    let mut offer = |rarity: u32, guard: Guard| {
+        if best.as_ref().is_none_or(|(known, _)| rarity > *known) {
+            best = Some((rarity, guard));
+        }
+    };
+    let guard = |literals: &Literals, input: usize| -> Guard {
+        literals.iter().map(|literal| (input, literal.to_owned())).collect()
+    };
+    if let Some(literals) = url {
+        offer(literals.rarity(), guard(&literals, inputs::PATH));
+    }
+    match rule.conditions.grouping {
+        Grouping::MatchAll => {
+            for (literals, input) in conditions.iter().flatten() {
+                offer(literals.rarity(), guard(literals, *input));
+            }
+        }
+        Grouping::MatchAny => {
+            let all: Option<Vec<&(Literals, usize)>> = conditions.iter().map(Option::as_ref).collect();
+            if let Some(all) = all
+                && let Some(rarity) = all.iter().map(|(literals, _)| literals.rarity()).min()
+            {
+                offer(rarity, all.iter().flat_map(|(literals, input)| guard(literals, *input)).collect());
+            }
+        }
+    }
+    // Names of folders are compared by a table that folds nothing outside ASCII into it, as literals are.
+    let level = rule.level.path();
+    if best.is_none() && !rule.level.is_site() && level.is_ascii() {
+        return Some(vec![(inputs::PATH, format!("/{}", level.to_ascii_lowercase()).into_bytes())]);
+    }
+    best.map(|(_, guard)| guard)
 }

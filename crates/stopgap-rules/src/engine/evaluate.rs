@@ -1,8 +1,10 @@
 //! One request through the rules.
 
-use super::compile::{CompiledAction, CompiledRule, Input, Program};
+use super::compile::{CompiledAction, CompiledRule, Program};
+use super::inputs::{self, Input, Shared};
 use super::level;
-use super::matcher::Groups;
+use super::matcher::{Groups, Matcher};
+use super::prefilter::Found;
 use super::verdict::{Outcome, Verdict};
 use crate::function::{Function, percent, url_decode};
 use crate::model::Grouping;
@@ -11,32 +13,52 @@ use crate::request::{Request, same_header};
 use crate::template::{Part, Template};
 use crate::variable::Variable;
 use std::borrow::Cow;
-use std::cell::OnceCell;
 
-pub(super) fn evaluate(program: &Program, request: &Request, steps: u64) -> Verdict {
+/// How rules are gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Those that can match.
+    Filtered,
+    /// All of them, with every text made anew: what the other way must agree with.
+    Plain,
+}
+
+pub(super) fn evaluate(program: &Program, request: &Request, steps: u64, mode: Mode) -> Verdict {
+    let found = match mode {
+        Mode::Filtered => Found::new(&program.prefilter),
+        Mode::Plain => Found::all(program.rules.len()),
+    };
     let mut state = State {
         program,
         request,
-        shared: program.inputs.iter().map(|_| OnceCell::new()).collect(),
+        mode,
+        texts: program.inputs.iter().map(|_| None).collect(),
+        found,
         rewritten: None,
         set: Vec::new(),
         budget: Budget::new(steps),
     };
     let mut verdict = Verdict::default();
-    for rule in &program.rules {
-        match state.rule(rule, &mut verdict) {
-            Ok(Next::Rule) => {}
-            Ok(Next::End) => break,
-            Err(OverLimit) => {
-                verdict = Verdict {
-                    action: Outcome::AbortRequest,
-                    rule: Some(rule.name.clone()),
-                    over_limit: true,
-                    ..Verdict::default()
-                };
+    let mut from = 0;
+    let done = state.scan(from, |_| true).and_then(|()| {
+        while let Some(at) = state.found.rules.next(from)
+            && let Some(rule) = program.rules.get(at)
+        {
+            from = at;
+            if matches!(state.rule(at, rule, &mut verdict)?, Next::End) {
                 break;
             }
+            from = at + 1;
         }
+        Ok(())
+    });
+    if let Err(OverLimit) = done {
+        return Verdict {
+            action: Outcome::AbortRequest,
+            rule: program.rules.get(from).map(|rule| rule.name.clone()),
+            over_limit: true,
+            ..Verdict::default()
+        };
     }
     verdict
 }
@@ -63,7 +85,11 @@ struct Rewritten {
 struct State<'p, 'r> {
     program: &'p Program,
     request: &'r Request<'r>,
-    shared: Vec<OnceCell<Cow<'r, str>>>,
+    mode: Mode,
+    /// The texts of the shared inputs, as far as they were needed and still hold.
+    texts: Vec<Option<Cow<'r, str>>>,
+    /// What the rules can still match.
+    found: Found,
     rewritten: Option<Rewritten>,
     /// Variables that rules have set.
     set: Vec<(Variable, String)>,
@@ -78,11 +104,12 @@ struct Captured {
 }
 
 impl<'p, 'r> State<'p, 'r> {
-    fn rule(&mut self, rule: &'p CompiledRule, verdict: &mut Verdict) -> Result<Next, OverLimit> {
+    fn rule(&mut self, at: usize, rule: &'p CompiledRule, verdict: &mut Verdict) -> Result<Next, OverLimit> {
         let mut captured = Captured::default();
-        let path = self.path();
-        let Some(seen) = level::below(&path, &rule.level) else { return Ok(Next::Rule) };
-        let found = rule.url.matches(seen, &mut self.budget)?;
+        self.make(inputs::PATH)?;
+        let path = self.texts.get(inputs::PATH).and_then(Option::as_deref).unwrap_or("/");
+        let Some(seen) = level::below(path, &rule.level) else { return Ok(Next::Rule) };
+        let found = matches(self.mode, &rule.url, seen, &mut self.budget)?;
         if found.is_some() == rule.url_negate {
             return Ok(Next::Rule);
         }
@@ -94,10 +121,12 @@ impl<'p, 'r> State<'p, 'r> {
             let taken = !self.variable(&set.variable).is_empty();
             if set.replace || !taken {
                 let value = bounded(self.text(&set.value, &captured)?.into_owned())?;
+                self.budget.spend(value.len() / 16)?;
                 verdict.headers.retain(|name, _| !same_header(name, &set.name));
                 verdict.headers.insert(set.name.clone(), value.clone());
                 self.set.retain(|(variable, _)| *variable != set.variable);
                 self.set.push((set.variable.clone(), value));
+                self.scan(at + 1, |input| input.reads(&set.variable))?;
             }
         }
         let decided = |verdict: &mut Verdict, action| {
@@ -117,6 +146,7 @@ impl<'p, 'r> State<'p, 'r> {
                 let address = self.address(rule, url, *append, &captured)?;
                 let (path, query) = address.split_once('?').unwrap_or((&address, ""));
                 self.rewritten = Some(Rewritten { path: path.to_owned(), query: query.to_owned() });
+                self.scan(at + 1, Shared::follows_rewrite)?;
                 verdict.url = Some(on_the_wire(&address));
                 decided(verdict, Outcome::Rewrite);
                 Ok(stop)
@@ -149,25 +179,16 @@ impl<'p, 'r> State<'p, 'r> {
             return Ok(true);
         }
         for condition in &rule.conditions {
-            let found = {
-                let own;
-                let input: &str = match &condition.input {
-                    Input::Own(template) => {
-                        own = self.text(template, captured)?;
-                        &own
-                    }
-                    Input::Shared(at) => match (self.shared.get(*at), self.program.inputs.get(*at)) {
-                        (Some(cell), Some(template)) => match cell.get() {
-                            Some(text) => text,
-                            None => {
-                                let text = self.text(template, captured)?;
-                                cell.get_or_init(|| text)
-                            }
-                        },
-                        _ => "",
-                    },
-                };
-                condition.matcher.matches(input, &mut self.budget)?
+            let found = match &condition.input {
+                Input::Own(template) => {
+                    let text = self.text(template, captured)?;
+                    matches(self.mode, &condition.matcher, &text, &mut self.budget)?
+                }
+                Input::Shared(at) => {
+                    self.make(*at)?;
+                    let text = self.texts.get(*at).and_then(Option::as_deref).unwrap_or_default();
+                    matches(self.mode, &condition.matcher, text, &mut self.budget)?
+                }
             };
             let holds = found.is_some() != condition.negate;
             if let Some(groups) = found.filter(|_| holds) {
@@ -192,6 +213,43 @@ impl<'p, 'r> State<'p, 'r> {
             }
         }
         Ok(rule.grouping == Grouping::MatchAll)
+    }
+
+    /// Looks again at the inputs that have changed, for the rules from here on.
+    fn scan(&mut self, from: usize, changed: impl Fn(&Shared) -> bool) -> Result<(), OverLimit> {
+        let program = self.program;
+        for (text, input) in self.texts.iter_mut().zip(&program.inputs) {
+            if changed(input) {
+                *text = None;
+            }
+        }
+        if self.mode == Mode::Plain {
+            return Ok(());
+        }
+        for (at, last) in program.prefilter.inputs() {
+            if last >= from && self.texts.get(at).is_some_and(Option::is_none) {
+                self.make(at)?;
+                let text = self.texts.get(at).and_then(Option::as_deref).unwrap_or_default();
+                program.prefilter.scan(at, text, &mut self.found, &mut self.budget)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the text of a shared input, unless it is there.
+    fn make(&mut self, at: usize) -> Result<(), OverLimit> {
+        if self.mode == Mode::Filtered && self.texts.get(at).is_some_and(Option::is_some) {
+            return Ok(());
+        }
+        let text = match self.program.inputs.get(at) {
+            Some(Shared::Path) | None => self.path(),
+            Some(Shared::Template(template)) => self.text(template, &Captured::default())?,
+        };
+        self.budget.spend(1 + text.len() / 16)?;
+        if let Some(cell) = self.texts.get_mut(at) {
+            *cell = Some(text);
+        }
+        Ok(())
     }
 
     fn path(&self) -> Cow<'r, str> {
@@ -260,7 +318,7 @@ impl<'p, 'r> State<'p, 'r> {
     /// The address of a Rewrite or Redirect: relative to the root of the level, with the query string behind
     /// its own where that is wanted.
     fn address(
-        &self,
+        &mut self,
         rule: &CompiledRule,
         template: &Template,
         append: bool,
@@ -275,7 +333,20 @@ impl<'p, 'r> State<'p, 'r> {
             address.push(if address.contains('?') { '&' } else { '?' });
             address.push_str(&query);
         }
+        self.budget.spend(address.len() / 16)?;
         bounded(address)
+    }
+}
+
+fn matches(
+    mode: Mode,
+    matcher: &Matcher,
+    text: &str,
+    budget: &mut Budget,
+) -> Result<Option<Groups>, OverLimit> {
+    match mode {
+        Mode::Filtered => matcher.matches(text, budget),
+        Mode::Plain => matcher.matches_plainly(text, budget),
     }
 }
 

@@ -1,18 +1,101 @@
-//! One matcher for the three pattern syntaxes.
+//! One matcher for the three pattern syntaxes. Its pattern is checked when the rules are compiled, and prepared
+//! for matching when a request first needs it: of a thousand rules, a server's requests need a few.
+//!
+//! What a request may cause that way is bounded: a pattern that is not small ([`pattern::is_light`]) is
+//! prepared at once, with the rules; the others once each, and at most 16 of them in one request. Past these, a
+//! pattern is run by the matcher that needs no preparation to speak of.
 
 use crate::model::PatternSyntax;
-use crate::pattern::{Budget, OverLimit, Pattern, PatternError, PatternLimits};
+use crate::pattern::ast::{CharSet, Node};
+use crate::pattern::literal::{self, Literals};
+use crate::pattern::{self, Budget, OverLimit, Pattern, PatternError, PatternLimits};
 use crate::{exact, wildcard};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
-/// A compiled pattern, and whether anybody reads what it captured.
+/// A checked pattern, and whether anybody reads what it captured.
 #[derive(Debug)]
 pub(super) struct Matcher {
-    pattern: Pattern,
+    prepared: Arc<Prepared>,
     captures: bool,
 }
 
 /// What a pattern captured: the whole match, then the groups; empty where a group took no part.
 pub(super) type Groups = Vec<String>;
+
+/// A checked pattern: all of it that rules share.
+#[derive(Debug)]
+struct Prepared {
+    source: Source,
+    /// It is found in every text.
+    always: bool,
+    pattern: OnceLock<Pattern>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Source {
+    text: Box<str>,
+    syntax: PatternSyntax,
+    ignore_case: bool,
+    limits: PatternLimits,
+}
+
+impl Source {
+    fn node(&self) -> Result<Node, PatternError> {
+        let (text, limits) = (&self.text, &self.limits);
+        match self.syntax {
+            PatternSyntax::EcmaScript => pattern::parse(text, self.ignore_case, limits),
+            PatternSyntax::Wildcard => wildcard::node(text, self.ignore_case, limits),
+            PatternSyntax::ExactMatch => exact::node(text, self.ignore_case, limits),
+        }
+    }
+}
+
+/// The patterns of a rule set: equal ones are one.
+#[derive(Debug)]
+pub(super) struct Patterns<'l> {
+    limits: &'l PatternLimits,
+    known: HashMap<Source, (Arc<Prepared>, Option<Literals>)>,
+}
+
+impl<'l> Patterns<'l> {
+    pub(super) fn new(limits: &'l PatternLimits) -> Patterns<'l> {
+        Patterns { limits, known: HashMap::new() }
+    }
+
+    /// A matcher for this pattern, and the literals of which a match needs one.
+    pub(super) fn matcher(
+        &mut self,
+        text: &str,
+        syntax: PatternSyntax,
+        ignore_case: bool,
+        captures: bool,
+    ) -> Result<(Matcher, Option<Literals>), PatternError> {
+        let source = Source { text: text.into(), syntax, ignore_case, limits: self.limits.clone() };
+        if let Some((prepared, literals)) = self.known.get(&source) {
+            return Ok((Matcher { prepared: prepared.clone(), captures }, literals.clone()));
+        }
+        let (prepared, literals) = check(source.clone())?;
+        let prepared = Arc::new(prepared);
+        self.known.insert(source, (prepared.clone(), literals.clone()));
+        Ok((Matcher { prepared, captures }, literals))
+    }
+}
+
+fn check(source: Source) -> Result<(Prepared, Option<Literals>), PatternError> {
+    let node = source.node()?;
+    let literals = literal::required(&node);
+    let always = literal::is_always(&node);
+    let pattern = OnceLock::new();
+    let size = node.size();
+    if size > source.limits.size {
+        return Err(PatternError::TooLarge { found: size, limit: source.limits.size });
+    }
+    if !pattern::is_light(&node) {
+        let _ = pattern.set(Pattern::from_node(node, &source.limits)?);
+    }
+    Ok((Prepared { source, always, pattern }, literals))
+}
 
 impl Matcher {
     pub(super) fn compile(
@@ -22,23 +105,59 @@ impl Matcher {
         captures: bool,
         limits: &PatternLimits,
     ) -> Result<Matcher, PatternError> {
-        let pattern = match syntax {
-            PatternSyntax::EcmaScript => Pattern::compile(text, ignore_case, limits),
-            PatternSyntax::Wildcard => wildcard::compile(text, ignore_case, limits),
-            PatternSyntax::ExactMatch => exact::compile(text, ignore_case, limits),
-        }?;
-        Ok(Matcher { pattern, captures })
+        Ok(Patterns::new(limits).matcher(text, syntax, ignore_case, captures)?.0)
     }
 
     /// Nothing: no match. The groups are empty where nobody reads them.
     pub(super) fn matches(&self, text: &str, budget: &mut Budget) -> Result<Option<Groups>, OverLimit> {
-        if !self.captures {
-            return Ok(self.pattern.is_match(text, budget)?.then(Groups::new));
+        if self.prepared.always && !self.captures {
+            return Ok(Some(Groups::new()));
         }
-        let Some(groups) = self.pattern.captures(text, budget)? else { return Ok(None) };
+        self.prepared.matches(text, self.captures, budget)
+    }
+
+    /// The same without a short cut: what tests compare with.
+    pub(super) fn matches_plainly(
+        &self,
+        text: &str,
+        budget: &mut Budget,
+    ) -> Result<Option<Groups>, OverLimit> {
+        self.prepared.matches(text, self.captures, budget)
+    }
+}
+
+impl Prepared {
+    fn matches(&self, text: &str, captures: bool, budget: &mut Budget) -> Result<Option<Groups>, OverLimit> {
+        let temporary;
+        let pattern = match self.pattern.get() {
+            Some(pattern) => pattern,
+            None if budget.may_compile() => self.pattern.get_or_init(|| self.prepare()),
+            None => {
+                // About as long as parsing takes.
+                budget.spend(1_000)?;
+                temporary = self.of_steps();
+                &temporary
+            }
+        };
+        budget.spend(pattern.searches() * (1 + text.len() / 16))?;
+        if !captures {
+            return Ok(pattern.is_match(text, budget)?.then(Groups::new));
+        }
+        let Some(groups) = pattern.captures(text, budget)? else { return Ok(None) };
         let taken = |range: Option<std::ops::Range<usize>>| {
             range.and_then(|range| text.get(range)).unwrap_or_default().to_owned()
         };
         Ok(Some(groups.into_iter().map(taken).collect()))
+    }
+
+    fn prepare(&self) -> Pattern {
+        let pattern = self.source.node().and_then(|node| Pattern::from_node(node, &self.source.limits));
+        // It was checked with the rules; were it refused now, the matcher that takes every pattern has it.
+        pattern.unwrap_or_else(|_| self.of_steps())
+    }
+
+    fn of_steps(&self) -> Pattern {
+        // It was parsed before, so it can be parsed again.
+        Pattern::of_steps(&self.source.node().unwrap_or(Node::Set(CharSet::none())))
     }
 }

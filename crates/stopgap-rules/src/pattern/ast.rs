@@ -133,8 +133,12 @@ impl CharSet {
 
     /// One character, with those that are equal to it when case is ignored.
     pub(crate) fn one(char: char, ignore_case: bool) -> CharSet {
+        if ignore_case && char.is_ascii_alphabetic() {
+            let (upper, lower) = (char.to_ascii_uppercase(), char.to_ascii_lowercase());
+            return CharSet::of([(upper, upper), (lower, lower)]);
+        }
         let set = CharSet::of([(char, char)]);
-        if ignore_case { set.closed() } else { set }
+        if ignore_case && !char.is_ascii() { set.closed() } else { set }
     }
 
     pub(crate) fn of(ranges: impl IntoIterator<Item = (char, char)>) -> CharSet {

@@ -38,6 +38,12 @@ impl Matcher {
         Ok(Matcher { choices })
     }
 
+    /// How often a text is read at most.
+    pub(crate) fn searches(&self) -> usize {
+        let of = |choice: &Choice| choice.elements.len() + usize::from(choice.head.is_some());
+        self.choices.iter().map(of).sum()
+    }
+
     pub(crate) fn is_match(&self, text: &str) -> bool {
         self.choices.iter().any(|choice| match choice.place {
             Place::Start | Place::Anywhere => choice.holds(text, true),

@@ -1,0 +1,68 @@
+use super::*;
+
+fn found(guards: &[&[(usize, &str)]], texts: &[&str]) -> Vec<usize> {
+    let guard = |guard: &&[(usize, &str)]| {
+        let literals = guard.iter().map(|(input, literal)| (*input, literal.as_bytes().to_vec()));
+        Some(literals.collect::<Guard>()).filter(|guard| !guard.is_empty())
+    };
+    let prefilter = Prefilter::new(guards.iter().map(guard).collect());
+    let mut found = Found::new(&prefilter);
+    for (input, text) in texts.iter().enumerate() {
+        prefilter.scan(input, text, &mut found, &mut Budget::new(1_000_000)).unwrap();
+    }
+    found.rules.iter().collect()
+}
+
+#[test]
+fn a_rule_is_found_by_any_of_its_literals_in_its_own_input() {
+    let guards: [&[(usize, &str)]; 6] = [
+        &[(0, "powershell")],
+        &[(1, "powershell")],
+        &[],
+        &[(0, "autodiscover"), (1, "cookie")],
+        &[(0, "ab")],
+        &[(1, "\u{e9}\u{17f}k")],
+    ];
+    assert_eq!(found(&guards, &["/x", "y"]), [2]);
+    assert_eq!(found(&guards, &["/PowerShell", "y"]), [0, 2]);
+    assert_eq!(found(&guards, &["powershel", "POWERSHELL"]), [1, 2]);
+    assert_eq!(found(&guards, &["", "a cookie"]), [2, 3]);
+    assert_eq!(found(&guards, &["AbAUTOdiscover", ""]), [2, 3, 4]);
+    assert_eq!(found(&guards, &["", "\u{e9}\u{17f}K"]), [2, 5]);
+    assert_eq!(found(&guards, &["a", "\u{c9}\u{17f}k"]), [2]);
+}
+
+#[test]
+fn literals_that_share_every_gram_are_all_found() {
+    let texts: Vec<String> =
+        (0..40).map(|n| format!("{}{}", "a".repeat(4 + n % 20), "b".repeat(n / 20))).collect();
+    let guards: Vec<Vec<(usize, &str)>> = texts.iter().map(|text| vec![(0, text.as_str())]).collect();
+    let guards: Vec<&[(usize, &str)]> = guards.iter().map(Vec::as_slice).collect();
+    for (at, text) in texts.iter().enumerate() {
+        assert!(found(&guards, &[&format!("x{text}y")]).contains(&at), "{text}");
+    }
+}
+
+#[test]
+fn a_text_full_of_beginnings_costs_a_bounded_number_of_steps() {
+    let literals: Vec<String> = (0..10_000).map(|n| format!("aaaa{n:05}")).collect();
+    let guards = literals.iter().map(|l| Some(vec![(0, l.as_bytes().to_vec())])).collect();
+    let prefilter = Prefilter::new(guards);
+    let mut found = Found::new(&prefilter);
+    let mut budget = Budget::new(1_000_000);
+    prefilter.scan(0, &"aaaa0".repeat(13_000), &mut found, &mut budget).unwrap();
+    let spent = 1_000_000 - budget.left();
+    assert!(spent <= 65_000 / 16 + 65_000 * 8, "{spent}");
+}
+
+#[test]
+fn sets_of_rules_are_walked_in_order() {
+    let mut rules = Rules::none(200);
+    for rule in [199, 0, 64, 63, 128] {
+        rules.add(rule);
+    }
+    assert_eq!(rules.iter().collect::<Vec<_>>(), [0, 63, 64, 128, 199]);
+    assert_eq!(rules.next(65), Some(128));
+    assert_eq!(rules.next(200), None);
+    assert_eq!(Rules::none(0).next(0), None);
+}

@@ -1,0 +1,383 @@
+//! What a text must hold for a pattern to be found in it: literals, one of which every match contains.
+//!
+//! A text in which none of them occurs cannot match, and that is told for a thousand patterns in one pass
+//! (see [`crate::engine`]). Literals are bytes of UTF-8 with A-Z as a-z, and are to be looked for in texts that
+//! are folded likewise: ECMAScript folds nothing outside ASCII into it, and a set that goes further than that
+//! ends a literal, so that none is ever missed. What is not here: looking for them.
+
+use super::ast::{Assertion, CharSet, Node};
+use std::sync::OnceLock;
+
+/// Bytes of a literal. A longer one tells no more.
+const MAX_LENGTH: usize = 32;
+/// Strings that a part of a pattern may stand for: `[ab]c?d` stands for four.
+const MAX_STRINGS: usize = 16;
+/// Literals for one pattern.
+const MAX_LITERALS: usize = 64;
+/// A single byte is in nearly every text.
+const MIN_LENGTH: usize = 2;
+
+/// Literals of which every match contains one. Never empty; each has 2 to 32 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Literals {
+    any: Vec<Vec<u8>>,
+    rarity: u32,
+}
+
+impl Literals {
+    /// Of these; nothing where there is none, too many, or one of them is too short.
+    pub(crate) fn of(any: Vec<Vec<u8>>) -> Option<Literals> {
+        let mut any: Vec<Vec<u8>> = any.into_iter().map(fold).collect();
+        any.sort();
+        any.dedup();
+        if any.len() > MAX_LITERALS || any.iter().any(|literal| literal.len() < MIN_LENGTH) {
+            return None;
+        }
+        let rarest = any.iter().map(|literal| rarity(literal)).min()?;
+        Some(Literals { rarity: rarest.saturating_sub(any.len().ilog2()), any })
+    }
+
+    /// Bits of surprise, roughly, that the likeliest of them carries: the higher, the fewer texts hold one.
+    pub(crate) fn rarity(&self) -> u32 {
+        self.rarity
+    }
+
+    /// The literals.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.any.iter().map(Vec::as_slice)
+    }
+}
+
+/// The best literals that a pattern cannot match without; nothing where it has none.
+pub(crate) fn required(node: &Node) -> Option<Literals> {
+    let found = look(node);
+    better(found.exact.or(found.turns).and_then(Literals::of), found.required)
+}
+
+/// Whether a pattern is found in every text, at its very beginning. Errs towards no.
+pub(crate) fn is_always(node: &Node) -> bool {
+    match node {
+        Node::Empty | Node::Assert(Assertion::Start) => true,
+        Node::Set(_) | Node::Assert(_) | Node::Look { .. } | Node::BackReference { .. } => false,
+        Node::Group { node, .. } => is_always(node),
+        Node::Concat(nodes) => nodes.iter().all(is_always),
+        Node::Alternate(nodes) => nodes.iter().any(is_always),
+        Node::Repeat { node, min, .. } => *min == 0 || is_always(node),
+    }
+}
+
+/// The byte that stands for both cases of a letter.
+fn fold(mut literal: Vec<u8>) -> Vec<u8> {
+    literal.make_ascii_lowercase();
+    literal
+}
+
+/// How rarely a byte is met in requests, in bits.
+pub(crate) fn weight(byte: u8) -> u32 {
+    match byte {
+        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' | b'/' | b'.' | b'0'..=b'9' => 3,
+        b'a'..=b'z' | b'=' | b'&' | b'-' | b' ' | b'%' | b';' | b',' | b':' => 4,
+        _ => 6,
+    }
+}
+
+/// What nearly every request holds somewhere; a literal from here tells requests apart badly.
+const COMMON: &[u8] = b"http://www. https://www. .com/ .net/ .org/ index.html index.php .aspx \
+    mozilla/5.0 (windows nt 10.0; win64; x64) applewebkit/537.36 (khtml, like gecko) chrome/120.0.0.0 safari/537.36 \
+    (x11; linux x86_64; rv:109.0) gecko/20100101 firefox/ (macintosh; intel mac os x 10_15_7) version/ \
+    text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8 gzip, deflate, br \
+    en-us,en;q=0.5 keep-alive max-age=0 no-cache sessionid= session= token= user= page= &id= ?id= \
+    /api/ /static/ /images/ /assets/ /js/ /css/ /owa/ /owa/auth/logon.aspx /ecp/ /ews/exchange.asmx /mapi/emsmdb/ \
+    /autodiscover/autodiscover.xml /autodiscover/autodiscover.json /microsoft-server-activesync /rpc/rpcproxy.dll";
+
+fn rarity(literal: &[u8]) -> u32 {
+    let sum = literal.iter().map(|byte| weight(*byte)).sum::<u32>();
+    if is_common(literal) { sum / 3 } else { sum }
+}
+
+/// Whether all of it is met in nearly every request.
+fn is_common(literal: &[u8]) -> bool {
+    if literal.len() < 4 {
+        return COMMON.windows(literal.len()).any(|window| window == literal);
+    }
+    let grams = common_grams();
+    literal.windows(4).all(|window| grams.binary_search_by(|gram| gram.as_slice().cmp(window)).is_ok())
+}
+
+/// Every four bytes in a row of [`COMMON`], sorted.
+pub(crate) fn common_grams() -> &'static [[u8; 4]] {
+    static GRAMS: OnceLock<Vec<[u8; 4]>> = OnceLock::new();
+    GRAMS.get_or_init(|| {
+        let windows = COMMON.windows(4).filter_map(|window| window.try_into().ok());
+        let mut grams: Vec<[u8; 4]> = windows.collect();
+        grams.sort_unstable();
+        grams.dedup();
+        grams
+    })
+}
+
+fn better(a: Option<Literals>, b: Option<Literals>) -> Option<Literals> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.rarity > a.rarity { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+/// What is known of a part of a pattern.
+struct Found {
+    /// All that it can take, folded, where that is a few strings.
+    exact: Option<Vec<Vec<u8>>>,
+    /// What it both begins and ends with, where it is an open repetition.
+    turns: Option<Vec<Vec<u8>>>,
+    /// What it cannot match without, beside that.
+    required: Option<Literals>,
+}
+
+impl Found {
+    fn nothing() -> Found {
+        Found { exact: None, turns: None, required: None }
+    }
+
+    fn exactly(strings: Vec<Vec<u8>>) -> Found {
+        Found { exact: Some(strings), turns: None, required: None }
+    }
+}
+
+fn look(node: &Node) -> Found {
+    match node {
+        Node::Empty | Node::Assert(_) => Found::exactly(vec![Vec::new()]),
+        Node::Set(set) => match strings(set) {
+            Some(strings) => Found::exactly(strings),
+            None => Found::nothing(),
+        },
+        Node::Group { node, .. } => look(node),
+        Node::Concat(nodes) => concat(nodes),
+        Node::Alternate(nodes) => alternate(nodes),
+        Node::Repeat { node, min, max, .. } => repeat(node, *min, *max),
+        // It takes nothing; what it looks for still lies in the text.
+        Node::Look { negate, node } => Found {
+            exact: Some(vec![Vec::new()]),
+            turns: None,
+            required: if *negate { None } else { required(node) },
+        },
+        Node::BackReference { .. } => Found::nothing(),
+    }
+}
+
+/// The characters of a set, folded, where they are few.
+fn strings(set: &CharSet) -> Option<Vec<Vec<u8>>> {
+    let mut strings: Vec<Vec<u8>> = Vec::new();
+    for (from, to) in set.ranges() {
+        if u32::from(to) - u32::from(from) >= 8 {
+            return None;
+        }
+        for char in from..=to {
+            let mut bytes = [0; 4];
+            let string = fold(char.encode_utf8(&mut bytes).as_bytes().to_owned());
+            if !strings.contains(&string) {
+                strings.push(string);
+            }
+        }
+        if strings.len() > 4 {
+            return None;
+        }
+    }
+    // A set of nothing never matches; that it is refused nowhere needs no literal.
+    (!strings.is_empty()).then_some(strings)
+}
+
+fn concat(nodes: &[Node]) -> Found {
+    let mut run = Run { strings: vec![Vec::new()], whole: true, best: None };
+    for node in nodes {
+        let found = look(node);
+        run.best = better(run.best.take(), found.required);
+        match (found.exact, found.turns) {
+            (Some(strings), _) => run.push(&strings),
+            // `ab+c`: what comes before a repetition is followed by its first turns, what comes after it
+            // follows its last.
+            (None, Some(turns)) => {
+                run.push(&turns);
+                run.cut(turns);
+            }
+            (None, None) => run.cut(vec![Vec::new()]),
+        }
+    }
+    run.end()
+}
+
+/// Strings in a row, as long as they are few.
+struct Run {
+    strings: Vec<Vec<u8>>,
+    /// Whether nothing was left out since the beginning.
+    whole: bool,
+    best: Option<Literals>,
+}
+
+impl Run {
+    fn push(&mut self, next: &[Vec<u8>]) {
+        if next.iter().all(Vec::is_empty) && !next.is_empty() {
+            return;
+        }
+        match product(&self.strings, next) {
+            Some(strings) => self.strings = strings,
+            None => self.cut(next.to_vec()),
+        }
+    }
+
+    /// Ends the run and begins one with these.
+    fn cut(&mut self, next: Vec<Vec<u8>>) {
+        let strings = std::mem::replace(&mut self.strings, next);
+        self.best = better(self.best.take(), Literals::of(strings));
+        self.whole = false;
+    }
+
+    fn end(mut self) -> Found {
+        if self.whole {
+            return Found { exact: Some(self.strings), turns: None, required: self.best };
+        }
+        self.cut(Vec::new());
+        Found { exact: None, turns: None, required: self.best }
+    }
+}
+
+fn product(before: &[Vec<u8>], after: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    let mut strings: Vec<Vec<u8>> = Vec::new();
+    for left in before {
+        for right in after {
+            if strings.len() == MAX_STRINGS || left.len() + right.len() > MAX_LENGTH {
+                return None;
+            }
+            strings.push([left.as_slice(), right].concat());
+        }
+    }
+    Some(strings)
+}
+
+fn times(strings: Vec<Vec<u8>>, count: u32) -> Option<Vec<Vec<u8>>> {
+    let mut all = vec![Vec::new()];
+    for _ in 0..count {
+        all = product(&all, &strings)?;
+        if all.iter().all(Vec::is_empty) {
+            break;
+        }
+    }
+    Some(all)
+}
+
+fn alternate(nodes: &[Node]) -> Found {
+    let mut exact: Option<Vec<Vec<u8>>> = Some(Vec::new());
+    let mut any: Vec<Vec<u8>> = Vec::new();
+    let mut complete = true;
+    for node in nodes {
+        let found = look(node);
+        let strings = found.exact.as_ref().filter(|_| found.required.is_none());
+        match (&mut exact, strings) {
+            (Some(all), Some(strings)) if all.len() + strings.len() <= MAX_STRINGS => {
+                all.extend(strings.iter().cloned());
+            }
+            _ => exact = None,
+        }
+        match better(found.exact.or(found.turns).and_then(Literals::of), found.required) {
+            Some(literals) if any.len() <= MAX_LITERALS => any.extend(literals.any),
+            _ => complete = false,
+        }
+        if !complete && exact.is_none() {
+            return Found::nothing();
+        }
+    }
+    Found { exact, turns: None, required: if complete { Literals::of(any) } else { None } }
+}
+
+fn repeat(node: &Node, min: u32, max: Option<u32>) -> Found {
+    if max == Some(0) {
+        return Found::exactly(vec![Vec::new()]);
+    }
+    let found = look(node);
+    if min == 0 {
+        let Some(strings) = found.exact.filter(|_| max == Some(1)) else { return Found::nothing() };
+        // `a?`: with it or without. What a look-ahead inside needs is needed in one case only.
+        let mut all = vec![Vec::new()];
+        all.extend(strings);
+        return if all.len() <= MAX_STRINGS { Found::exactly(all) } else { Found::nothing() };
+    }
+    let once = found.exact.clone().and_then(Literals::of);
+    match found.exact.and_then(|strings| times(strings, min)) {
+        Some(strings) if max == Some(min) => {
+            Found { exact: Some(strings), turns: None, required: found.required }
+        }
+        turns => Found { exact: None, turns, required: better(once, found.required) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::{PatternLimits, parse};
+
+    fn found(pattern: &str, ignore_case: bool) -> String {
+        let node = parse(pattern, ignore_case, &PatternLimits::default()).unwrap();
+        let literals = required(&node).map(|literals| literals.any).unwrap_or_default();
+        literals.iter().map(|l| String::from_utf8_lossy(l)).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn the_best_literal_that_a_match_cannot_do_without_is_found() {
+        for (pattern, expected) in [
+            ("", ""),
+            (".*", ""),
+            ("a", ""),
+            ("ab", "ab"),
+            ("PowerShell", "powershell"),
+            (".*autodiscover\\.json.*Powershell.*", "powershell"),
+            ("(?=.*autodiscover)(?=.*powershell)", "powershell"),
+            ("(?!.*autodiscover)power", "power"),
+            ("^a(?:bc|de)f$", "abcf|adef"),
+            ("(foo|bar.*quux)", "foo|quux"),
+            ("(foo|.*)", ""),
+            ("fo?o", "fo|foo"),
+            ("(foo)?", ""),
+            ("(foo){2}", "foofoo"),
+            ("(foo){2,}bar", "foofoobar"),
+            ("ab+c", "bc"),
+            ("x(yz)+", "xyz"),
+            ("[xy]z", "xz|yz"),
+            ("[a-z]+abc", "abc"),
+            ("foo(?=bar)bar", "foobar"),
+            ("foo(?=.*longer-than-that)", "longer-than-that"),
+            ("foo\\b-bar", "foo-bar"),
+            ("(foo)\\1bar", "foo"),
+            ("É", "\u{c9}|\u{e9}"),
+            ("ab\u{17f}cd", "ab\u{17f}cd"),
+            ("a[^]bcd", "bcd"),
+            ("(?=a|bc)", ""),
+            ("(?:(?=foo)x|xyz)", "foo|xyz"),
+            ("(?:(?=foo))?xyz", "xyz"),
+        ] {
+            assert_eq!(found(pattern, true), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn long_and_many_are_cut() {
+        assert_eq!(found(&"abcdefgh".repeat(20), true).len(), MAX_LENGTH);
+        let many = (0..200).map(|n| format!("word{n}")).collect::<Vec<_>>().join("|");
+        assert_eq!(found(&many, true), "");
+        assert_eq!(found("[ab][ab][ab][ab][ab]xyz", false), "axyz|bxyz");
+    }
+
+    #[test]
+    fn what_matches_every_text_is_seen() {
+        for (pattern, expected) in [
+            (".*", true),
+            ("^(.*)", true),
+            ("", true),
+            ("a*|b", true),
+            (".*$", false),
+            ("^$", false),
+            (".+", false),
+        ] {
+            let node = parse(pattern, true, &PatternLimits::default()).unwrap();
+            assert_eq!(is_always(&node), expected, "{pattern}");
+        }
+    }
+}
