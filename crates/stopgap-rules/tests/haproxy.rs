@@ -13,7 +13,7 @@ mod common;
 
 use common::dice::Dice;
 use common::haproxy::{Answer, Haproxy, Shape, installed};
-use common::{M1_REQUESTS, condition, cookie_rules, engine, m1};
+use common::{M1_REQUESTS, condition, cookie_rules, engine, m1, rules};
 use stopgap_rules::translate::SiteRules;
 use stopgap_rules::translate::haproxy::{HaproxyConfig, translate};
 use stopgap_rules::{Connection, Engine, Outcome, Request, RuleSet};
@@ -365,4 +365,177 @@ fn every_linear_form_agrees_with_the_engine() {
     }
     println!("{} translated, {refused} refused: {tally:?}", sets.len());
     assert!(sets.len() > 300 && tally.refused * 10 > tally.requests, "{tally:?}");
+}
+
+/// Requests as long as HAProxy takes them that make the patterns work, each with and without an attack at its
+/// end.
+fn long_texts(end: &str) -> Vec<Vec<u8>> {
+    let fill = |piece: &str| piece.repeat(14_000 / piece.len());
+    [
+        "a",
+        "%",
+        "%4",
+        "%41",
+        "%25",
+        "/",
+        "autodiscover",
+        "autodiscover.json",
+        "autodiscover.json@",
+        "powershell",
+        "powershel",
+        "autodiscove",
+        "%61utodiscove",
+        "%41%55%54%4f",
+        "AUTODISCOVER.JSON%40",
+        "%0a",
+        "%0d%0a",
+        "a%0a",
+        "%e2%80%a8",
+        "%e2%80",
+        "%e2%80%a8%e2",
+        "autodiscover%0apowershel",
+        "autodiscover.json@%0a",
+        "powershell%0Aautodiscove%0D",
+        "@",
+        "p",
+        "autodiscover.jso",
+    ]
+    .iter()
+    .flat_map(|piece| {
+        let all = fill(piece);
+        // The same, with the last word there: the longest way to a refusal.
+        let hit = format!("{all}%0a{end}");
+        [all.clone().into_bytes(), hit.into_bytes(), format!("{all}{end}").into_bytes()]
+    })
+    .collect()
+}
+
+/// HAProxy takes a pattern that runs out of stack, or of turns, as not found: each attack here would pass.
+#[test]
+fn long_requests_need_neither_stack_nor_turns() {
+    if !installed("long_requests_need_neither_stack_nor_turns") {
+        return;
+    }
+    let sets = vec![
+        m1(1),
+        m1(2),
+        m1(3),
+        m1(4),
+        condition("gaps of any character", "{UrlDecode:{REQUEST_URI}}", "autodiscover[^]*@[^]*powershell"),
+        condition(
+            "look-aheads in a line",
+            "{UrlDecode:{REQUEST_URI}}",
+            "(?=.*powershell$)(?=.*autodiscover).*@",
+        ),
+        condition("words", "{UrlDecode:{REQUEST_URI}}", "a.u.*@.+powershell"),
+        condition("wide", "{UrlDecode:{REQUEST_URI}}", "[ -~\\u2030-\\uffdc]utodiscover.*@.*p"),
+    ];
+    let (names, engines, config) = sites(sets);
+    let mut haproxy = Haproxy::start(&config, &names, LAX);
+    let mut tally = Tally::default();
+    for (site, engine) in engines.iter().enumerate() {
+        for text in long_texts("autodiscover.json@powershell") {
+            let head = [b"GET /x?", text.as_slice(), b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            tally.compare(&mut haproxy, site, engine, &head, &names[site]);
+        }
+    }
+    println!("{tally:?}");
+    assert!(tally.refused > 300 && tally.malformed == 0, "{tally:?}");
+}
+
+/// Rules that read several headers, each of them many times.
+#[test]
+fn a_hundred_headers_need_neither_stack_nor_turns() {
+    if !installed("a_hundred_headers_need_neither_stack_nor_turns") {
+        return;
+    }
+    let mut sets = vec![cookie_rules()];
+    for (input, pattern) in [
+        ("{HTTP_COOKIE}", "X-BEResource=.*; .+~.+~b$"),
+        ("{HTTP_COOKIE}", "; .*~.*b"),
+        ("{UrlDecode:{HTTP_COOKIE}}", "; [^]*b"),
+        ("{HTTP_X_TEST}", "(?=.*, )(?=.*b)"),
+        ("{UrlDecode:{HTTP_COOKIE}}", "(?=.*; x-anon)(?=.*~b$)"),
+        ("{HTTP_X_TEST}", "a, [^]*~b, c$"),
+        ("{UrlDecode:{HTTP_X_TEST}}", "[ -~], a.*~b, c$"),
+    ] {
+        sets.push(condition("several", input, pattern));
+    }
+    let (names, engines, config) = sites(sets);
+    let mut haproxy = Haproxy::start(&config, &names, Shape::default());
+    let mut tally = Tally::default();
+    for (site, engine) in engines.iter().enumerate() {
+        for name in ["Cookie", "x_test"] {
+            for piece in ["a", "%0a", "~", "X-BEResource=a/", ", ", "; ", ",", "%e2%80%a8", " x-anon", ""] {
+                for end in ["", "~b", "X-BEResource=a/b~c", "a~b\r\nx_Test: c\r\ncookie: a"] {
+                    let value = piece.repeat(130 / piece.len().max(1));
+                    let line = format!("{name}: {value}\r\n");
+                    let head =
+                        format!("GET / HTTP/1.1\r\nHost: a\r\n{}{name}: {end}\r\n\r\n", line.repeat(90));
+                    assert!(head.len() < 15_000);
+                    tally.compare(&mut haproxy, site, engine, head.as_bytes(), &names[site]);
+                }
+            }
+        }
+    }
+    println!("{tally:?}");
+    assert!(tally.refused * 10 > tally.requests && tally.malformed == 0, "{tally:?}");
+}
+
+/// Conditions together: all of them, one of them, negated, over every kind of input, and rules in a row.
+#[test]
+fn conditions_in_every_combination_agree_with_the_engine() {
+    if !installed("conditions_in_every_combination_agree_with_the_engine") {
+        return;
+    }
+    let conditions = [
+        ("{REQUEST_URI}", "a"),
+        ("{UrlDecode:{REQUEST_URI}}", "^/x.*foo"),
+        ("{QUERY_STRING}", "b|c"),
+        ("{UrlDecode:{QUERY_STRING}}", "a.*b"),
+        ("{REQUEST_METHOD}", "^get$"),
+        ("{REQUEST_METHOD}", "POST|PUT"),
+        ("{HTTPS}", "off"),
+        ("{SERVER_PORT_SECURE}", "1"),
+        ("{HTTP_COOKIE}", "a"),
+        ("{UrlDecode:{HTTP_COOKIE}}", "; "),
+        ("{HTTP_X_TEST}", "^$"),
+        ("{HTTP_X-Test}", "a.*,"),
+        ("{HTTP_Y}", ""),
+        ("{HTTP_HOST}", "^host$"),
+    ];
+    let mut sets = Vec::new();
+    let mut told = Vec::new();
+    for seed in 0..120 {
+        let mut dice = Dice::new(seed);
+        let mut inside = String::new();
+        for number in 0..=dice.roll(4) {
+            let mut list = String::new();
+            for _ in 0..dice.roll(4) {
+                let (input, pattern) = conditions[dice.roll(conditions.len())];
+                let (case, negate) = (dice.roll(2) == 0, dice.roll(3) == 0);
+                list += &format!(
+                    r#"<add input="{input}" pattern="{pattern}" ignoreCase="{case}" negate="{negate}"/>"#
+                );
+            }
+            let grouping = dice.pick(&["MatchAll", "MatchAny"]);
+            let stop = dice.roll(2) == 0;
+            let action = dice.pick(&[
+                r#"type="AbortRequest""#,
+                r#"type="CustomResponse" statusCode="403""#,
+                r#"type="CustomResponse" statusCode="451""#,
+                r#"type="None""#,
+            ]);
+            inside += &format!(
+                r#"<rule name="{number}" stopProcessing="{stop}"><match url=".*"/>
+                   <conditions logicalGrouping="{grouping}">{list}</conditions><action {action}/></rule>"#
+            );
+        }
+        sets.push(rules(&inside));
+        told.push(inside);
+    }
+    let mut tally = Tally::default();
+    compare(&sets, &told, 100, 77, &mut tally);
+    println!("{tally:?}");
+    assert!(tally.refused * 10 > tally.requests && tally.refused * 2 < tally.requests * 3, "{tally:?}");
 }

@@ -184,18 +184,13 @@ fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<Entry
     Ok(keys.into_iter().map(|key| Entry { key, value: value.clone(), comment: comment.clone() }).collect())
 }
 
-/// The beginning of the sample: the names of the frontends, if not any.
+/// The beginning of the sample: one of these frontends, or any.
 fn frontends(sites: Option<&[String]>) -> String {
-    match sites {
-        None => sample::FRONTEND.to_owned(),
-        Some(sites) => {
-            let names: Vec<String> = sites.iter().map(|site| pcre::literal(site)).collect();
-            match names.as_slice() {
-                [] => "(?!)".to_owned(),
-                _ => format!("(?>(?:{})\\n)", names.join("|")),
-            }
-        }
-    }
+    let Some(sites) = sites else { return sample::FRONTEND.to_owned() };
+    // HAProxy takes no other characters in a name, so there is no such frontend.
+    let possible = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    let names: Vec<String> = sites.iter().filter(possible).map(|name| pcre::literal(name)).collect();
+    if names.is_empty() { "(?!)".to_owned() } else { format!("(?>(?:{})\\n)", names.join("|")) }
 }
 
 /// A condition over the sample, from the line of the target.

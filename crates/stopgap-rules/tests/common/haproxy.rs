@@ -100,7 +100,11 @@ impl Haproxy {
             .unwrap();
         let mut haproxy = Haproxy { child, folder, open: HashMap::new() };
         for _ in 0..1_000 {
-            if UnixStream::connect(haproxy.folder.join("stats")).is_ok() {
+            let there = |name: String| haproxy.folder.join(name).exists();
+            if there("stats".into())
+                && (0..names.len()).all(|site| there(format!("{site}.sock")))
+                && UnixStream::connect(haproxy.folder.join("stats")).is_ok()
+            {
                 return haproxy;
             }
             if haproxy.child.try_wait().unwrap().is_some() {
