@@ -14,7 +14,7 @@
 //! > {"command":"status"}
 //! < {"active":"<sha256>","rules":1,"error":null,
 //!    "settled":true,"older_connections":0,"older":{"requests":0,"tunnels":0},"sets":1,
-//!    "requests":7,"probes":0,"malformed":0,"refused":2,"over_limit":0,
+//!    "requests":7,"probes":0,"malformed":0,"refused":2,"over_limit":0,"changed":0,
 //!    "by_rule":{"PowerShell - inbound":2}}
 //! ```
 //!
@@ -26,6 +26,7 @@
 //! - `older_connections`: connections that earlier rules still serve, the sum of `older`.
 //! - `older.requests`: requests that an earlier set judged and whose answers have not ended.
 //! - `older.tunnels`: WebSockets that an earlier set let in. Rules never look into one.
+//! - `changed`: responses in which rules changed a header field.
 //! - `sets`: compiled rule sets in memory, with the one in force.
 //!
 //! # In force, in two steps

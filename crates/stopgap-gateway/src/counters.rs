@@ -15,6 +15,7 @@ pub(crate) struct Counters {
     malformed: AtomicU64,
     refused: AtomicU64,
     over_limit: AtomicU64,
+    changed: AtomicU64,
     by_rule: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -28,10 +29,12 @@ pub(crate) struct Counted {
     probes: u64,
     /// Requests refused because of their form, before any rule saw them.
     malformed: u64,
-    /// Requests refused by a rule.
+    /// Requests refused by a rule, and responses withheld because a rule could not be applied to them.
     refused: u64,
     /// Those of them that took more steps than a request may cost.
     over_limit: u64,
+    /// Responses in which rules changed a field.
+    changed: u64,
     by_rule: BTreeMap<String, u64>,
 }
 
@@ -46,6 +49,10 @@ impl Counters {
 
     pub(crate) fn malformed(&self) {
         self.malformed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn changed(&self) {
+        self.changed.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn refused(&self, rule: &str, over_limit: bool) {
@@ -66,6 +73,7 @@ impl Counters {
             malformed: self.malformed.load(Relaxed),
             refused: self.refused.load(Relaxed),
             over_limit: self.over_limit.load(Relaxed),
+            changed: self.changed.load(Relaxed),
             by_rule: self.by_rule.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -32,6 +32,7 @@ mod guard;
 mod headers;
 mod log;
 mod proxy;
+mod review;
 mod rules;
 mod server;
 mod settings;

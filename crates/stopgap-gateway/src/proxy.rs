@@ -18,11 +18,12 @@ use crate::counters::Counters;
 use crate::framing::Refusal;
 use crate::headers::{self, PROBE, asks_for_websocket};
 use crate::log::printable;
+use crate::review::Review;
 use crate::rules::Rules;
 use crate::state::{ConnectionState, Flight};
 use crate::tunnel::Tunnel;
-use crate::upstream::{OriginError, Outbound, Pool};
-use crate::verdict::{self, Change, Decision};
+use crate::upstream::{OriginError, Pool, Upload};
+use crate::verdict::{self, Asked, Change, Decision, Withheld};
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -87,10 +88,23 @@ pub(crate) async fn handle(
             "refused"
         );
     };
-    let decision = {
+    let (decision, review) = {
         let book = client.shared.rules.book();
         flight.judged(book.era.pass());
-        book.judge(request.method(), target(request.uri()), request.headers(), client.peer, client.local)
+        let decision = book.judge(Asked {
+            method: request.method(),
+            target: target(request.uri()),
+            headers: request.headers(),
+            peer: client.peer,
+            local: client.local,
+        });
+        match decision {
+            Decision::Forward(Change { inbound: Some(inbound), target, fields }) => {
+                let review = Review::new(book.clone(), inbound, &request);
+                (Decision::Forward(Change { inbound: None, target, fields }), Some(review))
+            }
+            decision => (decision, None),
+        }
     };
     match decision {
         Decision::Abort { rule, over_limit } => {
@@ -106,7 +120,7 @@ pub(crate) async fn handle(
             tracing::error!(rule = %printable(&rule), problem, "a rule cannot be carried out");
             Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "a rewrite rule cannot be carried out\n"))
         }
-        Decision::Forward(change) => Ok(forward(&client, request, upgrade, change, flight).await),
+        Decision::Forward(change) => Ok(forward(&client, request, upgrade, change, review, flight).await),
     }
 }
 
@@ -128,6 +142,7 @@ async fn forward(
     request: Request<Incoming>,
     upgrade: Option<UpgradeRequest>,
     change: Change,
+    review: Option<Box<Review>>,
     flight: Flight,
 ) -> Response<Answer> {
     let (mut parts, body) = request.into_parts();
@@ -139,15 +154,15 @@ async fn forward(
     for (name, value) in change.fields {
         parts.headers.insert(name, value);
     }
-    let body = Outbound::from(body);
+    let body = Upload::from(body);
     if body.size_hint().exact().is_none() {
         // Without it the library drops the body of a GET.
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let request = Request::from_parts(parts, body);
     let sent = match upgrade {
-        Some(upgrade) => send_upgrade(client, request, upgrade, flight).await,
-        None => send(client, request, flight).await,
+        Some(upgrade) => send_upgrade(client, request, upgrade, review, flight).await,
+        None => send(client, request, review, flight).await,
     };
     sent.unwrap_or_else(|error| {
         tracing::warn!(code = error.code(), error = %error, cause = ?std::error::Error::source(&error), "no response");
@@ -157,7 +172,8 @@ async fn forward(
 
 async fn send(
     client: &Client,
-    request: Request<Outbound>,
+    request: Request<Upload>,
+    review: Option<Box<Review>>,
     flight: Flight,
 ) -> Result<Response<Answer>, OriginError> {
     let pool = &client.shared.pool;
@@ -167,6 +183,7 @@ async fn send(
     }
     let (mut parts, incoming) = response.into_parts();
     receive(&mut parts, false)?;
+    reviewed(client, review.as_deref(), &mut parts)?;
     let source = Some((link, pool.clone()));
     Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, source, flight))))
 }
@@ -198,8 +215,9 @@ impl Drop for Undecided {
 
 async fn send_upgrade(
     client: &Client,
-    request: Request<Outbound>,
+    request: Request<Upload>,
     upgrade: UpgradeRequest,
+    review: Option<Box<Review>>,
     flight: Flight,
 ) -> Result<Response<Answer>, OriginError> {
     let mut response = in_time(&client.state, client.shared.pool.send_upgrade(request)).await?;
@@ -209,11 +227,12 @@ async fn send_upgrade(
         client.state.set_tunnel(Tunnel { client: upgrade.client, origin, pass: flight.into_tunnel() });
         upgrade.undecided.accept();
         let (mut parts, _) = response.into_parts();
-        receive(&mut parts, switched)?;
+        receive(&mut parts, true)?;
         return Ok(Response::from_parts(parts, Answer::Text(bytes::Bytes::new())));
     }
     let (mut parts, incoming) = response.into_parts();
-    receive(&mut parts, switched)?;
+    receive(&mut parts, false)?;
+    reviewed(client, review.as_deref(), &mut parts)?;
     Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, None, flight))))
 }
 
@@ -245,8 +264,29 @@ fn receive(parts: &mut http::response::Parts, switched: bool) -> Result<(), Orig
     Ok(())
 }
 
+/// Lets the rules for responses change the head.
+fn reviewed(
+    client: &Client,
+    review: Option<&Review>,
+    parts: &mut http::response::Parts,
+) -> Result<(), OriginError> {
+    let Some(review) = review else { return Ok(()) };
+    match review.apply(client, parts) {
+        Ok(changed) => {
+            if changed {
+                client.shared.counters.changed();
+            }
+            Ok(())
+        }
+        Err(Withheld { rule, over_limit }) => {
+            client.shared.counters.refused(&rule, over_limit);
+            Err(OriginError::Withheld { rule, over_limit })
+        }
+    }
+}
+
 /// The request target as the rules and the origin see it.
-fn target(uri: &Uri) -> &str {
+pub(crate) fn target(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 

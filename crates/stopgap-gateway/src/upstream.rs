@@ -45,6 +45,8 @@ pub(crate) enum OriginError {
     Coding,
     #[error("the origin switched protocols, which was not asked for")]
     Switched,
+    #[error("rule {rule:?} cannot be applied to the response (over the limit of steps: {over_limit})")]
+    Withheld { rule: String, over_limit: bool },
 }
 
 impl OriginError {
@@ -56,6 +58,7 @@ impl OriginError {
             OriginError::Silent => "origin-silent",
             OriginError::Coding => "origin-transfer-coding",
             OriginError::Switched => "origin-switched-protocols",
+            OriginError::Withheld { .. } => "response-withheld",
         }
     }
 
@@ -80,7 +83,7 @@ impl Pool {
     /// idempotent and without a body (RFC 9110, 9.2.2; RFC 9112, 9.3.1) and no response had begun.
     pub(crate) async fn send(
         &self,
-        mut request: Request<Outbound>,
+        mut request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Link), OriginError> {
         if let Some(link) = self.checkout() {
             let repeatable = request.method().is_idempotent() && request.body().is_end_stream();
@@ -96,10 +99,7 @@ impl Pool {
         self.send_fresh(request).await
     }
 
-    async fn send_fresh(
-        &self,
-        request: Request<Outbound>,
-    ) -> Result<(Response<Incoming>, Link), OriginError> {
+    async fn send_fresh(&self, request: Request<Upload>) -> Result<(Response<Incoming>, Link), OriginError> {
         let (sender, connection) = self.connect().await?;
         let link = Link { sender, driver: Driver::Here(Box::new(connection)) };
         link.exchange(request).await.map_err(|(source, _)| self.exchange_error(source))
@@ -108,7 +108,7 @@ impl Pool {
     /// Sends a request that may end in an upgrade, over a connection of its own.
     pub(crate) async fn send_upgrade(
         &self,
-        request: Request<Outbound>,
+        request: Request<Upload>,
     ) -> Result<Response<Incoming>, OriginError> {
         let (mut sender, connection) = self.connect().await?;
         tokio::spawn(connection.with_upgrades());
@@ -119,7 +119,7 @@ impl Pool {
         OriginError::Exchange { upstream: self.upstream.clone(), source }
     }
 
-    async fn connect(&self) -> Result<(SendRequest<Outbound>, OriginConnection), OriginError> {
+    async fn connect(&self) -> Result<(SendRequest<Upload>, OriginConnection), OriginError> {
         let upstream = || self.upstream.clone();
         let connect = TcpStream::connect((self.upstream.host(), self.upstream.port()));
         let stream = match tokio::time::timeout(self.limits.connect, connect).await {
@@ -167,20 +167,20 @@ impl Pool {
     }
 }
 
-fn copy_of(request: &Request<Outbound>) -> Request<Outbound> {
-    let mut copy = Request::new(Outbound::Empty);
+fn copy_of(request: &Request<Upload>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     copy
 }
 
-type OriginConnection = Connection<TokioIo<Socket>, Outbound>;
+type OriginConnection = Connection<TokioIo<Socket>, Upload>;
 
 /// One connection to the origin.
 #[derive(Debug)]
 pub(crate) struct Link {
-    sender: SendRequest<Outbound>,
+    sender: SendRequest<Upload>,
     driver: Driver,
 }
 
@@ -219,8 +219,8 @@ impl Link {
 
     async fn exchange(
         mut self,
-        request: Request<Outbound>,
-    ) -> Result<(Response<Incoming>, Link), (hyper::Error, Option<Request<Outbound>>)> {
+        request: Request<Upload>,
+    ) -> Result<(Response<Incoming>, Link), (hyper::Error, Option<Request<Upload>>)> {
         if !request.body().is_end_stream() {
             match std::mem::replace(&mut self.driver, Driver::Task) {
                 Driver::Here(connection) => drop(tokio::spawn(*connection)),
@@ -249,18 +249,18 @@ impl Link {
 
 /// A request body on its way to the origin.
 #[derive(Debug)]
-pub(crate) enum Outbound {
+pub(crate) enum Upload {
     Empty,
     Stream(Incoming),
 }
 
-impl From<Incoming> for Outbound {
+impl From<Incoming> for Upload {
     fn from(body: Incoming) -> Self {
-        if body.is_end_stream() { Outbound::Empty } else { Outbound::Stream(body) }
+        if body.is_end_stream() { Upload::Empty } else { Upload::Stream(body) }
     }
 }
 
-impl Body for Outbound {
+impl Body for Upload {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -269,22 +269,22 @@ impl Body for Outbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
-            Outbound::Empty => Poll::Ready(None),
-            Outbound::Stream(body) => Pin::new(body).poll_frame(cx),
+            Upload::Empty => Poll::Ready(None),
+            Upload::Stream(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Outbound::Empty => true,
-            Outbound::Stream(body) => body.is_end_stream(),
+            Upload::Empty => true,
+            Upload::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Outbound::Empty => SizeHint::with_exact(0),
-            Outbound::Stream(body) => body.size_hint(),
+            Upload::Empty => SizeHint::with_exact(0),
+            Upload::Stream(body) => body.size_hint(),
         }
     }
 }

@@ -9,7 +9,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use ring::digest::{SHA256, digest};
 use stopgap_rules::{
-    CompileError, Connection, Engine, EngineLimits, Outcome, ParseError, Request, RuleSet, Verdict,
+    CompileError, Connection, Engine, EngineLimits, OutboundAction, OutboundSubject, Outcome, ParseError,
+    Request, Response as Answered, RuleSet, Verdict,
 };
 
 use crate::era::Era;
@@ -19,7 +20,7 @@ pub(crate) struct RuleBook {
     engine: Option<Engine>,
     /// SHA-256 of the file's octets, in hexadecimal; of nothing, where there is no file.
     pub(crate) hash: String,
-    /// Enabled rules.
+    /// Enabled rules, for requests and for responses.
     pub(crate) rules: usize,
     /// What it lets in.
     pub(crate) era: Arc<Era>,
@@ -34,13 +35,23 @@ pub(crate) enum RulesError {
     Parse(#[from] ParseError),
     #[error(transparent)]
     Compile(#[from] CompileError),
-    #[error("rule \"{rule}\" sets {variable}, which says where a message ends or how it travels")]
+    #[error("rule \"{rule}\" changes {variable}, which says where a message ends or how it travels")]
     SetsFraming { rule: String, variable: String },
 }
 
-/// Request fields that no rule may set: a rule cannot know the message that it would frame anew.
-const FRAMING: [&str; 7] =
-    ["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
+/// Fields that no rule may change: a rule cannot know the message that it would frame anew, and what
+/// belongs to one hop is the gateway's own.
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -61,6 +72,43 @@ pub(crate) enum Decision {
 pub(crate) struct Change {
     pub(crate) target: Option<PathAndQuery>,
     pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
+    /// What was said of the request, where rules wait for its response.
+    pub(crate) inbound: Option<Box<Verdict>>,
+}
+
+/// A request as its client sent it, and the connection that it came on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    /// The request target as received.
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+impl<'a> Asked<'a> {
+    fn request(self) -> Request<'a> {
+        let connection = Connection {
+            remote_addr: self.peer.ip().to_canonical(),
+            server_port: self.local.port(),
+            https: false,
+            ..Connection::default()
+        };
+        let fields = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Request::new(self.method.as_str(), self.target.as_bytes(), fields, connection)
+    }
+}
+
+/// What rules change of a response: a name, and all fields of it that the response has now.
+pub(crate) type FieldChanges = Vec<(HeaderName, Vec<HeaderValue>)>;
+
+/// A response cannot be sent as the rules want it, and without that it would be unprotected.
+#[derive(Debug)]
+pub(crate) struct Withheld {
+    pub(crate) rule: String,
+    /// Judging it took more steps than a message may cost.
+    pub(crate) over_limit: bool,
 }
 
 /// An answer that a rule gives.
@@ -87,29 +135,41 @@ impl RuleBook {
             true => None,
             false => Some(compile(&RuleSet::parse(text)?)?),
         };
-        let rules = engine.as_ref().map_or(0, Engine::len);
+        let rules = engine.as_ref().map_or(0, |engine| engine.len() + engine.outbound_len());
         let engine = engine.filter(|_| rules > 0);
         Ok(RuleBook { engine, hash: hash(bytes), rules, era: Arc::default() })
     }
 
-    /// What the rules say. `target` is the request target as received.
-    pub(crate) fn judge(
-        &self,
-        method: &Method,
-        target: &str,
-        headers: &HeaderMap,
-        peer: SocketAddr,
-        local: SocketAddr,
-    ) -> Decision {
+    /// What the rules say to a request.
+    pub(crate) fn judge(&self, asked: Asked<'_>) -> Decision {
         let Some(engine) = &self.engine else { return Decision::Forward(Change::default()) };
-        let connection = Connection {
-            remote_addr: peer.ip().to_canonical(),
-            server_port: local.port(),
-            https: false,
-            ..Connection::default()
-        };
+        let verdict = engine.evaluate(&asked.request());
+        let inbound = engine.has_outbound().then(|| Box::new(verdict.clone()));
+        decide(verdict, inbound)
+    }
+
+    /// What the rules change of the response to a request of which they said `inbound`.
+    pub(crate) fn judge_response(
+        &self,
+        asked: Asked<'_>,
+        inbound: &Verdict,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<FieldChanges, Withheld> {
+        let Some(engine) = &self.engine else { return Ok(Vec::new()) };
         let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        decide(engine.evaluate(&Request::new(method.as_str(), target.as_bytes(), fields, connection)))
+        let response = Answered::new(status.as_u16(), fields);
+        let verdict = engine.outbound_after(&asked.request(), inbound, &response);
+        if let Some(rule) = verdict.over_limit {
+            return Err(Withheld { rule, over_limit: true });
+        }
+        let field = |name: &str, values: &[Vec<u8>]| {
+            let values = values.iter().map(|value| HeaderValue::from_bytes(value));
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, values.collect::<Result<_, _>>().ok()?))
+        };
+        let changed: Option<_> =
+            verdict.headers.iter().map(|change| field(&change.name, &change.values)).collect();
+        changed.ok_or_else(|| Withheld { rule: verdict.rules.join(", "), over_limit: false })
     }
 }
 
@@ -126,10 +186,20 @@ fn compile(set: &RuleSet) -> Result<Engine, RulesError> {
             }
         }
     }
+    for rule in &set.outbound {
+        // A rule that only looks may look at anything.
+        let (OutboundAction::Rewrite { .. }, OutboundSubject::Variable(name)) = (&rule.action, &rule.subject)
+        else {
+            continue;
+        };
+        if named(name, "RESPONSE_").is_some_and(|name| FRAMING.contains(&name.as_str())) {
+            return Err(RulesError::SetsFraming { rule: rule.name.clone(), variable: name.clone() });
+        }
+    }
     Ok(Engine::compile(set, &EngineLimits::default())?)
 }
 
-fn decide(verdict: Verdict) -> Decision {
+fn decide(verdict: Verdict, inbound: Option<Box<Verdict>>) -> Decision {
     let rule = verdict.rule.unwrap_or_default();
     let answer = |location, reason, body| {
         let status = verdict.status.and_then(|code| StatusCode::from_u16(code).ok());
@@ -157,7 +227,7 @@ fn decide(verdict: Verdict) -> Decision {
             };
             match verdict.url.map(|url| url.parse::<PathAndQuery>()).transpose() {
                 Ok(target) if target.as_ref().is_none_or(|target| target.as_str().starts_with('/')) => {
-                    Decision::Forward(Change { target, fields })
+                    Decision::Forward(Change { target, fields, inbound })
                 }
                 _ => Decision::Impossible { rule, problem: "its address is not one of this server" },
             }
@@ -167,8 +237,12 @@ fn decide(verdict: Verdict) -> Decision {
 
 /// `HTTP_X_NAME` is the request header `X-Name`. Other variables are for later rules alone.
 fn field_name(variable: &str) -> Option<HeaderName> {
-    let (prefix, name) = variable.split_at_checked(5)?;
-    if !prefix.eq_ignore_ascii_case("HTTP_") {
+    named(variable, "HTTP_")
+}
+
+fn named(variable: &str, prefix: &str) -> Option<HeaderName> {
+    let (found, name) = variable.split_at_checked(prefix.len())?;
+    if !found.eq_ignore_ascii_case(prefix) {
         return None;
     }
     HeaderName::from_bytes(name.replace('_', "-").as_bytes()).ok()

@@ -18,7 +18,7 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
         status,
         serde_json::json!({
             "active": NOTHING, "rules": 0, "error": null, "requests": 0, "probes": 0, "malformed": 0,
-            "refused": 0, "over_limit": 0, "by_rule": {}, "settled": true, "older_connections": 0,
+            "refused": 0, "over_limit": 0, "changed": 0, "by_rule": {}, "settled": true, "older_connections": 0,
             "older": {"requests": 0, "tunnels": 0}, "sets": 1,
         })
     );
@@ -47,7 +47,7 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
         gateway.ask(r#"{"command":"status"}"#).await,
         serde_json::json!({
             "active": expected, "rules": 1, "error": null, "requests": 4, "probes": 1, "malformed": 1,
-            "refused": 2, "over_limit": 0, "by_rule": {"PowerShell - inbound": 2}, "settled": true,
+            "refused": 2, "over_limit": 0, "changed": 0, "by_rule": {"PowerShell - inbound": 2}, "settled": true,
             "older_connections": 0, "older": {"requests": 0, "tunnels": 0}, "sets": 1,
         })
     );

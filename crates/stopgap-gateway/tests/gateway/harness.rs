@@ -212,13 +212,15 @@ pub struct Origin {
     pub address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<usize>>,
+    released: tokio::sync::watch::Sender<bool>,
 }
 
 impl Origin {
     pub async fn start() -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let origin = Origin { address, heads: Arc::default(), connections: Arc::default() };
+        let released = tokio::sync::watch::Sender::new(false);
+        let origin = Origin { address, heads: Arc::default(), connections: Arc::default(), released };
         let accepting = origin.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -244,6 +246,11 @@ impl Origin {
         *self.connections.lock().unwrap()
     }
 
+    /// Answers those who asked for `/later`, now and from now on.
+    pub fn release(&self) {
+        self.released.send_replace(true);
+    }
+
     async fn serve(self, mut stream: BufReader<TcpStream>) -> Option<()> {
         while let Some(head) = read_head(&mut stream).await {
             self.heads.lock().unwrap().push(head.clone());
@@ -252,6 +259,14 @@ impl Origin {
                 |body: &str| format!("HTTP/1.1 200 Fine\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let answer = match path.as_str() {
                 "/head" => ok(&head),
+                "/later" => {
+                    self.released.subscribe().wait_for(|released| *released).await.ok()?;
+                    ok("later")
+                }
+                _ if field(&head, "x-answer").is_some() => {
+                    let fields = field(&head, "x-answer")?.replace('|', "\r\n");
+                    format!("HTTP/1.1 {fields}\r\nContent-Length: 6\r\n\r\nanswer")
+                }
                 "/silent" => return std::future::pending().await,
                 "/hangup" => return None,
                 // Answers once, and then closes without having said so.

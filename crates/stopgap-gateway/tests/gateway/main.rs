@@ -15,6 +15,7 @@ mod harness;
 mod limits;
 mod proxying;
 mod refusing;
+mod responses;
 mod settling;
 mod swapping;
 mod upgrading;
