@@ -26,6 +26,7 @@ const fn tool(name: &'static str, package: &'static str, purpose: &'static str) 
 pub const TESTS: &[Tool] = &[
     tool("nginx", "nginx-light", "the nginx target against the real server"),
     tool("apache2", "apache2", "the Apache target against the real server"),
+    tool("haproxy", "haproxy", "the HAProxy target against the real server"),
     tool("xmlsec1", "xmlsec1", "signatures against another implementation"),
     // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
     tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
