@@ -33,6 +33,7 @@ pub const TESTS: &[Tool] = &[
     tool("xmllint", "libxml2-utils", "canonical form and the XML Schema"),
     tool("node", "nodejs", "patterns against a browser's engine"),
     tool("openssl", "openssl", "keys and certificates of another make"),
+    tool("dpkg", "dpkg", "package versions against those who define them"),
     tool("unshare", "util-linux", "nginx's own test of staged files in a private mount namespace"),
     tool("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the platform's trust store"),
 ];

@@ -1,7 +1,9 @@
 //! Versions: how two of them compare, scheme by scheme.
 //!
-//! Distribution packages (`dpkg`, `rpm`) are not compared here yet; a mitigation that needs them is
-//! `Unsupported` on this build, which says so instead of guessing.
+//! Not in here: which version is installed ([`crate::facts`]).
+
+mod dpkg;
+mod rpm;
 
 use std::cmp::Ordering;
 
@@ -10,9 +12,6 @@ use stopgap_feed::document::VersionScheme;
 /// Why two versions could not be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
-    /// This build does not compare versions of that scheme.
-    #[error("this build does not compare {0:?} versions")]
-    UnsupportedScheme(VersionScheme),
     /// Not a version of that scheme.
     #[error("`{found}` is not a {scheme} version: expected {expected}")]
     Malformed {
@@ -33,8 +32,19 @@ pub fn compare(scheme: VersionScheme, a: &str, b: &str) -> Result<Ordering, Vers
             let (a, b) = (Semver::parse(a)?, Semver::parse(b)?);
             Ok(cmp_numbers(&a.numbers, &b.numbers).then_with(|| cmp_prerelease(&a.prerelease, &b.prerelease)))
         }
-        VersionScheme::Dpkg | VersionScheme::Rpm => Err(VersionError::UnsupportedScheme(scheme)),
+        VersionScheme::Dpkg => Ok(dpkg::Version::parse(a)?.cmp(&dpkg::Version::parse(b)?)),
+        VersionScheme::Rpm => Ok(rpm::Version::parse(a)?.cmp(&rpm::Version::parse(b)?)),
     }
+}
+
+/// Digits as a number of any size; none at all are zero.
+fn number(a: &[u8], b: &[u8]) -> Ordering {
+    let significant = |digits: &[u8]| {
+        let start = digits.iter().position(|digit| *digit != b'0').unwrap_or(digits.len());
+        digits.get(start..).unwrap_or_default().to_vec()
+    };
+    let (a, b) = (significant(a), significant(b));
+    a.len().cmp(&b.len()).then_with(|| a.cmp(&b))
 }
 
 /// Numbers without leading zeros, as text: build numbers have no upper bound that we could know.
@@ -49,10 +59,10 @@ fn dotted(s: &str) -> Result<Numbers, VersionError> {
     if s.len() > 256 {
         return Err(malformed());
     }
-    s.split('.').map(|part| number(part).ok_or_else(malformed)).collect()
+    s.split('.').map(|part| numeric(part).ok_or_else(malformed)).collect()
 }
 
-fn number(part: &str) -> Option<String> {
+fn numeric(part: &str) -> Option<String> {
     let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| part.trim_start_matches('0').to_owned())
 }
@@ -117,7 +127,7 @@ fn cmp_prerelease(a: &Option<Vec<String>>, b: &Option<Vec<String>>) -> Ordering 
 }
 
 fn cmp_identifier(x: &str, y: &str) -> Ordering {
-    match (number(x), number(y)) {
+    match (numeric(x), numeric(y)) {
         (Some(m), Some(n)) => m.len().cmp(&n.len()).then_with(|| m.cmp(&n)),
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
@@ -128,7 +138,7 @@ fn cmp_identifier(x: &str, y: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use VersionScheme::{Dotted, Dpkg, Semver};
+    use VersionScheme::{Dotted, Dpkg, Rpm, Semver};
 
     #[test]
     fn dotted_versions_compare_as_numbers() {
@@ -168,6 +178,11 @@ mod tests {
             assert!(compare(Dotted, bad, "1").is_err(), "{bad:?}");
         }
         assert!(compare(Semver, "1.0", "1.0.0").is_err());
-        assert_eq!(compare(Dpkg, "1", "1"), Err(VersionError::UnsupportedScheme(Dpkg)));
+        for bad in ["", "1-", ":1", "a:1", "1:", "2147483648:1", "1 2", "1_2", "1-2:3", "1/2", "1-\u{e4}"] {
+            assert!(compare(Dpkg, bad, "1").is_err(), "{bad:?}");
+        }
+        for bad in ["", "1-", ":1", "a:1", "1:", "1 2", "1-2-3"] {
+            assert!(compare(Rpm, bad, "1").is_err(), "{bad:?}");
+        }
     }
 }
