@@ -39,7 +39,8 @@ pub const TESTS: &[Tool] = &[
 ];
 
 /// Packages whose installation starts a service, and the service.
-const SERVICES: &[(&str, &str)] = &[("nginx-light", "nginx.service"), ("apache2", "apache2.service")];
+const SERVICES: &[(&str, &str)] =
+    &[("nginx-light", "nginx.service"), ("apache2", "apache2.service"), ("haproxy", "haproxy.service")];
 
 /// What the benchmarks need beside that.
 pub const BENCHMARKS: &[Tool] = &[
