@@ -3,6 +3,7 @@
 
 pub mod apache;
 pub mod haproxy;
+pub mod iis;
 pub mod nginx;
 
 use crate::model::RuleSet;

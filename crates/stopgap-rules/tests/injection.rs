@@ -19,6 +19,9 @@ use stopgap_rules::{
     Action, Conditions, Level, OutboundAction, OutboundRule, OutboundSubject, PatternSyntax, RuleSet,
 };
 
+/// Sets in each test: fewer where the build is not optimized.
+const SEEDS: u64 = if cfg!(debug_assertions) { 500 } else { 8_000 };
+
 /// Variables of nginx's own that a map may read.
 const READ: [&str; 7] =
     ["request_uri", "request_method", "server_port", "remote_addr", "https", "server_name", "http_"];
@@ -163,20 +166,24 @@ fn run(seeds: std::ops::Range<u64>, make: impl Fn(&mut Dice) -> SiteRules) -> (u
 
 #[test]
 fn what_hostile_rules_hold_stays_words_of_nginx() {
-    let (translated, refused) = run(0..6_000, generate::scoped);
+    let (translated, refused) = run(0..SEEDS, generate::scoped);
     println!("{translated} rules translated, {refused} refused");
-    assert!(translated > 10_000, "{translated} of {}", translated + refused);
+    assert!(translated > SEEDS as usize, "{translated} of {}", translated + refused);
 }
 
 #[test]
 fn whatever_the_model_holds_stays_words_of_nginx_or_is_refused() {
-    let (translated, refused) = run(0..4_000, |dice| SiteRules {
+    let (translated, refused) = run(0..SEEDS, |dice| SiteRules {
         marker: generate::word(dice),
         sites: None,
         rules: RuleSet { outbound: Vec::new(), ..generate::any(dice) },
     });
     println!("{translated} rules translated, {refused} refused");
-    assert!(translated > 3_000 && refused > 3_000, "{translated} of {}", translated + refused);
+    assert!(
+        translated * 2 > SEEDS as usize && refused * 2 > SEEDS as usize,
+        "{translated} of {}",
+        translated + refused
+    );
 }
 
 /// A few texts whose escapes would be easy to get wrong, seen as nginx reads them.
