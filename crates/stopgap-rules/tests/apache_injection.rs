@@ -15,7 +15,10 @@ use common::dice::Dice;
 use common::{condition, generate, rules};
 use stopgap_rules::translate::SiteRules;
 use stopgap_rules::translate::apache::{translate, translate_one};
-use stopgap_rules::{Action, RuleSet};
+use stopgap_rules::{
+    Action, Condition, Conditions, Grouping, Level, MatchType, OutboundAction, OutboundRule, OutboundSubject,
+    PatternSyntax, RuleSet,
+};
 
 /// A directive with its arguments, or a section with its argument and what stands in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,6 +278,71 @@ fn whatever_the_model_holds_is_translated_or_refused_whole() {
 }
 
 #[test]
+fn hostile_rules_for_responses_stay_what_they_are() {
+    let (mut translated, mut hostile) = (0, 0);
+    for seed in 0..20_000 {
+        let mut dice = Dice::new(seed);
+        let mut nasty = |harmless: &str| match dice.roll(3) {
+            0 => generate::word(&mut dice),
+            _ => harmless.to_owned(),
+        };
+        let (name, header) = (nasty("n"), format!("RESPONSE_{}", nasty("X_A")));
+        let (before, behind) = (nasty(""), nasty("; b 'c'"));
+        let (pattern, input) = (generate::literal(&nasty("x")), nasty("{RESPONSE_CONTENT_TYPE}"));
+        let rule = OutboundRule {
+            name,
+            level: Level::default(),
+            enabled: true,
+            pre_condition: None,
+            pattern_syntax: PatternSyntax::EcmaScript,
+            stop_processing: false,
+            subject: OutboundSubject::Variable(header),
+            pattern: "(.*)".into(),
+            ignore_case: true,
+            negate: false,
+            conditions: Conditions {
+                grouping: Grouping::MatchAll,
+                track_all_captures: true,
+                list: vec![Condition {
+                    input,
+                    match_type: MatchType::Pattern,
+                    pattern,
+                    ignore_case: true,
+                    negate: false,
+                }],
+            },
+            action: OutboundAction::Rewrite { value: format!("{before}{{R:1}}{behind}"), replace: true },
+        };
+        let Ok(text) = translate_one(&RuleSet { outbound: vec![rule], ..RuleSet::default() }) else {
+            continue;
+        };
+        translated += 1;
+        hostile += usize::from(!before.is_empty() || behind != "; b 'c'");
+        let items = read(&text);
+        let [Item::Directive(set, flag), Item::Section(name, _, inside)] = items.as_slice() else {
+            panic!("{text}")
+        };
+        assert_eq!((set.as_str(), name.as_str()), ("SetEnvIfExpr", "If"));
+        assert_eq!((tokens(&flag[0]).as_str(), flag[1].as_str()), ("true", "STOPGAP_RESPONSE_1=yes"));
+        assert_eq!(inside.len(), 4, "{text}");
+        for (at, item) in inside.iter().enumerate() {
+            let Item::Directive(name, arguments) = item else { panic!("{text}") };
+            let (value, condition) = match arguments.as_slice() {
+                [_, edit, _, _, value, condition] if edit == "edit" => (value, condition),
+                [_, set, _, value, condition] if set == "set" => (value, condition),
+                _ => panic!("{arguments:?}"),
+            };
+            let whole = if at < 2 { format!("{before}$1{behind}") } else { format!("{before}{behind}") };
+            assert_eq!((name.as_str(), value.trim()), ("Header", whole.trim()), "{text}");
+            assert!(condition.starts_with("expr="), "{condition}");
+            assert!(!value.contains(['%', '\\', '"', '\n']), "{value}");
+        }
+    }
+    println!("{translated} of 20000, {hostile} with a value of another kind");
+    assert!(translated > 2_000 && hostile > 500);
+}
+
+#[test]
 fn what_apache_cannot_do_exactly_is_refused_with_the_reason() {
     let action =
         |action: &str| rules(&format!(r#"<rule name="r"><match url=".*"/><action {action}/></rule>"#));
@@ -315,6 +383,40 @@ fn what_apache_cannot_do_exactly_is_refused_with_the_reason() {
     ] {
         let error = translate_one(&set).unwrap_err();
         assert!(error.rule == "r" && error.server == "Apache" && error.reason.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_rule_for_responses_that_is_not_exact_is_refused_with_the_reason() {
+    let rule = |inside: &str| {
+        let text = format!("<rewrite><outboundRules>{inside}</outboundRules></rewrite>");
+        RuleSet::parse(&text).unwrap()
+    };
+    let one = |variable: &str, pattern: &str, value: &str, more: &str| {
+        rule(&format!(
+            r#"<rule name="r"><match serverVariable="{variable}" pattern="{pattern}"/>{more}
+               <action type="Rewrite" value="{value}"/></rule>"#
+        ))
+    };
+    let csp = "RESPONSE_Content_Security_Policy";
+    let any = r#"<conditions logicalGrouping="MatchAny"><add input="{REQUEST_URI}" pattern="a"/>
+                 <add input="{RESPONSE_STATUS}" pattern="200"/></conditions>"#;
+    let header = r#"<conditions><add input="{RESPONSE_X_A}" pattern="a"/></conditions>"#;
+    for (set, reason) in [
+        (one(csp, "a(.*)", "{R:1}b", ""), "the whole value"),
+        (one(csp, "(.*)", "{R:1}", ""), "no text"),
+        (one(csp, "(.*)", "{R:1}{R:1}a", ""), "once"),
+        (one(csp, "(.*)", "{R:1}{HTTP_HOST}", ""), "once"),
+        (one(csp, "(.*)", "{R:1}100%", ""), "a character"),
+        (one(csp, "(.*)", "expr=true", ""), "starts with expr="),
+        (one("RESPONSE_Set_Cookie", "(.*)", "a", ""), "not one value"),
+        (one("RESPONSE_Content_Type", "(.*)", "a", ""), "Apache itself"),
+        (one(csp, "(.*)", "a", any), "on the request or on the response"),
+        (one(csp, "(.*)", "a", header), "unknown server variable"),
+        (one(csp, "(.*)", "a", "").at(&Level::new("owa")), "stands at"),
+    ] {
+        let error = translate_one(&set).unwrap_err();
+        assert!(error.rule == "r" && error.reason.contains(reason), "{error}");
     }
 }
 

@@ -28,15 +28,18 @@
 //! A CustomResponse keeps its status. The words are Apache's own, whatever `ErrorDocument` the server has.
 
 mod input;
+mod response;
 
+use super::nginx::bytes::Encoding;
 use super::nginx::pcre;
-use super::{CannotExpress, SiteRules, only_inbound_rules_of_the_site};
-use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
+use super::{CannotExpress, SiteRules};
+use crate::model::{Action, Condition, Grouping, Level, MatchType, PatternSyntax, Rule, RuleSet};
 use crate::pattern::ast::Node;
 use crate::pattern::chain::Chains;
 use crate::pattern::{self, Budget, Pattern, PatternLimits};
 use crate::{exact, wildcard};
 use input::{Input, Source};
+use response::Change;
 use std::fmt::Write;
 
 /// What goes where. Each text stands by itself.
@@ -68,33 +71,72 @@ const LONGEST_LIMIT: usize = 65_535;
 /// # Errors
 /// [`CannotExpress`] for the first rule that is not exact.
 pub fn translate(sets: &[SiteRules]) -> Result<ApacheConfig, CannotExpress> {
-    let mut rules = Vec::new();
+    let refused =
+        |rule: &str, reason: String| CannotExpress { server: SERVER, rule: rule.to_owned(), reason };
+    let (mut rules, mut changes) = (Vec::new(), Vec::new());
     for set in sets {
-        only_inbound_rules_of_the_site(SERVER, &set.rules)?;
         for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
-            let line = decision(&set.marker, rule).map_err(|reason| CannotExpress {
-                server: SERVER,
-                rule: rule.name.clone(),
-                reason,
-            })?;
+            let level = at_the_site(&rule.level);
+            let line =
+                level.and_then(|()| decision(&set.marker, rule)).map_err(|why| refused(&rule.name, why))?;
             rules.extend(line.map(|line| (set.sites.as_deref(), line)));
         }
     }
-    let every: Vec<&Decision> =
-        rules.iter().filter(|(sites, _)| sites.is_none()).map(|(_, decision)| decision).collect();
-    let mut names: Vec<&String> = rules.iter().filter_map(|(sites, _)| *sites).flatten().collect();
+    let outbound = || {
+        let of_set = |set: &'_ SiteRules| set.rules.outbound.iter().filter(|rule| rule.enabled).count();
+        sets.iter().map(of_set).sum::<usize>()
+    };
+    let (count, mut scoped) = (outbound(), false);
+    let all = sets.iter().flat_map(|set| set.rules.outbound.iter().map(move |rule| (set, rule)));
+    for (at, (set, rule)) in all.filter(|(_, rule)| rule.enabled).enumerate() {
+        scoped |= set.sites.is_some();
+        if scoped && set.sites.is_none() {
+            let reason = "it is for every site, and comes behind a rule for the responses of one".to_owned();
+            return Err(refused(&rule.name, reason));
+        }
+        let change = at_the_site(&rule.level)
+            .and_then(|()| response::change(&set.marker, rule, &set.rules, at + 1 == count))
+            .map_err(|why| refused(&rule.name, why))?;
+        changes.extend(change.map(|change| (set.sites.as_deref(), at + 1, change)));
+    }
+
+    let every = Part {
+        decisions: rules.iter().filter(|(sites, _)| sites.is_none()).map(|(_, decision)| decision).collect(),
+        changes: changes.iter().filter(|(sites, ..)| sites.is_none()).map(|(_, n, c)| (*n, c)).collect(),
+        again: false,
+    };
+    let of_rules = rules.iter().filter_map(|(sites, _)| *sites);
+    let of_changes = changes.iter().filter_map(|(sites, ..)| *sites);
+    let mut names: Vec<&String> = of_rules.chain(of_changes).flatten().collect();
     names.sort();
     names.dedup();
-    let sites = names
-        .into_iter()
-        .map(|name| {
-            let of_site = |sites: &Option<&[String]>| sites.is_none_or(|sites| sites.contains(name));
-            let decisions: Vec<&Decision> =
-                rules.iter().filter(|(sites, _)| of_site(sites)).map(|(_, decision)| decision).collect();
-            (name.clone(), text(&decisions, !every.is_empty()))
-        })
-        .collect();
-    Ok(ApacheConfig { server: text(&every, false), sites })
+    let part = |name: &String| {
+        let here = |sites: &Option<&[String]>| sites.is_some_and(|sites| sites.contains(name));
+        let own = rules.iter().any(|(sites, _)| here(sites));
+        let part = Part {
+            decisions: rules
+                .iter()
+                .filter(|(sites, _)| own && (sites.is_none() || here(sites)))
+                .map(|(_, decision)| decision)
+                .collect(),
+            changes: changes.iter().filter(|(sites, ..)| here(sites)).map(|(_, n, c)| (*n, c)).collect(),
+            again: own && !every.decisions.is_empty(),
+        };
+        (name.clone(), part.text())
+    };
+    let sites = names.into_iter().map(part).collect();
+    Ok(ApacheConfig { server: every.text(), sites })
+}
+
+fn at_the_site(level: &Level) -> Result<(), String> {
+    if level.is_site() {
+        return Ok(());
+    }
+    Err(format!(
+        "it stands at {:?} and not at the site; which requests lie there is told by the decoded path, which \
+         Apache decodes differently",
+        level.path()
+    ))
 }
 
 /// Translates one set for a reader, with a comment that says where it goes.
@@ -106,7 +148,7 @@ pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
     let config = translate(&[set])?;
     Ok(format!(
         "# At the server level, such as a file in /etc/apache2/conf-enabled, for every virtual host;\n\
-         # or within one <VirtualHost>. It needs mod_setenvif and mod_alias.\n\n{}",
+         # or within one <VirtualHost>. It needs mod_setenvif, mod_alias and, for a Header, mod_headers.\n\n{}",
         config.server
     ))
 }
@@ -175,13 +217,18 @@ fn decision(marker: &str, rule: &Rule) -> Result<Option<Decision>, String> {
     if rule.match_url.negate || (rule.action == Action::None && !rule.stop_processing) {
         return Ok(None);
     }
-    let operator = match rule.conditions.grouping {
+    let expression = joined(&tests, rule.conditions.grouping);
+    let comment = format!("{}: {}", plain(marker), plain(&rule.name));
+    Ok(Some(Decision { comment, expression, effect, reads }))
+}
+
+/// Nothing where there are no tests.
+fn joined(tests: &[String], grouping: Grouping) -> Option<String> {
+    let operator = match grouping {
         Grouping::MatchAll => " && ",
         Grouping::MatchAny => " || ",
     };
-    let expression = (!tests.is_empty()).then(|| tests.join(operator));
-    let comment = format!("{}: {}", plain(marker), plain(&rule.name));
-    Ok(Some(Decision { comment, expression, effect, reads }))
+    (!tests.is_empty()).then(|| tests.join(operator))
 }
 
 /// An expression that holds where the condition does.
@@ -241,68 +288,87 @@ fn longest(pattern: &str) -> usize {
     (MATCH_LIMIT / turns).min(LONGEST_LIMIT)
 }
 
-/// The rules as one text. `again`: the server level has decided already, for rules of every site.
-fn text(decisions: &[&Decision], again: bool) -> String {
-    if decisions.is_empty() {
-        return "# Stopgap: no rule has an effect.\n".to_owned();
-    }
-    let mut out = String::new();
-    if again {
-        out.push_str("# The rules of this site in their order, also those of every site.\n");
-        out.push_str("SetEnvIfExpr \"true\" !STOPGAP_VERDICT\n");
-    }
-    let mut guards: Vec<(&str, usize)> = Vec::new();
-    for reads in decisions.iter().flat_map(|decision| &decision.reads) {
-        for word in &reads.input.words {
-            match guards.iter_mut().find(|(known, _)| known == word) {
-                Some((_, limit)) => *limit = (*limit).min(reads.limit),
-                None => guards.push((word, reads.limit)),
+/// What goes to one place.
+struct Part<'a> {
+    decisions: Vec<&'a Decision>,
+    /// With their numbers among all of them.
+    changes: Vec<(usize, &'a Change)>,
+    /// The server level has decided already, for rules of every site.
+    again: bool,
+}
+
+impl Part<'_> {
+    fn text(&self) -> String {
+        let Part { decisions, changes, again } = self;
+        if decisions.is_empty() && changes.is_empty() {
+            return "# Stopgap: no rule has an effect.\n".to_owned();
+        }
+        let mut out = String::new();
+        if *again {
+            out.push_str("# The rules of this site in their order, also those of every site.\n");
+            out.push_str("SetEnvIfExpr \"true\" !STOPGAP_VERDICT\n");
+        }
+        let mut guards: Vec<(&str, usize)> = Vec::new();
+        let of_rules = decisions.iter().flat_map(|decision| &decision.reads);
+        for reads in of_rules.chain(changes.iter().flat_map(|(_, change)| &change.reads)) {
+            for word in &reads.input.words {
+                match guards.iter_mut().find(|(known, _)| known == word) {
+                    Some((_, limit)) => *limit = (*limit).min(reads.limit),
+                    None => guards.push((word, reads.limit)),
+                }
             }
         }
-    }
-    let reads = |word: &str| guards.iter().any(|(known, _)| *known == word);
-    if reads(input::TARGET) {
-        out.push_str(input::SET_TARGET);
-    }
-    if reads(input::METHOD) {
-        out.push_str(input::SET_METHOD);
-    }
-    if !guards.is_empty() {
-        out.push_str("# What is too long for PCRE to be sure of is refused.\n");
-    }
-    for (word, limit) in &guards {
-        let long = format!("{word} =~ m/^(?s:.{{{limit}}})/");
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "SetEnvIfExpr \"{long}\" STOPGAP_VERDICT=abort");
-    }
-    for Decision { comment, expression, effect, .. } in decisions {
-        let holds = expression.as_ref().map(|expression| format!(" && ({expression})")).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "# {comment}\nSetEnvIfExpr \"-z reqenv('STOPGAP_VERDICT'){holds}\" STOPGAP_VERDICT={}",
-            effect.word()
-        );
-    }
-    out.push_str("SetEnvIfExpr \"reqenv('STOPGAP_VERDICT') == 'abort'\" nokeepalive\n");
-    let mut effects: Vec<Effect> = vec![Effect::Abort];
-    for decision in decisions {
-        if decision.effect != Effect::Pass && !effects.contains(&decision.effect) {
-            effects.push(decision.effect);
+        let reads = |word: &str| guards.iter().any(|(known, _)| *known == word);
+        if reads(input::TARGET) {
+            out.push_str(input::SET_TARGET);
         }
-    }
-    for effect in effects {
-        let status = match effect {
-            Effect::Status(status) => status,
-            _ => 403,
-        };
-        let _ = writeln!(out, "<If \"reqenv('STOPGAP_VERDICT') == '{}'\">", effect.word());
-        // The server's own page could be one of the application, or a redirect with another status.
-        if status >= 400 {
-            let _ = writeln!(out, "    ErrorDocument {status} default");
+        if reads(input::METHOD) {
+            out.push_str(input::SET_METHOD);
         }
-        let _ = writeln!(out, "    Redirect {status}\n</If>");
+        if !guards.is_empty() {
+            out.push_str("# What is too long for PCRE to be sure of is refused.\n");
+        }
+        for (word, limit) in &guards {
+            let long = format!("{word} =~ m/^(?s:.{{{limit}}})/");
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "SetEnvIfExpr \"{long}\" STOPGAP_VERDICT=abort");
+        }
+        for Decision { comment, expression, effect, .. } in decisions.iter().copied() {
+            let holds =
+                expression.as_ref().map(|expression| format!(" && ({expression})")).unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "# {comment}\nSetEnvIfExpr \"-z reqenv('STOPGAP_VERDICT'){holds}\" STOPGAP_VERDICT={}",
+                effect.word()
+            );
+        }
+        // A guard aborts, too.
+        let mut effects: Vec<Effect> = guards.iter().map(|_| Effect::Abort).take(1).collect();
+        for decision in decisions {
+            if decision.effect != Effect::Pass && !effects.contains(&decision.effect) {
+                effects.push(decision.effect);
+            }
+        }
+        if effects.contains(&Effect::Abort) {
+            out.push_str("SetEnvIfExpr \"reqenv('STOPGAP_VERDICT') == 'abort'\" nokeepalive\n");
+        }
+        for effect in effects {
+            let status = match effect {
+                Effect::Status(status) => status,
+                _ => 403,
+            };
+            let _ = writeln!(out, "<If \"reqenv('STOPGAP_VERDICT') == '{}'\">", effect.word());
+            // The server's own page could be one of the application, or a redirect with another status.
+            if status >= 400 {
+                let _ = writeln!(out, "    ErrorDocument {status} default");
+            }
+            let _ = writeln!(out, "    Redirect {status}\n</If>");
+        }
+        for (number, change) in changes {
+            change.write(*number, &mut out);
+        }
+        out
     }
-    out
 }
 
 /// Apache answers 500 where it does not know a status; a redirect needs an address.
@@ -312,6 +378,18 @@ fn custom(status: u16) -> Result<Effect, String> {
             Ok(Effect::Status(status))
         }
         _ => Err(format!("Apache cannot answer with status {status} alone")),
+    }
+}
+
+/// The patterns of a condition over a text that is as the rules see it.
+fn matcher(condition: &Condition, syntax: PatternSyntax) -> Result<Vec<String>, String> {
+    let chains = chains(&condition.pattern, condition.ignore_case, syntax)
+        .map_err(|why| format!("pattern {:?} has no linear form: {why}", condition.pattern))?;
+    let patterns = chains.choices.iter().filter_map(|choice| pcre::pattern(choice, Encoding::Raw, "^"));
+    let patterns: Vec<String> = patterns.collect();
+    match patterns.iter().find(|pattern| pattern.len() > MAX_PATTERN) {
+        Some(_) => Err(format!("pattern {:?} is too long for Apache", condition.pattern)),
+        None => Ok(patterns),
     }
 }
 

@@ -216,6 +216,12 @@ pub struct Origin {
 
 impl Origin {
     pub fn start() -> Origin {
+        Origin::answering(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\napp\n".to_vec()])
+    }
+
+    /// It gives the answer of the number in `X-Answer`, by default the first.
+    pub fn answering(answers: Vec<Vec<u8>>) -> Origin {
+        let answers = Arc::new(answers);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let count = Arc::new(AtomicUsize::new(0));
@@ -223,7 +229,8 @@ impl Origin {
         // It ends with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (Ok(mut stream), counted) = (stream, Arc::clone(&counted)) else { continue };
+                let (counted, answers) = (Arc::clone(&counted), Arc::clone(&answers));
+                let Ok(mut stream) = stream else { continue };
                 std::thread::spawn(move || {
                     let mut head = Vec::new();
                     let mut buffer = [0u8; 16 * 1024];
@@ -231,9 +238,11 @@ impl Origin {
                         head.extend_from_slice(&buffer[..count]);
                         if head.windows(4).any(|w| w == b"\r\n\r\n") {
                             counted.fetch_add(1, Ordering::SeqCst);
+                            let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+                            let number = text.split("x-answer: ").nth(1).and_then(|t| t.lines().next());
+                            let number: usize = number.map_or(0, |number| number.trim().parse().unwrap());
                             head.clear();
-                            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\napp\n";
-                            if stream.write_all(answer).is_err() {
+                            if stream.write_all(&answers[number]).is_err() {
                                 break;
                             }
                         }
