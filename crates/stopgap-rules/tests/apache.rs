@@ -637,6 +637,7 @@ fn request_lines_of_every_form_agree_with_the_engine() {
             "GET / HTTP/1.0".to_owned(),
             format!("GET http://{host} HTTP/1.1"),
             format!("GET http://{host}/ HTTP/1.1"),
+            format!("GET http://{host}?evil HTTP/1.1"),
             format!("GET HTTP://{host}/evil HTTP/1.1"),
             format!("GET https://{host}/evil HTTP/1.1"),
             format!("GET hTTpS://{host}:8080/evil?x HTTP/1.1"),
@@ -943,4 +944,48 @@ fn the_server_s_own_headers_are_changed_where_they_stand() {
         apache.ask(&head("a.example", b"/", None)).unwrap();
         assert!(!String::from_utf8_lossy(&apache.last).contains(with), "{inside}");
     }
+}
+
+#[test]
+fn what_apache_refuses_by_itself_reaches_no_application() {
+    if !installed("what_apache_refuses_by_itself_reaches_no_application") {
+        return;
+    }
+    let origin = Origin::start();
+    let inside = format!("ProxyPass / http://127.0.0.1:{}/", origin.port);
+    let config = translate(&[scoped(abort_where("{REQUEST_URI}", "evil"), None)]).unwrap();
+    let mut apache = Apache::start(&config.server, &[Site { name: "a.example".into(), inside }]);
+    for (line, status) in [
+        ("GET /%zz?evil", 400),
+        ("GET /?evil#x", 400),
+        ("GET /%00?evil", 404),
+        ("GET /%2f?evil", 404),
+        ("GET ftp://a.example/evil", 400),
+        ("GET /\tevil", 400),
+        ("OPTIONS *", 200),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(apache.ask(head.as_bytes()).unwrap().status, status, "{line}");
+    }
+    let long = format!("/{}evil", "a".repeat(8_192));
+    assert_eq!(apache.ask(&head("a.example", long.as_bytes(), None)).unwrap().status, 414);
+    assert_eq!(origin.count(), 0);
+    let folded = b"GET / HTTP/1.1\r\nHost: a.example\r\nX-Other: a\r\n b\r\n\r\n";
+    assert_eq!(apache.ask(folded), Some(Answer::of(200)));
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn the_page_names_tests_that_exist() {
+    let read =
+        |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let tests = read("tests/apache.rs") + &read("tests/apache_injection.rs");
+    let page = read("../../docs/rules/translation-apache.md");
+    let named = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 3);
+    let mut count = 0;
+    for name in named.filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) {
+        assert!(tests.contains(&format!("fn {name}()")), "{name}");
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
 }
