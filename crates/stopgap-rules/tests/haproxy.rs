@@ -231,10 +231,10 @@ fn head(dice: &mut Dice, target: &[u8]) -> Vec<u8> {
 fn compare(sets: &[RuleSet], told: &[String], requests: u64, seed: u64, tally: &mut Tally) {
     let (names, engines, config) = sites(sets.to_vec());
     let mut from_file = Haproxy::start(&config, &names, LAX);
-    let mut updated = Haproxy::with_map("", &names, LAX);
+    let mut updated = Haproxy::with_maps("", "", &names, LAX);
     updated.update(&config);
     let entries = from_file.entries();
-    assert_eq!(entries.len(), config.entries.len());
+    assert_eq!((entries.0.len(), &entries.1), (config.entries.len(), &config.gate));
     assert_eq!(entries, updated.entries(), "the same patterns on both ways");
     for (site, engine) in engines.iter().enumerate() {
         for seed in seed..seed + requests {
@@ -538,4 +538,51 @@ fn conditions_in_every_combination_agree_with_the_engine() {
     compare(&sets, &told, 100, 77, &mut tally);
     println!("{tally:?}");
     assert!(tally.refused * 10 > tally.requests && tally.refused * 2 < tally.requests * 3, "{tally:?}");
+}
+
+/// A thousand rules: where none of their words is in a request, none of their patterns is tried, and each rule
+/// still refuses what it should, from the file and through the socket.
+#[test]
+fn a_thousand_rules_are_behind_a_gate() {
+    if !installed("a_thousand_rules_are_behind_a_gate") {
+        return;
+    }
+    let mut set = RuleSet::default();
+    for number in 0..1_000 {
+        let word: String = format!("{number:03}").bytes().map(|b| char::from(b - b'0' + b'k')).collect();
+        set.append(condition(&format!("{number}"), "{UrlDecode:{REQUEST_URI}}", &format!("{word}attack.*x")));
+    }
+    let engine = engine(&set);
+    let names = ["site".to_owned()];
+    let config = translate(&[SiteRules { marker: String::new(), sites: None, rules: set }]).unwrap();
+    assert_eq!(config.entries.len(), 1_000);
+    assert!((1..30).contains(&config.gate.len()), "{}", config.gate.len());
+    let mut haproxies = [
+        Haproxy::start(&config, &names, Shape::default()),
+        Haproxy::with_maps("", "", &names, Shape::default()),
+    ];
+    haproxies[1].update(&config);
+    let mut tally = Tally::default();
+    for seed in 0..400 {
+        let mut dice = Dice::new(seed);
+        let letters = |dice: &mut Dice| dice.pick(&["k", "l", "m", "n", "%6f", "P", "q", "%52", "s", "t"]);
+        let word: String = (0..3).map(|_| letters(&mut dice)).collect();
+        let rest: &str = dice.pick(&["attack?x", "att%61ck/%58", "attacky", "attac", "/x", "Attack%0ax"]);
+        let head = format!("GET /owa/{word}{rest} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let haproxy = &mut haproxies[usize::from(dice.roll(2) == 0)];
+        tally.compare(haproxy, 0, &engine, head.as_bytes(), &format!("seed {seed}"));
+    }
+    println!("{tally:?}, {} patterns in the gate", config.gate.len());
+    assert!(tally.refused > 60 && tally.refused < 300 && tally.malformed == 0, "{tally:?}");
+    // For the reader: CPU time for one request, where the gate is closed and where it is open.
+    for (told, target) in
+        [("closed", "/owa/auth/logon.aspx?url=https%3a%2f%2fmail.example%2fowa"), ("open", "/owa/kkkattac")]
+    {
+        let before = haproxies[0].cpu_ms();
+        for number in 0..100 {
+            let head = format!("GET {target}{number} HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(haproxies[0].ask(0, head.as_bytes()), Answer::Passed);
+        }
+        println!("gate {told}: {:.3} ms of CPU a request", (haproxies[0].cpu_ms() - before) / 100.0);
+    }
 }

@@ -51,7 +51,8 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 
 /// A pattern of nothing but what the translator means to write; the rest of it, where it is something else.
 fn foreign(pattern: &str) -> Option<String> {
-    let mut rest = pattern.strip_prefix("^(?-n)").unwrap_or(pattern);
+    let mut rest = pattern.strip_prefix('^').unwrap_or(pattern);
+    rest = rest.strip_prefix("(?-n)").unwrap_or(rest);
     let mut open = 0usize;
     while let Some(first) = rest.chars().next() {
         let known = ["(?(DEFINE)", "(?:", "(?=", "(?!", "(?>", "("];
@@ -117,12 +118,26 @@ fn check(config: &HaproxyConfig) {
     let entries: Vec<(&str, &str)> =
         config.entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
     assert_eq!(map(&text), entries, "{text}");
-    for (line, (key, value)) in config.commands(FILE, 7).iter().zip(&entries) {
-        assert_eq!(commands(line), [["add", "map", "@7", FILE, key, value]]);
-        assert!(line.len() < 15_000, "{} bytes", line.len());
+    let gate: Vec<(&str, &str)> = config.gate.iter().map(|key| (key.as_str(), "open")).collect();
+    assert_eq!(map(&config.gate()), gate);
+    let gate_file = format!("{FILE}.gate");
+    let parts = [(&*gate_file, vec![("^", "open")]), (FILE, entries), (&*gate_file, gate)];
+    for (replacement, (file, wanted)) in config.replacements(FILE).iter().zip(parts) {
+        assert_eq!(commands(&replacement.prepare()), [["prepare", "map", file]]);
+        let mut lines = replacement.commands(7);
+        assert_eq!(commands(&lines.pop().unwrap()), [["commit", "map", "@7", file]]);
+        assert_eq!(lines.len(), wanted.len());
+        for (line, (key, value)) in lines.iter().zip(wanted) {
+            assert_eq!(commands(line), [["add", "map", "@7", file, key, value]]);
+            assert!(line.len() < 15_000, "{} bytes", line.len());
+        }
     }
-    let last = config.commands(FILE, 7).pop().unwrap();
-    assert_eq!(commands(&last), [["commit", "map", "@7", FILE]]);
+    for key in &config.gate {
+        assert!(
+            key.bytes().all(|b| b.is_ascii_graphic()) && foreign(key.trim_start_matches('^')).is_none(),
+            "{key}"
+        );
+    }
     for Entry { key, value, comment } in &config.entries {
         assert!(key.starts_with('^') && key.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\''));
         assert_eq!(foreign(key), None, "{key}");
@@ -135,7 +150,7 @@ fn check(config: &HaproxyConfig) {
 #[test]
 fn hostile_rules_stay_words() {
     let (mut translated, mut refused) = (0, 0);
-    let mut all = HaproxyConfig { entries: Vec::new() };
+    let mut all = HaproxyConfig::default();
     for seed in 0..1_500 {
         let mut dice = Dice::new(seed);
         let mut scoped = generate::scoped(&mut dice);
@@ -157,6 +172,7 @@ fn hostile_rules_stay_words() {
                     check(&config);
                     if all.entries.len() < 400 {
                         all.entries.extend(config.entries);
+                        all.gate.extend(config.gate);
                     }
                 }
                 Err(_) => refused += 1,
@@ -169,18 +185,18 @@ fn hostile_rules_stay_words() {
         return;
     }
     let names = ["site".to_owned()];
-    let wanted: Vec<(String, String)> =
-        all.entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+    let entries = all.entries.iter().map(|entry| (entry.key.clone(), entry.value.clone()));
+    let wanted: (Vec<(String, String)>, Vec<String>) = (entries.collect(), all.gate.clone());
     let from_file = Haproxy::start(&all, &names, Shape::default());
     assert!(from_file.entries() == wanted, "from the file");
-    let updated = Haproxy::with_map("", &names, Shape::default());
+    let updated = Haproxy::with_maps("", "", &names, Shape::default());
     updated.update(&all);
     assert!(updated.entries() == wanted, "through the socket");
     // Again: the old ones leave.
     updated.update(&all);
     assert!(updated.entries() == wanted, "through the socket, again");
-    updated.update(&HaproxyConfig { entries: Vec::new() });
-    assert_eq!(updated.entries(), []);
+    updated.update(&HaproxyConfig::default());
+    assert_eq!(updated.entries(), (vec![], vec![]));
 }
 
 /// The reader of patterns sees what does not belong there.

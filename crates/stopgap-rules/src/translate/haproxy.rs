@@ -11,22 +11,23 @@
 //!   http-request return status 403 if { var(txn.stopgap) -m str 403 }
 //! ```
 //!
-//! The rules are that map alone, one line a rule: a pattern over the whole text, each condition a look-ahead in
-//! it, the frontends at its beginning. Entries are tried in order and the first that is found decides, as
-//! among rules. The same entries go into the running process through its socket, without a reload
-//! ([`HaproxyConfig::commands`]). The other way, `http-request` lines of the rules' own in a named `defaults`
-//! section, would need a reload for each change and the operator's frontends to leave their own defaults.
+//! The rules are that map, one line a rule: a pattern over the whole text, each condition a look-ahead in it,
+//! the frontends at its beginning. Entries are tried in order and the first that is found decides, as among
+//! rules; beside it, a second map tells whether any could be found ([`gate`]). The same entries go into the
+//! running process through its socket, without a reload ([`HaproxyConfig::replacements`]). The other way,
+//! `http-request` lines of the rules' own in a named `defaults` section, would need a reload for each change and
+//! the operator's frontends to leave their own defaults.
 //!
 //! Only what HAProxy hands over unchanged is read: the raw target, the query string, the method, headers. So
 //! `match url`, which sees the decoded path, must be a pattern that always holds. PCRE2 backtracks, and where it
 //! gives up, HAProxy takes the pattern as not found and the request passes: a pattern must have a linear form
 //! ([`crate::pattern`], chains), and is written so that it never goes back and needs no stack ([`chain`]).
 //!
-//! AbortRequest is `reject`: the connection is closed with no answer (HTTP/2: the stream is reset). A
-//! CustomResponse keeps its status, with no body. The differences that
-//! remain are in docs/rules/translation-haproxy.md.
+//! AbortRequest is `reject`: the connection is closed with no answer. A CustomResponse keeps its status, with no
+//! body. The differences that remain are in docs/rules/translation-haproxy.md.
 
 mod chain;
+mod gate;
 mod hook;
 mod sample;
 mod text;
@@ -38,14 +39,17 @@ use crate::pattern::ast::Node;
 use crate::pattern::chain::Chains;
 use crate::pattern::{self, Budget, Pattern, PatternLimits};
 use crate::{exact, wildcard};
+use gate::{Needed, Needs};
 use sample::{Headers, Input, Source};
 use std::fmt::Write;
 
 /// The rules, as HAProxy reads them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HaproxyConfig {
     /// In the order in which they are tried.
     pub entries: Vec<Entry>,
+    /// Patterns, as in [`Entry::key`], of which one is found in every request that an entry could refuse.
+    pub gate: Vec<String>,
 }
 
 /// One line of the map.
@@ -59,13 +63,22 @@ pub struct Entry {
     pub comment: String,
 }
 
+/// All entries of one map, for a running HAProxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    file: String,
+    entries: Vec<(String, String)>,
+}
+
 const SERVER: &str = "HAProxy";
 /// HAProxy reads a line of a map, and a command, into a buffer of `tune.bufsize`, by default 16,384 bytes,
 /// of which a command leaves 1,024 unused. A backslash counts twice in a command.
 const MAX_KEY: usize = 14_000;
+/// The value of the gate's patterns: that there is one is what counts.
+const OPEN: &str = "open";
 
 impl HaproxyConfig {
-    /// The map's file: what HAProxy reads when it starts. It must be there, and may be empty.
+    /// The map's file. HAProxy reads it when it starts; it must be there, and may be empty.
     pub fn map(&self) -> String {
         let mut map = String::from("# Stopgap: the first pattern that is found decides.\n");
         if self.entries.is_empty() {
@@ -83,24 +96,35 @@ impl HaproxyConfig {
         map
     }
 
-    /// The commands that bring the entries into a running HAProxy, in order, each one line for its own
-    /// connection to the stats socket (level admin). `file` is the map's file as the hook names it; `version` is
-    /// the number that `prepare map <file>` answered (`New version created: 1`). No request sees a half of
-    /// it: the last command puts all entries in the place of those before.
-    ///
-    /// A command's words lose a level of backslashes, so the entries have two here. A command that succeeds
-    /// answers with an empty line.
-    pub fn commands(&self, file: &str, version: u32) -> Vec<String> {
-        let file = word(file);
-        let add = |entry: &Entry| format!("add map @{version} {file} {} {}", word(&entry.key), entry.value);
-        let mut commands: Vec<String> = self.entries.iter().map(add).collect();
-        commands.push(format!("commit map @{version} {file}"));
-        commands
+    /// The gate's file, beside the map's ([`gate_file`]); it must be there likewise. Where files are replaced one
+    /// by one under a HAProxy that may start at any time, the order is that of [`HaproxyConfig::replacements`],
+    /// with [`HaproxyConfig::OPEN_GATE`] first.
+    pub fn gate(&self) -> String {
+        let lines = self.gate.iter().map(|pattern| format!("{pattern} {OPEN}\n"));
+        format!("# Stopgap: where none of these is found, no rule is tried.\n{}", lines.collect::<String>())
+    }
+
+    /// A gate's file that lets every request through to the rules.
+    pub const OPEN_GATE: &'static str = "# Stopgap: every rule is tried.\n^ open\n";
+
+    /// What brings the rules into a running HAProxy, in this order: the gate is opened, the rules are
+    /// replaced, the gate is set. A request in between meets the old rules or the new ones, never a half; where
+    /// it ends early, the gate is open, which costs time and nothing else. `file` is the map's file as the hook
+    /// names it.
+    pub fn replacements(&self, file: &str) -> [Replacement; 3] {
+        let open = |pattern: &String| (pattern.clone(), OPEN.to_owned());
+        let rule = |entry: &Entry| (entry.key.clone(), entry.value.clone());
+        let gate = |entries| Replacement { file: gate_file(file), entries };
+        [
+            gate(vec![("^".to_owned(), OPEN.to_owned())]),
+            Replacement { file: file.to_owned(), entries: self.entries.iter().map(rule).collect() },
+            gate(self.gate.iter().map(open).collect()),
+        ]
     }
 
     /// The lines that the operator places once in each frontend (or `listen`) in HTTP mode, before any other
-    /// `http-request` line: one that changes the request would hide it from the rules. `file` is an absolute
-    /// path of letters, digits and `/._-`; the file must exist before HAProxy starts.
+    /// `http-request` line: one that changes the request would hide it from the rules. `file` is the map's, an
+    /// absolute path of letters, digits and `/._-`.
     ///
     /// # Errors
     /// The path, where it has another character.
@@ -112,6 +136,33 @@ impl HaproxyConfig {
             ));
         }
         Ok(hook::lines(file))
+    }
+}
+
+/// The file of the gate that belongs to a map's file.
+pub fn gate_file(map: &str) -> String {
+    format!("{map}.gate")
+}
+
+impl Replacement {
+    /// The first command, for a connection of its own to the stats socket (level admin), as every command. Its
+    /// answer ends in the version: `New version created: 1`.
+    pub fn prepare(&self) -> String {
+        format!("prepare map {}", word(&self.file))
+    }
+
+    /// The commands that follow, in order, for the version that was answered. Each answers with an empty line;
+    /// the last puts all entries in the place of those before, at one moment.
+    ///
+    /// A command's words lose a level of backslashes, so the entries have two here.
+    pub fn commands(&self, version: u32) -> Vec<String> {
+        let file = word(&self.file);
+        let add = |(key, value): &(String, String)| {
+            format!("add map @{version} {file} {} {}", word(key), word(value))
+        };
+        let mut commands: Vec<String> = self.entries.iter().map(add).collect();
+        commands.push(format!("commit map @{version} {file}"));
+        commands
     }
 }
 
@@ -131,16 +182,24 @@ fn word(text: &str) -> String {
 /// # Errors
 /// [`CannotExpress`] for the first rule that is not exact.
 pub fn translate(sets: &[SiteRules]) -> Result<HaproxyConfig, CannotExpress> {
-    let mut entries = Vec::new();
+    let mut config = HaproxyConfig::default();
+    let mut needed = Vec::new();
     for set in sets {
         only_inbound_rules_of_the_site(SERVER, &set.rules)?;
         for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
             let found = self::rule(&set.marker, set.sites.as_deref(), rule)
                 .map_err(|reason| CannotExpress { server: SERVER, rule: rule.name.clone(), reason })?;
-            entries.extend(found);
+            for (entry, need) in found {
+                // What lets pass says nothing where no other rule could hold.
+                if entry.value != PASS {
+                    needed.push(need);
+                }
+                config.entries.push(entry);
+            }
         }
     }
-    Ok(HaproxyConfig { entries })
+    config.gate = gate::patterns(&needed);
+    Ok(config)
 }
 
 /// Translates one set for a reader: both parts, with comments that say where each goes.
@@ -150,12 +209,22 @@ pub fn translate(sets: &[SiteRules]) -> Result<HaproxyConfig, CannotExpress> {
 pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
     const FILE: &str = "/etc/haproxy/stopgap.map";
     let set = SiteRules { marker: "rules".to_owned(), sites: None, rules: rules.clone() };
-    let map = translate(&[set])?.map();
-    let hook = hook::lines(FILE);
-    Ok(format!("# The file {FILE}:\n\n{map}\n# In each frontend, before any other http-request:\n\n{hook}"))
+    let config = translate(&[set])?;
+    Ok(format!(
+        "# The file {FILE}:\n\n{}\n# The file {}:\n\n{}\n\
+         # In each frontend, before any other http-request:\n\n{}",
+        config.map(),
+        gate_file(FILE),
+        config.gate(),
+        hook::lines(FILE)
+    ))
 }
 
-fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<Entry>, String> {
+/// The value of an entry that ends the evaluation without a refusal.
+const PASS: &str = "pass";
+
+/// A rule's entries, each with what it needs to be in a request.
+fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<(Entry, Needs)>, String> {
     if !rule.server_variables.is_empty() {
         return Err("it sets server variables".to_owned());
     }
@@ -163,7 +232,7 @@ fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<Entry
         Action::AbortRequest => "abort".to_owned(),
         Action::CustomResponse { status, .. } => custom(*status)?,
         // Without stopProcessing it matches, and nothing follows; yet what cannot be understood is refused, too.
-        Action::None => "pass".to_owned(),
+        Action::None => PASS.to_owned(),
         Action::Redirect { .. } => return Err("Redirect is not translated yet".to_owned()),
         Action::Rewrite { .. } => return Err("Rewrite is not translated yet".to_owned()),
     };
@@ -181,7 +250,8 @@ fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<Entry
         return Ok(Vec::new());
     }
     let comment = format!("{}: {}", plain(marker), plain(&rule.name));
-    Ok(keys.into_iter().map(|key| Entry { key, value: value.clone(), comment: comment.clone() }).collect())
+    let entry = |key| Entry { key, value: value.clone(), comment: comment.clone() };
+    Ok(keys.into_iter().map(|(key, needed)| (entry(key), needed)).collect())
 }
 
 /// The beginning of the sample: one of these frontends, or any.
@@ -196,8 +266,8 @@ fn frontends(sites: Option<&[String]>) -> String {
 /// A condition over the sample, from the line of the target.
 enum Test {
     Constant(bool),
-    /// One of these is found.
-    Found(Vec<String>),
+    /// One of these is found, each with what it needs.
+    Found(Vec<(String, Option<Needed>)>),
     /// None of these is found.
     Missing(Vec<String>),
 }
@@ -206,8 +276,8 @@ enum Test {
 /// that back.
 const START: &str = "^(?-n)";
 
-/// The patterns of which one is found where the conditions hold.
-fn keys(rule: &Rule, start: &str) -> Result<Vec<String>, String> {
+/// The patterns of which one is found where the conditions hold, each with what it needs.
+fn keys(rule: &Rule, start: &str) -> Result<Vec<(String, Needs)>, String> {
     let mut conditions = Vec::new();
     for condition in &rule.conditions.list {
         if condition.match_type != MatchType::Pattern {
@@ -224,29 +294,39 @@ fn keys(rule: &Rule, start: &str) -> Result<Vec<String>, String> {
                 let before = format!("{START}{}{start}", headers.define());
                 match test(condition, input, rule.pattern_syntax, &headers)? {
                     Test::Constant(false) => {}
-                    Test::Constant(true) => keys.push(format!("{START}{start}")),
+                    Test::Constant(true) => keys.push((format!("{START}{start}"), None)),
                     Test::Found(patterns) => {
-                        keys.extend(patterns.iter().map(|pattern| format!("{before}{pattern}")));
+                        let key = |(pattern, needed): (String, Option<Needed>)| {
+                            (format!("{before}{pattern}"), needed.map(|needed| vec![needed]))
+                        };
+                        keys.extend(patterns.into_iter().map(key));
                     }
-                    Test::Missing(patterns) => keys.push(format!("{before}(?!{})", patterns.join("|"))),
+                    Test::Missing(patterns) => {
+                        keys.push((format!("{before}(?!{})", patterns.join("|")), None))
+                    }
                 }
             }
         }
         _ => {
             let headers = Headers::of(conditions.iter().map(|(input, _)| input));
             let mut key = format!("{START}{}{start}", headers.define());
-            let mut possible = true;
+            let (mut possible, mut needed) = (true, None);
             for (input, condition) in &conditions {
                 match test(condition, input, rule.pattern_syntax, &headers)? {
                     Test::Constant(holds) => possible &= holds,
-                    Test::Found(patterns) => key.push_str(&format!("(?={})", patterns.join("|"))),
+                    Test::Found(patterns) => {
+                        let (patterns, needs): (Vec<String>, Vec<Option<Needed>>) =
+                            patterns.into_iter().unzip();
+                        key.push_str(&format!("(?={})", patterns.join("|")));
+                        needed = needed.or_else(|| needs.into_iter().collect());
+                    }
                     Test::Missing(patterns) => key.push_str(&format!("(?!{})", patterns.join("|"))),
                 }
             }
-            keys.extend(possible.then_some(key));
+            keys.extend(possible.then_some((key, needed)));
         }
     }
-    for key in &keys {
+    for (key, _) in &keys {
         let found = word(key).len();
         if found > MAX_KEY {
             return Err(format!("its conditions become {found} bytes; HAProxy reads at most {MAX_KEY}"));
@@ -272,7 +352,7 @@ fn test(
     if let Source::Secure { yes, no } = input.source {
         for (text, digit) in [(no, '0'), (yes, '1')] {
             if found(text)? {
-                patterns.push(format!("{}{digit}", reach.start));
+                patterns.push((format!("{}{digit}", reach.start), None));
             }
         }
     } else {
@@ -282,16 +362,19 @@ fn test(
         if chains.is_always() {
             return Ok(Test::Constant(!condition.negate));
         }
-        let pattern = |choice| chain::pattern(choice, reach.text);
-        patterns.extend(chains.choices.iter().filter_map(pattern).map(|found| reach.start.clone() + &found));
-        if let Some(absent) = reach.absent.as_ref().filter(|_| found("").is_ok_and(|found| found)) {
-            patterns.push(absent.clone());
+        for choice in &chains.choices {
+            if let Some(found) = chain::pattern(choice, reach.text) {
+                patterns.push((reach.start.clone() + &found, gate::needed(input, choice)));
+            }
+        }
+        if let Some(absent) = reach.absent.filter(|_| found("").is_ok_and(|found| found)) {
+            patterns.push((absent, None));
         }
     }
     Ok(match (patterns.is_empty(), condition.negate) {
         (true, negate) => Test::Constant(negate),
         (false, false) => Test::Found(patterns),
-        (false, true) => Test::Missing(patterns),
+        (false, true) => Test::Missing(patterns.into_iter().map(|(pattern, _)| pattern).collect()),
     })
 }
 

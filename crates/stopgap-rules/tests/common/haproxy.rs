@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use stopgap_rules::translate::haproxy::HaproxyConfig;
+use stopgap_rules::translate::haproxy::{HaproxyConfig, gate_file};
 
 pub struct Haproxy {
     child: Child,
@@ -58,19 +58,21 @@ pub struct Shape<'a> {
 impl Haproxy {
     /// Starts it with these rules in the map's file.
     pub fn start(config: &HaproxyConfig, names: &[String], shape: Shape) -> Haproxy {
-        Haproxy::with_map(&config.map(), names, shape)
+        Haproxy::with_maps(&config.map(), &config.gate(), names, shape)
     }
 
-    /// Starts it with this text in the map's file.
-    pub fn with_map(map: &str, names: &[String], shape: Shape) -> Haproxy {
+    /// Starts it with these texts in the files of the map and of its gate.
+    pub fn with_maps(map: &str, gate: &str, names: &[String], shape: Shape) -> Haproxy {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("stopgap-haproxy-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("rules.map"), map).unwrap();
+        let file = folder.join("rules.map").display().to_string();
+        std::fs::write(&file, map).unwrap();
+        std::fs::write(gate_file(&file), gate).unwrap();
         let path = folder.display();
-        let hook = HaproxyConfig::hook(&format!("{path}/rules.map")).unwrap();
+        let hook = HaproxyConfig::hook(&file).unwrap();
         let frontends: String = names
             .iter()
             .enumerate()
@@ -137,21 +139,28 @@ impl Haproxy {
 
     /// Puts these rules in place of those in force, through the socket.
     pub fn update(&self, config: &HaproxyConfig) {
-        let answer = self.command(&format!("prepare map {}", self.map_file()));
-        let version = answer.trim().strip_prefix("New version created: ").expect(&answer).parse().unwrap();
-        for command in config.commands(&self.map_file(), version) {
-            let answer = self.command(&command);
-            assert_eq!(answer.trim(), "", "{command}");
+        for replacement in config.replacements(&self.map_file()) {
+            let answer = self.command(&replacement.prepare());
+            let version =
+                answer.trim().strip_prefix("New version created: ").expect(&answer).parse().unwrap();
+            for command in replacement.commands(version) {
+                let answer = self.command(&command);
+                assert_eq!(answer.trim(), "", "{command}");
+            }
         }
     }
 
-    /// The entries in force, in order.
-    pub fn entries(&self) -> Vec<(String, String)> {
-        self.command(&format!("show map {}", self.map_file()))
-            .lines()
-            .filter_map(|line| line.split_once(' ')?.1.split_once(' '))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
+    /// The entries of the map, and the patterns of its gate, in force, in order.
+    pub fn entries(&self) -> (Vec<(String, String)>, Vec<String>) {
+        let show = |file: String| -> Vec<(String, String)> {
+            self.command(&format!("show map {file}"))
+                .lines()
+                .filter_map(|line| line.split_once(' ')?.1.split_once(' '))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect()
+        };
+        let gate = show(gate_file(&self.map_file()));
+        (show(self.map_file()), gate.into_iter().map(|(key, _)| key).collect())
     }
 
     /// Sends a request head to a site and reads the answer.

@@ -17,10 +17,12 @@ http-request set-var-fmt(txn.stopgap_request) "%[fe_name]\n%[var(txn.stopgap_tar
 http-request deny deny_status 400 unless { var(txn.stopgap_request) -m end "\r\n\r\n" }
 "#,
     );
+    let gate = super::gate_file(file);
     // Writing to a string cannot fail.
     let _ = writeln!(
         hook,
-        "http-request set-var(txn.stopgap) var(txn.stopgap_request),map_reg({file})\n\
+        "http-request set-var(txn.stopgap) var(txn.stopgap_request),map_reg({file}) \
+         if {{ var(txn.stopgap_request),map_reg({gate}) -m found }}\n\
          http-request reject if {{ var(txn.stopgap) -m str abort }}"
     );
     for status in STATUSES {

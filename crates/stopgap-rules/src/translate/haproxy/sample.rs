@@ -18,6 +18,7 @@ use crate::variable::Variable;
 pub(super) const FRONTEND: &str = "[^\\n]*+\\n";
 
 /// Where the text of an input stands.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// The raw target; an absolute form without its scheme and authority.
     Target,
@@ -35,6 +36,7 @@ pub(super) enum Source {
 }
 
 /// A condition's input.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Input {
     pub(super) source: Source,
     pub(super) encoding: Encoding,
