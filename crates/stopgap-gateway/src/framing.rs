@@ -22,7 +22,7 @@ mod head;
 use chunked::Chunked;
 use head::{Body, Head};
 
-pub(crate) use head::has_token;
+pub(crate) use head::{decimal, has_token};
 
 /// Bounds of what is looked at before it is let through.
 #[derive(Debug, Clone, Copy)]

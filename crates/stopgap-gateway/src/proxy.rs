@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 
-use crate::answer::{Answer, Relay, closing, text};
+use crate::answer::{Answer, Relay, Source, closing, text};
 use crate::counters::Counters;
 use crate::framing::Refusal;
 use crate::headers::{self, PROBE, asks_for_websocket};
@@ -154,15 +154,18 @@ async fn forward(
     for (name, value) in change.fields {
         parts.headers.insert(name, value);
     }
-    let body = Upload::from(body);
-    if body.size_hint().exact().is_none() {
-        // Without it the library drops the body of a GET.
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let request = Request::from_parts(parts, body);
-    let sent = match upgrade {
-        Some(upgrade) => send_upgrade(client, request, upgrade, review, flight).await,
-        None => send(client, request, review, flight).await,
+    let sent = match (upgrade, Upload::from(body)) {
+        (Some(upgrade), body) => {
+            send_upgrade(client, Request::from_parts(parts, body), upgrade, review, flight).await
+        }
+        (None, Upload::Empty) => send(client, &parts, review, flight).await,
+        (None, body) => {
+            if body.size_hint().exact().is_none() {
+                // Without it the library drops the body of a GET.
+                parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            upload(client, Request::from_parts(parts, body), review, flight).await
+        }
     };
     sent.unwrap_or_else(|error| {
         tracing::warn!(code = error.code(), error = %error, cause = ?std::error::Error::source(&error), "no response");
@@ -172,20 +175,41 @@ async fn forward(
 
 async fn send(
     client: &Client,
+    request: &http::request::Parts,
+    review: Option<Box<Review>>,
+    flight: Flight,
+) -> Result<Response<Answer>, OriginError> {
+    let response = in_time(&client.state, client.shared.pool.send(request)).await?;
+    let (parts, body) = response.into_parts();
+    relay(client, parts, Source::Wire(body), review, flight)
+}
+
+async fn upload(
+    client: &Client,
     request: Request<Upload>,
     review: Option<Box<Review>>,
     flight: Flight,
 ) -> Result<Response<Answer>, OriginError> {
-    let pool = &client.shared.pool;
-    let (response, link) = in_time(&client.state, pool.send(request)).await?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let (response, uploader) = in_time(&client.state, client.shared.pool.upload(request)).await?;
+    let (parts, incoming) = response.into_parts();
+    relay(client, parts, Source::Library(incoming, Some(uploader)), review, flight)
+}
+
+/// A final response, made ready for the client.
+fn relay(
+    client: &Client,
+    mut parts: http::response::Parts,
+    source: Source,
+    review: Option<Box<Review>>,
+    flight: Flight,
+) -> Result<Response<Answer>, OriginError> {
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(OriginError::Switched);
     }
-    let (mut parts, incoming) = response.into_parts();
     receive(&mut parts, false)?;
     reviewed(client, review.as_deref(), &mut parts)?;
-    let source = Some((link, pool.clone()));
-    Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, source, flight))))
+    let relay = Relay::new(source, client.shared.pool.clone(), flight);
+    Ok(Response::from_parts(parts, Answer::Relay(relay)))
 }
 
 /// A request to become a WebSocket. The guard holds back what follows it until it is decided.
@@ -230,10 +254,8 @@ async fn send_upgrade(
         receive(&mut parts, true)?;
         return Ok(Response::from_parts(parts, Answer::Text(bytes::Bytes::new())));
     }
-    let (mut parts, incoming) = response.into_parts();
-    receive(&mut parts, false)?;
-    reviewed(client, review.as_deref(), &mut parts)?;
-    Ok(Response::from_parts(parts, Answer::Relay(Relay::new(incoming, None, flight))))
+    let (parts, incoming) = response.into_parts();
+    relay(client, parts, Source::Library(incoming, None), review, flight)
 }
 
 /// Waits for a response head as long as the watchdog allows.

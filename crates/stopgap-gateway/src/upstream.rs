@@ -1,34 +1,49 @@
 //! Connections to the origin: made, used for one request at a time, kept for the next.
 //!
-//! A connection without a request body to send is driven by the task of the client connection that
-//! uses it: no second task, no wake-up between threads. Where there is a body, response and request
-//! may flow at the same time, so the connection gets a task of its own.
+//! A request without a body goes over a [`Wire`], which the task of the client connection drives: no
+//! second task, no wake-up between threads, no copy of its fields for a repetition. Where there is a
+//! body, response and request may flow at the same time: that is the HTTP library's work (`upload.rs`),
+//! and so is an upgrade.
+
+mod body;
+mod chunks;
+mod upload;
+mod wire;
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Connection, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::settings::{Limits, Upstream};
 use crate::socket::Socket;
 
+pub(crate) use body::WireBody;
+pub(crate) use upload::{Upload, Uploader};
+pub(crate) use wire::{Wire, WireError};
+
 /// Idle connections to the one origin, newest last.
 #[derive(Debug)]
 pub(crate) struct Pool {
     upstream: Upstream,
     limits: Limits,
-    idle: Mutex<VecDeque<(Instant, Link)>>,
+    idle: Mutex<Idle>,
 }
+
+#[derive(Debug, Default)]
+struct Idle {
+    wires: Queue<Wire>,
+    uploaders: Queue<Uploader>,
+}
+
+/// With the time since when each is idle.
+type Queue<T> = VecDeque<(Instant, T)>;
 
 /// Why the origin gave no response.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +53,9 @@ pub(crate) enum OriginError {
     #[error("{upstream} did not accept a connection in time")]
     ConnectTimeout { upstream: Upstream },
     #[error("{upstream} closed the connection or sent no HTTP response")]
-    Exchange { upstream: Upstream, source: hyper::Error },
+    Exchange { upstream: Upstream, source: WireError },
+    #[error("{upstream} closed the connection or sent no HTTP response")]
+    Upload { upstream: Upstream, source: hyper::Error },
     #[error("the origin was silent for too long")]
     Silent,
     #[error("the origin sent a transfer coding that was not asked for")]
@@ -54,7 +71,7 @@ impl OriginError {
         match self {
             OriginError::Connect { .. } => "origin-connect",
             OriginError::ConnectTimeout { .. } => "origin-connect-timeout",
-            OriginError::Exchange { .. } => "origin-exchange",
+            OriginError::Exchange { .. } | OriginError::Upload { .. } => "origin-exchange",
             OriginError::Silent => "origin-silent",
             OriginError::Coding => "origin-transfer-coding",
             OriginError::Switched => "origin-switched-protocols",
@@ -75,34 +92,55 @@ impl Pool {
         Pool { upstream, limits, idle: Mutex::default() }
     }
 
-    /// Sends a request over an idle connection, or a new one. The response comes with its connection
-    /// where the body is still to be read from it.
+    /// Sends a request without a body over an idle connection, or a new one.
     ///
     /// A kept connection may have been closed by the origin at the moment when it is used. The request
-    /// is then sent again, once and on a new connection, if none of it was sent, or if it is
-    /// idempotent and without a body (RFC 9110, 9.2.2; RFC 9112, 9.3.1) and no response had begun.
+    /// is then sent again, once and on a new connection, if it is idempotent (RFC 9110, 9.2.2; RFC 9112,
+    /// 9.3.1) and no response had begun.
     pub(crate) async fn send(
         &self,
+        request: &http::request::Parts,
+    ) -> Result<Response<WireBody>, OriginError> {
+        let head = wire::head(request);
+        if let Some(wire) = self.checkout(|idle| &mut idle.wires, Wire::is_quiet) {
+            match wire.exchange(&head, &request.method).await {
+                Ok(response) => return Ok(response),
+                Err((_, true)) if request.method.is_idempotent() => {}
+                Err((source, _)) => return Err(self.exchange_error(source)),
+            }
+        }
+        self.send_fresh(&head, &request.method).await
+    }
+
+    async fn send_fresh(&self, head: &[u8], method: &Method) -> Result<Response<WireBody>, OriginError> {
+        let wire = Wire::new(self.connect().await?);
+        wire.exchange(head, method).await.map_err(|(source, _)| self.exchange_error(source))
+    }
+
+    /// Sends a request with a body. It is sent again only where none of it was sent.
+    pub(crate) async fn upload(
+        &self,
         mut request: Request<Upload>,
-    ) -> Result<(Response<Incoming>, Link), OriginError> {
-        if let Some(link) = self.checkout() {
-            let repeatable = request.method().is_idempotent() && request.body().is_end_stream();
-            let copy = repeatable.then(|| copy_of(&request));
-            match link.exchange(request).await {
-                Ok(exchange) => return Ok(exchange),
-                Err((source, unsent)) => match unsent.or(copy) {
+    ) -> Result<(Response<Incoming>, Uploader), OriginError> {
+        let kept = match self.checkout(|idle| &mut idle.uploaders, Uploader::is_ready) {
+            Some(uploader) => Some(uploader),
+            None => match self.checkout(|idle| &mut idle.wires, Wire::is_quiet) {
+                Some(wire) => Some(self.start(wire.into_socket()).await?),
+                None => None,
+            },
+        };
+        if let Some(mut uploader) = kept {
+            match uploader.try_send_request(request).await {
+                Ok(response) => return Ok((response, uploader)),
+                Err(mut failed) => match failed.take_message() {
                     Some(again) => request = again,
-                    None => return Err(OriginError::Exchange { upstream: self.upstream.clone(), source }),
+                    None => return Err(self.upload_error(failed.into_error())),
                 },
             }
         }
-        self.send_fresh(request).await
-    }
-
-    async fn send_fresh(&self, request: Request<Upload>) -> Result<(Response<Incoming>, Link), OriginError> {
-        let (sender, connection) = self.connect().await?;
-        let link = Link { sender, driver: Driver::Here(Box::new(connection)) };
-        link.exchange(request).await.map_err(|(source, _)| self.exchange_error(source))
+        let mut uploader = self.start(self.connect().await?).await?;
+        let response = uploader.send_request(request).await.map_err(|source| self.upload_error(source))?;
+        Ok((response, uploader))
     }
 
     /// Sends a request that may end in an upgrade, over a connection of its own.
@@ -110,16 +148,23 @@ impl Pool {
         &self,
         request: Request<Upload>,
     ) -> Result<Response<Incoming>, OriginError> {
-        let (mut sender, connection) = self.connect().await?;
+        let (mut uploader, connection) = self.shake_hands(self.connect().await?).await?;
         tokio::spawn(connection.with_upgrades());
-        sender.send_request(request).await.map_err(|source| self.exchange_error(source))
+        uploader.send_request(request).await.map_err(|source| self.upload_error(source))
     }
 
-    fn exchange_error(&self, source: hyper::Error) -> OriginError {
-        OriginError::Exchange { upstream: self.upstream.clone(), source }
+    fn exchange_error(&self, source: WireError) -> OriginError {
+        match source {
+            WireError::Coding => OriginError::Coding,
+            source => OriginError::Exchange { upstream: self.upstream.clone(), source },
+        }
     }
 
-    async fn connect(&self) -> Result<(SendRequest<Upload>, OriginConnection), OriginError> {
+    fn upload_error(&self, source: hyper::Error) -> OriginError {
+        OriginError::Upload { upstream: self.upstream.clone(), source }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, OriginError> {
         let upstream = || self.upstream.clone();
         let connect = TcpStream::connect((self.upstream.host(), self.upstream.port()));
         let stream = match tokio::time::timeout(self.limits.connect, connect).await {
@@ -130,161 +175,66 @@ impl Pool {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY toward the origin");
         }
-        handshake(TokioIo::new(Socket(stream))).await.map_err(|source| self.exchange_error(source))
+        Ok(stream)
     }
 
-    fn checkout(&self) -> Option<Link> {
-        // Nobody is to be woken for what happens on a connection before it has a request.
-        let mut asleep = Context::from_waker(Waker::noop());
+    async fn start(&self, stream: TcpStream) -> Result<Uploader, OriginError> {
+        let (uploader, connection) = self.shake_hands(stream).await?;
+        tokio::spawn(connection);
+        Ok(uploader)
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(Uploader, Connection<TokioIo<Socket>, Upload>), OriginError> {
+        handshake(TokioIo::new(Socket(stream))).await.map_err(|source| self.upload_error(source))
+    }
+
+    /// The newest connection that is young enough and usable.
+    fn checkout<T>(&self, of: impl Fn(&mut Idle) -> &mut Queue<T>, usable: impl Fn(&T) -> bool) -> Option<T> {
         loop {
-            let (since, mut link) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back()?;
-            if since.elapsed() >= self.limits.upstream_idle_time {
-                continue;
-            }
-            // Polled here, the connection notices that the origin has closed it.
-            link.drive(&mut asleep);
-            if link.sender.is_ready() {
-                return Some(link);
+            let (since, connection) = of(&mut self.lock()).pop_back()?;
+            if since.elapsed() < self.limits.upstream_idle_time && usable(&connection) {
+                return Some(connection);
             }
         }
     }
 
     /// Keeps a connection whose response was read to its end.
-    pub(crate) fn checkin(&self, link: Link) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if link.is_open() && idle.len() < self.limits.upstream_idle {
-            idle.push_back((Instant::now(), link));
+    pub(crate) fn keep(&self, wire: Wire) {
+        self.checkin(|idle| &mut idle.wires, wire);
+    }
+
+    /// Keeps a connection whose response was read to its end; its task may still have to notice that.
+    pub(crate) fn keep_uploader(&self, uploader: Uploader) {
+        if !uploader.is_closed() {
+            self.checkin(|idle| &mut idle.uploaders, uploader);
+        }
+    }
+
+    fn checkin<T>(&self, of: impl Fn(&mut Idle) -> &mut Queue<T>, connection: T) {
+        let mut idle = self.lock();
+        if idle.wires.len() + idle.uploaders.len() < self.limits.upstream_idle {
+            of(&mut idle).push_back((Instant::now(), connection));
         }
     }
 
     /// Closes connections that were idle for too long. To be called now and then: nobody looks at an
     /// idle connection that is not used.
     pub(crate) fn sweep(&self) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while idle.front().is_some_and(|(since, _)| since.elapsed() >= self.limits.upstream_idle_time) {
-            idle.pop_front();
-        }
+        let mut idle = self.lock();
+        self.sweep_out(&mut idle.wires);
+        self.sweep_out(&mut idle.uploaders);
     }
-}
 
-fn copy_of(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
-type OriginConnection = Connection<TokioIo<Socket>, Upload>;
-
-/// One connection to the origin.
-#[derive(Debug)]
-pub(crate) struct Link {
-    sender: SendRequest<Upload>,
-    driver: Driver,
-}
-
-/// Who polls a connection.
-#[derive(Debug)]
-enum Driver {
-    /// Boxed: a link is handed around for every request.
-    Here(Box<OriginConnection>),
-    Task,
-    Closed,
-}
-
-impl Link {
-    /// Lets octets move, where nobody else does.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Driver::Here(connection) = &mut self.driver
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            self.driver = Driver::Closed;
+    fn sweep_out<T>(&self, queue: &mut Queue<T>) {
+        while queue.front().is_some_and(|(since, _)| since.elapsed() >= self.limits.upstream_idle_time) {
+            queue.pop_front();
         }
     }
 
-    /// Whether the response was read whole, and the connection waits for the next request.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.sender.is_ready()
-    }
-
-    fn is_open(&self) -> bool {
-        match self.driver {
-            Driver::Here(_) => self.sender.is_ready(),
-            // The task may still have to notice that the response is over.
-            Driver::Task => !self.sender.is_closed(),
-            Driver::Closed => false,
-        }
-    }
-
-    async fn exchange(
-        mut self,
-        request: Request<Upload>,
-    ) -> Result<(Response<Incoming>, Link), (hyper::Error, Option<Request<Upload>>)> {
-        if !request.body().is_end_stream() {
-            match std::mem::replace(&mut self.driver, Driver::Task) {
-                Driver::Here(connection) => drop(tokio::spawn(*connection)),
-                other => self.driver = other,
-            }
-        }
-        let mut response = std::pin::pin!(self.sender.try_send_request(request));
-        let result = std::future::poll_fn(|cx| match self.driver {
-            Driver::Task => response.as_mut().poll(cx),
-            // Only the line before can complete the response, so it need not wake us, and every
-            // needless turn of the whole connection is saved.
-            Driver::Here(_) | Driver::Closed => {
-                self.drive(cx);
-                response.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-            }
-        });
-        match result.await {
-            Ok(response) => Ok((response, self)),
-            Err(mut failed) => {
-                let unsent = failed.take_message();
-                Err((failed.into_error(), unsent))
-            }
-        }
-    }
-}
-
-/// A request body on its way to the origin.
-#[derive(Debug)]
-pub(crate) enum Upload {
-    Empty,
-    Stream(Incoming),
-}
-
-impl From<Incoming> for Upload {
-    fn from(body: Incoming) -> Self {
-        if body.is_end_stream() { Upload::Empty } else { Upload::Stream(body) }
-    }
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Upload::Empty => Poll::Ready(None),
-            Upload::Stream(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Upload::Empty => true,
-            Upload::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Upload::Empty => SizeHint::with_exact(0),
-            Upload::Stream(body) => body.size_hint(),
-        }
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

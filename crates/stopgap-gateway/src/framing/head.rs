@@ -202,7 +202,7 @@ fn is_host_octet(octet: u8) -> bool {
 }
 
 /// RFC 9110, 8.6: digits only. Nineteen of them fit into 64 bits.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -259,6 +259,16 @@ impl Origin {
                 |body: &str| format!("HTTP/1.1 200 Fine\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let answer = match path.as_str() {
                 "/head" => ok(&head),
+                "/hints" => format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{}", ok("final")),
+                // An answer that nobody has asked for, behind the one that was.
+                "/surplus" => format!("{}{}", ok("asked"), ok("surplus")),
+                "/drip" => {
+                    for octet in ok("dripped").as_bytes() {
+                        stream.write_all(&[*octet]).await.ok()?;
+                        tokio::task::yield_now().await;
+                    }
+                    continue;
+                }
                 "/later" => {
                     self.released.subscribe().wait_for(|released| *released).await.ok()?;
                     ok("later")

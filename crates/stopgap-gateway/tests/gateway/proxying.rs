@@ -127,6 +127,26 @@ async fn connections_to_the_origin_are_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn interim_responses_are_left_out_and_heads_come_in_any_pieces() {
+    let gateway = Running::start().await;
+    for (target, body) in [("/hints", "final"), ("/drip", "dripped"), ("/hints", "final")] {
+        let answer = gateway.get(target).await.unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (200, body), "{target}");
+        assert_eq!(field(&answer.head, "link"), None);
+    }
+    assert_eq!(gateway.origin.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn octets_behind_a_response_never_become_the_answer_to_the_next_request() {
+    let gateway = Running::start().await;
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/surplus").await.unwrap().body, "asked");
+        assert_eq!(gateway.get("/next").await.unwrap().body, "ok");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_origin_that_closes_a_kept_connection_costs_no_request() {
     let gateway = Running::start().await;
     for _ in 0..50 {
