@@ -534,9 +534,18 @@ fn headers_however_they_are_written_agree_with_the_engine() {
         ("{HTTP_COOKIE}", "a.b"),
         ("{HTTP_COOKIE}", "^$"),
         ("{HTTP_AUTHORIZATION}", "^Basic.*=$"),
+        // Refused, since Apache cannot tell; were they not, they would disagree.
+        ("{HTTP_COOKIE}", "b;"),
+        ("{HTTP_COOKIE}", "[^;]$"),
+        ("{HTTP_USER_AGENT}", "^e"),
+        ("{HTTP_USER_AGENT}", "a.*e"),
+        ("{HTTP_USER_AGENT}", "b,"),
     ]
+    .into_iter()
     .map(|(input, pattern)| abort_where(input, pattern))
-    .into();
+    .filter(|set| translate(&[scoped(set.clone(), None)]).is_ok())
+    .collect();
+    assert_eq!(sets.len(), 14);
     let (sites, engines) = sites_with(sets, FILE);
     let mut apache = Apache::start("", &sites);
     let names = [
@@ -973,6 +982,30 @@ fn what_apache_refuses_by_itself_reaches_no_application() {
     let folded = b"GET / HTTP/1.1\r\nHost: a.example\r\nX-Other: a\r\n b\r\n\r\n";
     assert_eq!(apache.ask(folded), Some(Answer::of(200)));
     assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_thousand_rules_work() {
+    if !installed("a_thousand_rules_work") {
+        return;
+    }
+    let mut set = RuleSet::default();
+    for number in 0..1_000 {
+        set.append(condition(
+            &format!("rule {number}"),
+            "{UrlDecode:{REQUEST_URI}}",
+            &format!("literal{number}z"),
+        ));
+    }
+    let engine = engine(&set);
+    let config = translate(&[scoped(set, None)]).unwrap();
+    let site = Site { name: "a.example".into(), inside: FILE.into() };
+    let mut apache = Apache::start(&config.server, &[site]);
+    let mut tally = Tally::default();
+    for target in ["/literal0z", "/?a=%6citeral999z", "/literal500Z", "/literal1000z", "/"] {
+        tally.compare(&mut apache, &engine, &head("a.example", target.as_bytes(), None), target);
+    }
+    assert_eq!((tally.refused, tally.malformed), (3, 0));
 }
 
 #[test]
