@@ -35,6 +35,20 @@ pub fn installed(test: &str) -> bool {
 impl Nginx {
     /// Starts it with these maps, and a server block for each name, all with the same part of the hook.
     pub fn start(http: &str, server: &str, names: &[String]) -> Nginx {
+        let servers: String = names
+            .iter()
+            .map(|name| {
+                format!(
+                    "server {{ listen 127.0.0.1:@PORT@; server_name {name};\n{server}\n\
+                     location / {{ return 200 ok; }} }}\n"
+                )
+            })
+            .collect();
+        Nginx::start_with(http, &servers)
+    }
+
+    /// Starts it with these server blocks, in which `@PORT@` stands for the port.
+    pub fn start_with(http: &str, servers: &str) -> Nginx {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("stopgap-rules-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -45,20 +59,12 @@ impl Nginx {
             .iter()
             .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"))
             .collect();
-        let servers: String = names
-            .iter()
-            .map(|name| {
-                format!(
-                    "server {{ listen 127.0.0.1:{port}; server_name {name};\n{server}\n\
-                     location / {{ return 200 ok; }} }}\n"
-                )
-            })
-            .collect();
+        let servers = servers.replace("@PORT@", &port.to_string());
         let config = format!(
             "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
              events {{ worker_connections 512; }}\n\
              http {{ access_log off; {temporary} large_client_header_buffers 4 128k; keepalive_requests 1000000;\n\
-             server_names_hash_bucket_size 256; variables_hash_max_size 8192;\n{http}\n{servers} }}\n"
+             server_names_hash_bucket_size 256;\n{http}\n{servers} }}\n"
         );
         std::fs::write(folder.join("nginx.conf"), config).unwrap();
         let child = Command::new("nginx")
@@ -70,7 +76,7 @@ impl Nginx {
             .spawn()
             .unwrap();
         let mut nginx = Nginx { child, port, folder, open: None };
-        for _ in 0..500 {
+        for _ in 0..3_000 {
             if TcpStream::connect(("127.0.0.1", nginx.port)).is_ok() {
                 return nginx;
             }
@@ -80,6 +86,22 @@ impl Nginx {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("nginx does not start: {}", std::fs::read_to_string(nginx.folder.join("stderr")).unwrap());
+    }
+
+    /// The port that it listens at.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends a request head on a connection of its own, to this address, and reads everything that comes.
+    pub fn whole_answer(&self, address: &str, head: &[u8]) -> String {
+        let mut stream = TcpStream::connect((address, self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let end = head.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        stream.write_all(&[&head[..end], b"\r\nConnection: close", &head[end..]].concat()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Sends a request head and reads the answer.
