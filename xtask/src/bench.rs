@@ -1,8 +1,11 @@
 //! `cargo xtask bench`: Stopgap beside its peers, both in the same run, so that the ratio holds on
 //! a noisy machine. Nothing here passes or fails by a time.
 
+mod apache;
 mod cpu;
 mod gateway;
+mod haproxy;
+mod load;
 mod nginx;
 mod report;
 mod server;
@@ -27,7 +30,7 @@ pub struct Options {
 enum What {
     /// Verifying Microsoft's real document, against xmlsec1
     Verify,
-    /// CPU time per request of the gateway, against nginx as a reverse proxy
+    /// CPU time per request of the gateway, against nginx, HAProxy and Apache as reverse proxies
     Gateway,
     /// Both
     All,
@@ -37,6 +40,8 @@ enum What {
 struct Bench {
     /// The binary that is measured.
     stopgap: PathBuf,
+    /// The same as it is shipped; there where the gateway is measured.
+    dist: PathBuf,
     /// A folder of this run's own.
     scratch: PathBuf,
 }
@@ -44,18 +49,24 @@ struct Bench {
 /// Runs what was asked for. Always true: a measurement that could be made passes.
 pub fn run(options: &Options) -> Result<bool> {
     equip()?;
-    succeed(cargo().args(["build", "--release", "--package", "stopgap"]))?;
     let target = target_directory()?;
-    let bench = Bench { stopgap: target.join("release/stopgap"), scratch: target.join("bench") };
+    let bench = Bench {
+        stopgap: target.join("release/stopgap"),
+        dist: target.join("dist/stopgap"),
+        scratch: target.join("bench"),
+    };
     std::fs::create_dir_all(&bench.scratch)?;
 
     let page = root().join("docs/benchmarks.md");
     if matches!(options.what, What::Verify | What::All) {
+        succeed(cargo().args(["build", "--release", "--package", "stopgap"]))?;
         let section = verify::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "verify", &section)?;
     }
     if matches!(options.what, What::Gateway | What::All) {
+        // The peers are the distribution's optimized builds.
+        succeed(cargo().args(["build", "--profile", "dist", "--package", "stopgap"]))?;
         let section = gateway::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "gateway", &section)?;
@@ -67,7 +78,7 @@ pub fn run(options: &Options) -> Result<bool> {
 fn equip() -> Result<()> {
     let wanted: Vec<tools::Tool> = tools::TESTS
         .iter()
-        .filter(|tool| ["nginx", "xmlsec1"].contains(&tool.name))
+        .filter(|tool| ["apache2", "haproxy", "nginx", "xmlsec1"].contains(&tool.name))
         .chain(tools::BENCHMARKS)
         .copied()
         .collect();

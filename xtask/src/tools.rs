@@ -45,7 +45,6 @@ const SERVICES: &[(&str, &str)] =
 /// What the benchmarks need beside that.
 pub const BENCHMARKS: &[Tool] = &[
     tool("wrk", "wrk", "load"),
-    tool("haproxy", "haproxy", "a peer of the gateway"),
     tool("/usr/lib/apache2/modules/mod_security2.so", "libapache2-mod-security2", "a peer of the gateway"),
 ];
 

@@ -1,46 +1,28 @@
-//! The gateway against nginx as a reverse proxy: CPU time of the proxy per request, with no rule
-//! and with M1, in front of the same origin.
+//! The gateway beside nginx, HAProxy and Apache with mod_security, all as reverse proxies in front of
+//! the same origin, with the same rules and the same load: CPU time of the proxy per request, with no
+//! rule, with M1 and with a thousand rules.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::cpu::{median, of_running};
+use super::load::{self, Pattern};
 use super::nginx::{self, Rules};
 use super::server::{Server, free_address};
-use super::{Bench, report};
-use crate::cargo::{output, root};
+use super::{Bench, apache, haproxy, report};
+use crate::cargo::output;
 
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 4;
 const CONNECTIONS: u32 = 32;
 
-/// Addresses as an Exchange server sees them, each used once. Every fourth holds one of the two
-/// words that M1 looks for, so that the rule cannot be dismissed by a glance at the address.
-const LOAD: &str = r#"
-local n = 0
-local forms = {
-  "/owa/?ae=Folder&t=IPF.Note&id=%d&slUsng=0",
-  "/autodiscover/autodiscover.xml?request=%d",
-  "/mapi/emsmdb/?MailboxId=%08x-57c9-4c0c-8f0e-1f1ad2a1c0de@example.org",
-  "/ews/exchange.asmx/%d?culture=en-US",
-}
-function request()
-  n = n + 1
-  return wrk.format("GET", string.format(forms[n % #forms + 1], n))
-end
-function done(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format("counted %d %d\n", summary.requests, e.connect + e.read + e.write + e.status + e.timeout))
-end
-"#;
-
-/// One of the four that are compared.
+/// One of those that are compared.
 struct Contestant {
     name: &'static str,
     server: Server,
@@ -48,72 +30,87 @@ struct Contestant {
     cost: Vec<f64>,
 }
 
+/// Those with the same rules. The gateway is the first, nginx the second.
+struct Class {
+    rules: String,
+    attack: Option<String>,
+    contestants: Vec<Contestant>,
+}
+
 /// The section of the page.
 pub fn run(bench: &Bench) -> Result<String> {
     let script = bench.scratch.join("load.lua");
-    fs::write(&script, LOAD)?;
-    let rules_file = m1(&bench.scratch)?;
-    let rules = translated(bench, &rules_file)?;
-
+    fs::write(&script, load::SCRIPT)?;
     let origin = nginx::origin(&bench.scratch.join("origin"))?;
-    let upstream = origin.address;
-    let contestant = |name, server| Contestant { name, server, cost: Vec::new() };
-    let folder = |name: &str| bench.scratch.join(name);
-    let mut all = [
-        contestant("nginx, no rule", nginx::proxy(&folder("plain"), upstream, &Rules::default())?),
-        contestant("gateway, no rule", gateway(bench, upstream, "plain", None)?),
-        contestant("nginx, M1", nginx::proxy(&folder("m1"), upstream, &rules)?),
-        contestant("gateway, M1", gateway(bench, upstream, "m1", Some(&rules_file))?),
-    ];
-    for contestant in &all {
-        same_work(contestant)?;
+    let mut classes = Vec::new();
+    for (rules, patterns) in [("no rule", Vec::new()), ("M1", load::m1()), ("1,000 rules", load::many(1000))]
+    {
+        let class = class(bench, rules, &patterns, origin.address).with_context(|| rules.to_owned())?;
+        for contestant in &class.contestants {
+            same_work(contestant, class.attack.as_deref()).with_context(|| rules.to_owned())?;
+        }
+        classes.push(class);
     }
     for _ in 0..ROUNDS {
-        for contestant in &mut all {
-            let cost = measure(&contestant.server, &script).with_context(|| contestant.name)?;
-            contestant.cost.push(cost);
+        for class in &mut classes {
+            for contestant in &mut class.contestants {
+                let cost = measure(&contestant.server, &script).with_context(|| contestant.name)?;
+                contestant.cost.push(cost);
+            }
         }
     }
-    Ok(section(&all))
+    Ok(section(&classes))
 }
 
-fn section(all: &[Contestant; 4]) -> String {
-    let [nginx_plain, gateway_plain, nginx_m1, gateway_m1] = all;
-    let row = |one: &Contestant, peer: &Contestant| {
-        let ratios: Vec<f64> = one.cost.iter().zip(&peer.cost).map(|(one, peer)| one / peer).collect();
-        vec![one.name.to_owned(), format!("{:.1} µs", median(&one.cost)), format!("{:.2}", median(&ratios))]
-    };
-    let table = report::table(&[
-        vec!["median of the rounds".into(), "CPU time per request".into(), "of nginx's".into()],
-        row(nginx_plain, nginx_plain),
-        row(gateway_plain, nginx_plain),
-        row(nginx_m1, nginx_m1),
-        row(gateway_m1, nginx_m1),
-    ]);
+fn class(bench: &Bench, rules: &str, patterns: &[Pattern], origin: SocketAddr) -> Result<Class> {
+    let folder = |name: &str| bench.scratch.join(format!("{name}-{}", patterns.len()));
+    let file = bench.scratch.join(format!("{}.xml", patterns.len()));
+    fs::write(&file, load::rewrite(patterns))?;
+    let translated = if patterns.is_empty() { Rules::default() } else { translated(bench, &file)? };
+    let contestant = |name, server| Contestant { name, server, cost: Vec::new() };
+    let contestants = vec![
+        contestant("gateway", gateway(bench, &folder("gateway"), origin, &file)?),
+        contestant("nginx", nginx::proxy(&folder("nginx"), origin, &translated)?),
+        contestant("HAProxy", haproxy::proxy(&folder("haproxy"), origin, patterns)?),
+        contestant("Apache, mod_security", apache::proxy(&folder("apache"), origin, patterns)?),
+    ];
+    Ok(Class { rules: rules.to_owned(), attack: load::attack(patterns), contestants })
+}
+
+fn section(classes: &[Class]) -> String {
+    let mut rows = vec![vec![
+        "median of the rounds".into(),
+        "CPU time per request".into(),
+        "of nginx's".into(),
+        "the gateway's of it".into(),
+    ]];
+    for class in classes {
+        let [gateway, nginx, ..] = class.contestants.as_slice() else { continue };
+        for one in &class.contestants {
+            rows.push(vec![
+                format!("{}: {}", class.rules, one.name),
+                format!("{:.1} µs", median(&one.cost)),
+                format!("{:.2}", ratio(one, nginx)),
+                format!("{:.2}", ratio(gateway, one)),
+            ]);
+        }
+    }
     format!(
-        "{table}\nMade by `cargo xtask bench gateway`: {ROUNDS} rounds in turn, each \
-         `wrk -t1 -c{CONNECTIONS} -d{SECONDS}s`. {}.\n",
-        report::machine(&[("nginx", &["-v"]), ("wrk", &["-v"])]),
+        "{}\nMade by `cargo xtask bench gateway`: {ROUNDS} rounds in turn, each \
+         `wrk -t1 -c{CONNECTIONS} -d{SECONDS}s`; the gateway is the shipped profile (`dist`). {}.\n",
+        report::table(&rows),
+        report::machine(&[("nginx", &["-v"]), ("haproxy", &["-v"]), ("apache2", &["-v"]), ("wrk", &["-v"])]),
     )
 }
 
-/// M1's `<rewrite>`, cut from the mitigation that the project ships.
-fn m1(scratch: &Path) -> Result<PathBuf> {
-    let source = root().join("mitigations/M1/mitigation.xml");
-    let text = fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
-    let rewrite = text
-        .split_once("<rewrite>")
-        .and_then(|(_, rest)| rest.split_once("</rewrite>"))
-        .with_context(|| format!("{} holds no <rewrite>", source.display()))?
-        .0;
-    let file = scratch.join("m1.xml");
-    fs::write(&file, format!("<rewrite>{rewrite}</rewrite>\n"))?;
-    Ok(file)
+/// The median of the rounds' own ratios, which a noisy neighbor moves less than the times.
+fn ratio(one: &Contestant, of: &Contestant) -> f64 {
+    median(&one.cost.iter().zip(&of.cost).map(|(one, of)| one / of).collect::<Vec<_>>())
 }
 
 fn translated(bench: &Bench, rules: &Path) -> Result<Rules> {
     let text =
-        output(Command::new(&bench.stopgap).args(["rules", "translate"]).arg(rules).args(["--to", "nginx"]))?;
+        output(Command::new(&bench.dist).args(["rules", "translate"]).arg(rules).args(["--to", "nginx"]))?;
     split(&text)
 }
 
@@ -127,43 +124,35 @@ fn split(text: &str) -> Result<Rules> {
     Ok(Rules { http: http.to_owned(), server: server.to_owned() })
 }
 
-fn gateway(bench: &Bench, upstream: SocketAddr, name: &str, rules: Option<&Path>) -> Result<Server> {
-    let folder = bench.scratch.join(format!("gateway-{name}"));
-    fs::create_dir_all(&folder)?;
+fn gateway(bench: &Bench, folder: &Path, origin: SocketAddr, rules: &Path) -> Result<Server> {
+    fs::create_dir_all(folder)?;
     let address = free_address()?;
-    let no_rules = folder.join("rules.xml");
-    let mut command = Command::new(&bench.stopgap);
+    let mut command = Command::new(&bench.dist);
     command
-        .args([
-            "gateway",
-            "run",
-            "--listen",
-            &address.to_string(),
-            "--upstream",
-            &format!("http://{upstream}"),
-        ])
+        .args(["gateway", "run", "--listen", &address.to_string(), "--upstream", &format!("http://{origin}")])
         .arg("--rules")
-        .arg(rules.unwrap_or(&no_rules))
+        .arg(rules)
         .arg("--control")
         .arg(folder.join("control.sock"))
-        // One worker, as nginx has.
+        // One worker, as the others have.
         .env("TOKIO_WORKER_THREADS", "1")
         .env("STOPGAP_LOG", "warn");
     Server::start(&mut command, address)
 }
 
 /// A contestant that let an attack through, or refused a request of the load, would be measured at
-/// other work than its peer.
-fn same_work(contestant: &Contestant) -> Result<()> {
+/// other work than its peers.
+fn same_work(contestant: &Contestant, attack: Option<&str>) -> Result<()> {
     let address = contestant.server.address;
     let name = contestant.name;
     let benign = first_line(address, "/autodiscover/autodiscover.xml?request=1")?;
     if !benign.starts_with("HTTP/1.1 200") {
         bail!("{name} answers a benign request with {benign:?}");
     }
-    let attack = first_line(address, "/autodiscover/autodiscover.json?@evil.example/p%6Fwershell/")?;
-    if attack.is_empty() != name.ends_with("M1") {
-        bail!("{name} answers the attack with {attack:?}");
+    let Some(attack) = attack else { return Ok(()) };
+    let answer = first_line(address, attack)?;
+    if !answer.is_empty() && !answer.starts_with("HTTP/1.1 403") {
+        bail!("{name} answers the attack with {answer:?}");
     }
     Ok(())
 }
