@@ -65,6 +65,22 @@ fn the_corners_of_ecmascript() {
     }
 }
 
+/// A repetition of a repetition was once printed for the `regex` crate as a lazy one: `(?:a+)?` as `a+?`.
+#[test]
+fn a_repetition_of_a_repetition_stays_one() {
+    for (pattern, text, expected) in [
+        ("^x(?:a+)?y$", "xy", true),
+        ("^(?:a{2})?$", "", true),
+        ("^(?:a{2}){2}$", "aaaa", true),
+        ("^(?:(?:a?)+)?b$", "b", true),
+        ("^(?:a*)?$", "aa", true),
+    ] {
+        assert_eq!(found(pattern, text), expected, "/{pattern}/ {text:?}");
+    }
+    let pattern = Pattern::compile("(?:.+)?", false, &PatternLimits::default()).unwrap();
+    assert_eq!(pattern.captures("abc", &mut Budget::new(0)).unwrap().unwrap(), [Some(0..3)]);
+}
+
 #[test]
 fn a_repeated_group_forgets_what_it_took() {
     let pattern = Pattern::compile("(z)((a+)?(b+)?(c))*", false, &PatternLimits::default()).unwrap();

@@ -1,11 +1,12 @@
 //! Patterns that describe a regular language, on the `regex` crate: linear time, no steps counted.
 //!
-//! The pattern is handed over as regex-syntax's own structure, printed by that crate, so that no character
-//! of a rule can be read as Rust's syntax.
+//! The pattern is handed over as regex-syntax's own structure, whose literals and classes that crate prints, so
+//! that no character of a rule can be read as Rust's syntax. What is built of them is printed here.
 
 use super::ast::{Assertion, CharSet, Node};
 use super::{Captures, PatternError};
-use regex_syntax::hir::{Capture, Class, Hir, Look, Repetition};
+use regex_syntax::hir::{Capture, Class, Hir, HirKind, Look, Repetition};
+use std::fmt::Write;
 
 /// Bytes of a compiled program. A pattern within our own bounds needs far less, unless it repeats large sets.
 const SIZE_LIMIT: usize = 4 * 1024 * 1024;
@@ -24,7 +25,7 @@ impl Linear {
     }
 
     pub(crate) fn from_hir(hir: &Hir) -> Result<Linear, PatternError> {
-        let regex = regex::RegexBuilder::new(&hir.to_string())
+        let regex = regex::RegexBuilder::new(&printed(hir))
             .size_limit(SIZE_LIMIT)
             .dfa_size_limit(CACHE_LIMIT)
             .build()
@@ -72,5 +73,51 @@ fn hir(node: &Node) -> Hir {
         }),
         // Only regular patterns come here; one that is not must not match by mistake.
         Node::Look { .. } | Node::BackReference { .. } => Hir::fail(),
+    }
+}
+
+/// regex-syntax prints a repetition of a repetition without a group between them: `(?:a+)?` as `a+?`, which
+/// is another pattern.
+fn printed(hir: &Hir) -> String {
+    let mut text = String::new();
+    print(hir, &mut text);
+    text
+}
+
+fn print(hir: &Hir, text: &mut String) {
+    match hir.kind() {
+        HirKind::Repetition(Repetition { min, max, greedy, sub }) => {
+            text.push_str("(?:");
+            print(sub, text);
+            // Writing to a String cannot fail.
+            let _ = match max {
+                Some(max) => write!(text, "){{{min},{max}}}"),
+                None => write!(text, "){{{min},}}"),
+            };
+            if !greedy {
+                text.push('?');
+            }
+        }
+        HirKind::Capture(Capture { sub, .. }) => {
+            text.push('(');
+            print(sub, text);
+            text.push(')');
+        }
+        HirKind::Concat(subs) => {
+            text.push_str("(?:");
+            subs.iter().for_each(|sub| print(sub, text));
+            text.push(')');
+        }
+        HirKind::Alternation(subs) => {
+            text.push_str("(?:");
+            for (at, sub) in subs.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { "|" });
+                print(sub, text);
+            }
+            text.push(')');
+        }
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => {
+            let _ = write!(text, "{hir}");
+        }
     }
 }
