@@ -24,6 +24,9 @@ impl Publisher {
         fs::create_dir_all(&to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
             let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
             fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
         }
     }

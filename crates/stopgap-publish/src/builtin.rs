@@ -1,5 +1,5 @@
-//! The mitigations of this project's own `mitigations/` folder, carried in the binary: a
-//! demonstration and a first feed need no checkout.
+//! Some mitigations of this project's own `mitigations/` folder, carried in the binary for the demonstration,
+//! which needs no checkout. A feed starts with the folder itself ([`crate::folder::init`]).
 
 /// One folder of `mitigations/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ macro_rules! builtin {
     };
 }
 
-/// All of them, by id.
+/// Those that are carried, by id.
 pub const BUILTIN: &[Builtin] = builtin!["DRILL1", "M1", "PING1", "PL1"];
 
 /// The one with this id.

@@ -3,11 +3,13 @@
 //! ```text
 //! DIR/
 //!   feed.toml                 name, how long a release is valid, what is withdrawn
-//!   mitigations/<id>/         mitigation.xml, attack.http, benign.http, README.md
+//!   mitigations/<id>/         mitigation.xml, attack.http, benign.http, README.md;
+//!                             where needed: responses.http, mutations.toml
 //!   root.pem  root.key.pem    the key belongs offline once the intermediate is issued
 //!   intermediate.pem  intermediate.key.pem
 //!   chain.pem  signing.key.pem
-//!   trust.toml                with root.pem: what subscribers get
+//!   card.toml                 what subscribers get: address, contact, certificates ([`crate::card`])
+//!   trust.toml                the same trust, with root.pem, as a file of its own
 //!   serial                    the last serial that was given out
 //!   public/feed.xml           what is served
 //! ```
@@ -24,15 +26,19 @@ use stopgap_feed::document::Withdrawn;
 use stopgap_feed::{FeedName, Id, IdError};
 
 use crate::builtin::Builtin;
+use crate::card::{self, Card, CardError, CardFeed};
+use crate::forge::Declared;
 use crate::pki::{Pki, PkiError};
 use crate::requests::{self, RequestsError, SampleRequest};
+use crate::responses::{self, ResponsesError, SampleResponse};
 
 /// `feed.toml`: it is there in every feed's folder, and nowhere else.
 pub const SETTINGS: &str = "feed.toml";
 /// Where the mitigations are.
 pub const MITIGATIONS: &str = "mitigations";
 /// A mitigation's files; `mitigation.xml` is the one that must be there.
-const MITIGATION_FILES: [&str; 4] = ["mitigation.xml", "attack.http", "benign.http", "README.md"];
+const MITIGATION_FILES: [&str; 6] =
+    ["mitigation.xml", "attack.http", "benign.http", "README.md", "responses.http", "mutations.toml"];
 
 /// Mitigations in one feed. The document's own limits come sooner.
 const MITIGATIONS_MAX: usize = 10_000;
@@ -85,7 +91,7 @@ pub enum FolderError {
         /// The limit.
         limit: usize,
     },
-    /// `feed.toml` does not say what it should.
+    /// `feed.toml` or a `mutations.toml` does not say what it should.
     #[error("{} cannot be understood", path.display())]
     Settings {
         /// The file.
@@ -103,6 +109,15 @@ pub enum FolderError {
         #[source]
         source: RequestsError,
     },
+    /// `responses.http` is no list of requests with answers.
+    #[error("{} cannot be understood", path.display())]
+    Responses {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with its line.
+        #[source]
+        source: ResponsesError,
+    },
     /// The system refused.
     #[error("cannot {doing} {}", path.display())]
     Io {
@@ -114,6 +129,9 @@ pub enum FolderError {
         #[source]
         source: io::Error,
     },
+    /// The card.
+    #[error("no card could be made for the feed")]
+    Card(#[from] CardError),
     /// The certificates.
     #[error("no certificates could be made for the feed")]
     Pki(#[from] PkiError),
@@ -131,7 +149,9 @@ impl FolderError {
             Self::TooMany { .. } => "too-many-mitigations",
             Self::Settings { .. } => "bad-settings",
             Self::Requests { .. } => "bad-requests",
+            Self::Responses { .. } => "bad-responses",
             Self::Io { .. } => "io",
+            Self::Card(_) => "card",
             Self::Pki(_) => "pki",
         }
     }
@@ -180,6 +200,10 @@ pub struct Initialized {
     pub root_fingerprint: String,
     /// The trust file for subscribers.
     pub trust: PathBuf,
+    /// The card for subscribers, which holds all of it.
+    pub card: PathBuf,
+    /// SHA-256 of the card, in lower-case hexadecimal.
+    pub card_fingerprint: String,
     /// The mitigations that were copied.
     pub mitigations: Vec<Id>,
 }
@@ -194,6 +218,34 @@ pub fn init(
     from: Option<&Path>,
     now: Timestamp,
 ) -> Result<Initialized, FolderError> {
+    init_with(dir, name, organization, from, &Address::default(), now)
+}
+
+/// Where subscribers will find the feed, and whom they ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The document's address.
+    pub url: String,
+    /// An address of people.
+    pub contact: Option<String>,
+}
+
+impl Default for Address {
+    /// That of `stopgap feed serve` on this machine.
+    fn default() -> Self {
+        Address { url: "http://127.0.0.1:8780/feed.xml".to_owned(), contact: None }
+    }
+}
+
+/// [`init`], with what the card says.
+pub fn init_with(
+    dir: &Path,
+    name: &FeedName,
+    organization: Option<&str>,
+    from: Option<&Path>,
+    address: &Address,
+    now: Timestamp,
+) -> Result<Initialized, FolderError> {
     let taken =
         [SETTINGS, "root.key.pem", "signing.key.pem"].into_iter().find(|file| dir.join(file).exists());
     if let Some(file) = taken {
@@ -202,6 +254,9 @@ pub fn init(
     // What can be refused is refused before anything is written.
     let sources = from.map(mitigation_folders).transpose()?.unwrap_or_default();
     let pki = Pki::create(organization.unwrap_or(name.as_str()), now)?;
+    let trust_inline = toml::from_str(&pki.trust_toml(&pki.root.certificate_pem)).map_err(CardError::from)?;
+    let feed = CardFeed { name: name.clone(), url: address.url.clone(), contact: address.contact.clone() };
+    let card_text = Card { feed, trust: trust_inline }.to_toml()?;
 
     create_dir(dir)?;
     create_dir(&dir.join("public"))?;
@@ -217,7 +272,10 @@ pub fn init(
         create_file(&dir.join(file), pem.as_bytes(), Access::Owner)?;
     }
     let trust = dir.join("trust.toml");
+    let card = dir.join("card.toml");
+    let card_fingerprint = card::fingerprint(&card_text);
     for (path, text) in [
+        (card.clone(), card_text),
         (dir.join("root.pem"), pki.root.certificate_pem.clone()),
         (dir.join("intermediate.pem"), pki.intermediate.certificate_pem.clone()),
         (dir.join("chain.pem"), pki.chain_pem()),
@@ -228,7 +286,7 @@ pub fn init(
         create_file(&path, text.as_bytes(), Access::Everyone)?;
     }
     let mitigations = sources.into_iter().map(|(id, _)| id).collect();
-    Ok(Initialized { root_fingerprint: pki.root_fingerprint(), trust, mitigations })
+    Ok(Initialized { root_fingerprint: pki.root_fingerprint(), trust, card, card_fingerprint, mitigations })
 }
 
 fn settings_toml(name: &FeedName) -> String {
@@ -297,6 +355,10 @@ pub struct MitigationFolder {
     pub attack: Vec<SampleRequest>,
     /// `benign.http`; none where there is no such file.
     pub benign: Vec<SampleRequest>,
+    /// `responses.http`; none where there is no such file.
+    pub responses: Vec<SampleResponse>,
+    /// `mutations.toml`; nothing where there is no such file.
+    pub declared: Declared,
 }
 
 impl FeedFolder {
@@ -334,18 +396,23 @@ impl FeedFolder {
 
     /// Every mitigation, in the order of their ids.
     pub fn mitigations(&self) -> Result<Vec<MitigationFolder>, FolderError> {
-        mitigation_folders(&self.dir.join(MITIGATIONS))?
-            .into_iter()
-            .map(|(id, path)| {
-                Ok(MitigationFolder {
-                    id,
-                    config: read_text(&path.join("mitigation.xml"))?,
-                    attack: read_requests(&path.join("attack.http"))?,
-                    benign: read_requests(&path.join("benign.http"))?,
-                })
-            })
-            .collect()
+        catalogue(&self.dir.join(MITIGATIONS))
     }
+}
+
+/// Every mitigation of a folder like this project's `mitigations/`, in the order of their ids.
+pub fn catalogue(dir: &Path) -> Result<Vec<MitigationFolder>, FolderError> {
+    let read = |(id, path): (Id, PathBuf)| {
+        Ok(MitigationFolder {
+            id,
+            config: read_text(&path.join("mitigation.xml"))?,
+            attack: read_requests(&path.join("attack.http"))?,
+            benign: read_requests(&path.join("benign.http"))?,
+            responses: read_responses(&path.join("responses.http"))?,
+            declared: read_declared(&path.join("mutations.toml"))?,
+        })
+    };
+    mitigation_folders(dir)?.into_iter().map(read).collect()
 }
 
 /// The folders with a `mitigation.xml`, by id.
@@ -390,6 +457,22 @@ fn copy_mitigation(from: &Path, to: &Path) -> Result<(), FolderError> {
         }
     }
     Ok(())
+}
+
+fn read_responses(path: &Path) -> Result<Vec<SampleResponse>, FolderError> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    responses::parse(&read_text(path)?)
+        .map_err(|source| FolderError::Responses { path: path.to_owned(), source })
+}
+
+fn read_declared(path: &Path) -> Result<Declared, FolderError> {
+    if !path.is_file() {
+        return Ok(Declared::default());
+    }
+    toml::from_str(&read_text(path)?)
+        .map_err(|source| FolderError::Settings { path: path.to_owned(), source: Box::new(source) })
 }
 
 fn read_requests(path: &Path) -> Result<Vec<SampleRequest>, FolderError> {
@@ -512,13 +595,13 @@ mod tests {
         let name: FeedName = "example".parse().unwrap();
         let feed = dir.path().join("feed");
         let made = init(&feed, &name, Some("Example Org"), Some(&from), NOW.parse().unwrap()).unwrap();
-        let ids: Vec<&str> = made.mitigations.iter().map(Id::as_str).collect();
-        assert_eq!(ids, ["DRILL1", "M1", "PING1", "PL1"]);
         let copied = FeedFolder::open(&feed).unwrap().mitigations().unwrap();
-        for (mitigation, builtin) in copied.iter().zip(crate::builtin::BUILTIN) {
-            assert_eq!((mitigation.id.as_str(), mitigation.config.as_str()), (builtin.id, builtin.config));
+        assert_eq!(copied, catalogue(&from).unwrap());
+        assert!(made.mitigations.iter().eq(copied.iter().map(|mitigation| &mitigation.id)));
+        for builtin in crate::builtin::BUILTIN {
+            let copied = copied.iter().find(|mitigation| mitigation.id.as_str() == builtin.id).unwrap();
+            assert_eq!(copied.config, builtin.config);
         }
-        assert!(copied[1].attack.len() >= 4 && copied[1].benign.len() >= 4);
     }
 
     #[test]

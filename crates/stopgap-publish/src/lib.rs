@@ -11,14 +11,17 @@
 
 pub mod assemble;
 pub mod builtin;
+pub mod card;
 pub mod events;
 pub mod folder;
+pub mod forge;
 pub mod key;
 pub mod lint;
 pub mod pki;
 pub mod prove;
 pub mod release;
 pub mod requests;
+pub mod responses;
 pub mod serve;
 pub mod sign;
 mod watch;

@@ -8,11 +8,15 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
+use stopgap_core::version;
 use stopgap_feed::document::{Action, ActionKind, Document, Expect, Mitigation};
+use stopgap_feed::document::{Condition, Product};
 use stopgap_feed::limits::Limits;
 use stopgap_feed::{Id, scan};
-use stopgap_rules::translate::nginx;
+use stopgap_rules::translate::{CannotExpress, apache, haproxy, iis, nginx};
 use stopgap_rules::{Connection, Engine, EngineLimits, Request, RuleSet};
+
+use crate::prove::ORDINARY;
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -179,6 +183,9 @@ fn check_mitigation(mitigation: &Mitigation, settings: &Settings, findings: &mut
         add(Level::Warning, "no-rollback", "it does not say how a person takes it off by hand".to_owned());
     }
     check_probes(mitigation, &mut add);
+    if let Some(condition) = &mitigation.applicability {
+        check_versions(condition, &mut add);
+    }
     for action in &mitigation.actions {
         if let ActionKind::UrlRewrite { rewrite } = &action.kind {
             check_rules(action, rewrite, &mut add);
@@ -216,7 +223,7 @@ fn check_rules(action: &Action, rewrite: &str, add: &mut impl FnMut(Level, &'sta
         Ok(engine) => engine,
         Err(error) => return add(Level::Error, "bad-pattern", format!("{id}: {error}")),
     };
-    if engine.is_empty() {
+    if engine.is_empty() && !engine.has_outbound() {
         add(Level::Error, "no-rules", format!("{id}: expected at least one enabled rule"));
     }
     let mut names = BTreeSet::new();
@@ -250,18 +257,77 @@ fn check_rules(action: &Action, rewrite: &str, add: &mut impl FnMut(Level, &'sta
             ),
         );
     }
-    if let Err(error) = nginx::translate_one(&rules) {
-        add(Level::Note, "not-on-nginx", format!("{id}: {error}"));
+    for rule in engine.rules_without_literal() {
+        add(
+            Level::Warning,
+            "no-literal",
+            format!(
+                "{id}: no text is in every request that rule \"{rule}\" matches: it is held against each request"
+            ),
+        );
+    }
+    for server in servers(&rules) {
+        if let Err(error) = server.expressed {
+            add(Level::Note, server.code, format!("{id}: {error}"));
+        }
     }
 }
 
-/// Requests that every site gets. Rules that refuse all of them refuse everybody.
-const ORDINARY: [&str; 4] = [
-    "GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n",
-    "GET /index.html?page=2 HTTP/1.1\r\nHost: www.example.org\r\nCookie: session=1\r\n\r\n",
-    "POST /sign-in HTTP/1.1\r\nHost: www.example.org\r\nContent-Length: 0\r\n\r\n",
-    "HEAD /favicon.ico HTTP/1.1\r\nHost: www.example.org\r\nUser-Agent: check\r\n\r\n",
-];
+/// One server, and whether rules can be expressed there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name, as in `stopgap rules translate --to`; `gateway` for our own, which takes every rule.
+    pub name: &'static str,
+    /// The code of the finding where it cannot.
+    pub code: &'static str,
+    /// Or why not.
+    pub expressed: Result<(), CannotExpress>,
+}
+
+/// Every server that rules are translated for.
+pub fn servers(rules: &RuleSet) -> Vec<Server> {
+    let server = |name, code, result: Result<String, CannotExpress>| Server {
+        name,
+        code,
+        expressed: result.map(drop),
+    };
+    vec![
+        Server { name: "gateway", code: "not-on-gateway", expressed: Ok(()) },
+        server("nginx", "not-on-nginx", nginx::translate_one(rules)),
+        server("apache", "not-on-apache", apache::translate_one(rules)),
+        server("haproxy", "not-on-haproxy", haproxy::translate_one(rules)),
+        server("iis", "not-on-iis", iis::translate_one(rules)),
+    ]
+}
+
+/// Which servers can express the rules of each action of a document that can be read: `M1.1: gateway, nginx`.
+pub fn expressed(bytes: &[u8]) -> Vec<(Id, Vec<&'static str>)> {
+    let Ok(document) = Document::from_unsigned(bytes, &Limits::default()) else { return Vec::new() };
+    let actions = document.mitigations.iter().flat_map(|mitigation| &mitigation.actions);
+    let servers = |action: &Action| {
+        let ActionKind::UrlRewrite { rewrite } = &action.kind else { return None };
+        let rules = RuleSet::parse(rewrite).ok()?;
+        let able = servers(&rules).into_iter().filter(|server| server.expressed.is_ok());
+        Some((action.id.clone(), able.map(|server| server.name).collect()))
+    };
+    actions.filter_map(servers).collect()
+}
+
+/// A bound that is no version would make every server unsure of itself.
+fn check_versions(condition: &Condition, add: &mut impl FnMut(Level, &'static str, String)) {
+    let product: &Product = match condition {
+        Condition::Product(product) => product,
+        Condition::All(parts) | Condition::Any(parts) => {
+            return parts.iter().for_each(|part| check_versions(part, add));
+        }
+    };
+    let bounds = product.ranges.iter().flat_map(|range| [&range.from, &range.below, &range.through]);
+    for bound in bounds.flatten() {
+        if let Err(error) = version::compare(product.scheme, bound, bound) {
+            add(Level::Error, "bad-version", format!("Product {}: {error}", product.name));
+        }
+    }
+}
 
 fn refuses(engine: &Engine, head: &str) -> bool {
     Request::parse_head(head.as_bytes(), &Connection::default())

@@ -150,12 +150,15 @@ impl Pki {
     }
 
     /// The trust file (TOML) that goes to subscribers together with the root certificate;
-    /// `root_file` is that certificate's file name, relative to the trust file.
+    /// `root_file` is that certificate's file name, relative to the trust file, or the certificate as PEM.
     pub fn trust_toml(&self, root_file: &str) -> String {
         let text = |value: String| toml::Value::String(value).to_string();
         let mut out = String::new();
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "# Who may sign this feed. Hand it out together with {root_file}.");
+        // A certificate in place of a file's name makes the trust whole by itself.
+        if !root_file.contains('\n') {
+            let _ = writeln!(out, "# Who may sign this feed. Hand it out together with {root_file}.");
+        }
         let _ = writeln!(out, "# Root certificate, SHA-256: {}", self.root_fingerprint());
         let _ = writeln!(out, "roots = [{}]", text(root_file.to_owned()));
         let _ = writeln!(out, "issuers = [{}]", text(format!("{} Stopgap Feed CA", self.organization)));

@@ -221,7 +221,10 @@ fn draft_of(folder: &FeedFolder, now: Timestamp) -> Result<Draft, ReleaseError> 
 }
 
 fn samples(mitigations: Vec<MitigationFolder>) -> BTreeMap<Id, Samples> {
-    mitigations.into_iter().map(|m| (m.id, Samples { attack: m.attack, benign: m.benign })).collect()
+    let samples = |m: MitigationFolder| {
+        (m.id, Samples { attack: m.attack, benign: m.benign, responses: m.responses, declared: m.declared })
+    };
+    mitigations.into_iter().map(samples).collect()
 }
 
 const SERIAL: &str = "serial";

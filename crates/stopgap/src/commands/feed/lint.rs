@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use stopgap_publish::lint::{Finding, Settings, is_wanting, lint};
+use stopgap_publish::lint::{Finding, Settings, expressed, is_wanting, lint};
 use stopgap_publish::release;
 
 use crate::exit::{Code, Outcome};
@@ -25,13 +25,19 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     let now = Timestamp::now();
-    let findings: Vec<Finding> = if args.path.is_dir() {
-        release::draft(&args.path, now)?.findings
+    let (findings, expressed): (Vec<Finding>, _) = if args.path.is_dir() {
+        let draft = release::draft(&args.path, now)?;
+        (draft.findings, expressed(draft.unsigned.as_bytes()))
     } else {
         let bytes =
             std::fs::read(&args.path).with_context(|| format!("cannot read {}", args.path.display()))?;
-        lint(&bytes, &Settings { now, horizon_days: args.horizon_days })
+        (lint(&bytes, &Settings { now, horizon_days: args.horizon_days }), expressed(&bytes))
     };
+    if !args.json {
+        for (action, servers) in expressed {
+            output::say(format_args!("{action}: {}", servers.join(", ")));
+        }
+    }
     if args.json {
         output::json(&findings)?;
     } else if findings.is_empty() {

@@ -13,6 +13,9 @@ pub struct Args {
     /// The feed's folder
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// Count a mutant that survives as a failure
+    #[arg(long)]
+    strict: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -29,8 +32,28 @@ pub fn run(args: Args) -> Outcome {
         for case in &report.cases {
             output::line(case)?;
         }
+        for rule in &report.without_literal {
+            output::line(format_args!(
+                "{}: warning: rule \"{}\" is held against every request: no text is in all that it matches",
+                rule.action, rule.rule
+            ))?;
+        }
+        for forged in &report.forged {
+            for survivor in &forged.survivors {
+                let name = serde_json::to_value(survivor.mutation)?;
+                output::line(format_args!(
+                    "{} attack.http ({}): mutant passes: {}: {}",
+                    forged.mitigation,
+                    forged.name,
+                    name.as_str().unwrap_or_default(),
+                    survivor.head.trim_end().replace("\r\n", " | ")
+                ))?;
+            }
+        }
         let failed = report.failed().count();
         output::line(format_args!("{} requests, {failed} not as expected", report.cases.len()))?;
+        output::line(format_args!("{} mutants, {} pass", report.tried(), report.survived()))?;
     }
-    Ok(if report.is_proven() { Code::Done } else { Code::Wanting })
+    let survived = args.strict && report.survived() > 0;
+    Ok(if report.is_proven() && !survived { Code::Done } else { Code::Wanting })
 }

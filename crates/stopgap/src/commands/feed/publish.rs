@@ -1,9 +1,9 @@
 //! `stopgap feed publish`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use stopgap_publish::release::{ReleaseError, publish};
+use stopgap_publish::release::{Published, ReleaseError, publish};
 
 use crate::exit::{Code, Failure, Outcome};
 use crate::output;
@@ -18,14 +18,15 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: Args) -> Outcome {
-    let published = match publish(&args.dir, Timestamp::now()) {
-        Ok(published) => published,
+/// Releases a feed, and says what held it up.
+pub(super) fn release(dir: &Path, now: Timestamp) -> Result<Published, Failure> {
+    match publish(dir, now) {
+        Ok(published) => Ok(published),
         Err(ReleaseError::Lint { findings }) => {
             findings.iter().for_each(output::say);
-            return Err(Failure::new(anyhow::anyhow!("{} was not released", args.dir.display()))
+            Err(Failure::new(anyhow::anyhow!("{} was not released", dir.display()))
                 .hint("mend what the linter found")
-                .code(Code::Wanting));
+                .code(Code::Wanting))
         }
         Err(ReleaseError::Unproven { report }) => {
             report
@@ -33,12 +34,16 @@ pub fn run(args: Args) -> Outcome {
                 .iter()
                 .for_each(|broken| output::say(format_args!("{}: {}", broken.action, broken.reason)));
             report.failed().for_each(output::say);
-            return Err(Failure::new(anyhow::anyhow!("{} was not released", args.dir.display()))
+            Err(Failure::new(anyhow::anyhow!("{} was not released", dir.display()))
                 .hint("`stopgap feed prove` runs the requests again")
-                .code(Code::Wanting));
+                .code(Code::Wanting))
         }
-        Err(error) => return Err(error.into()),
-    };
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub fn run(args: Args) -> Outcome {
+    let published = release(&args.dir, Timestamp::now())?;
     if args.json {
         output::json(&published)?;
     } else {
