@@ -19,7 +19,7 @@ use stopgap_rules::translate::{CannotExpress, SiteRules};
 use stopgap_rules::{Action, Level, OutboundAction, RuleSet};
 
 /// Sets in each test: fewer where the build is not optimized.
-const SEEDS: u64 = if cfg!(debug_assertions) { 1_000 } else { 12_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 1_000 } else { 6_000 };
 
 /// Every text of a set, templates and names among them.
 fn for_texts(set: &mut RuleSet, change: &dyn Fn(&mut String)) {

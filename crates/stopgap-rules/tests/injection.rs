@@ -20,7 +20,7 @@ use stopgap_rules::{
 };
 
 /// Sets in each test: fewer where the build is not optimized.
-const SEEDS: u64 = if cfg!(debug_assertions) { 500 } else { 8_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 500 } else { 4_000 };
 
 /// Variables of nginx's own that a map may read.
 const READ: [&str; 7] =

@@ -43,7 +43,7 @@ const CONDITIONS: [(&str, &str); 29] = [
     ("{HTTP_AUTHORIZATION}", "a"),
     ("{HTTP_IF_NONE_MATCH}", "^a|b$"),
     ("{HTTP_TRANSFER_ENCODING}", "^$"),
-    ("{REQUEST_METHOD}", "^(GET|PUT)$"),
+    ("{REQUEST_METHOD}", "^GET$|^PUT$"),
     ("{REQUEST_METHOD}", "E"),
     ("{REMOTE_ADDR}", r"^127\.0\.0\.1$"),
     ("{REMOTE_ADDR}", r"^10\."),
