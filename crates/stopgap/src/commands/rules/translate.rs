@@ -1,9 +1,9 @@
-//! `stopgap rules translate FILE --to nginx`.
+//! `stopgap rules translate FILE --to nginx|apache|haproxy|iis`.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use stopgap_rules::translate::nginx;
+use stopgap_rules::translate::{apache, haproxy, iis, nginx};
 
 use crate::exit::{Code, Failure, Outcome};
 use crate::output;
@@ -20,13 +20,21 @@ pub struct Args {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Server {
     Nginx,
+    Apache,
+    Haproxy,
+    Iis,
 }
 
 pub fn run(args: Args) -> Outcome {
     let rules = super::load(&args.file)?;
-    let Server::Nginx = args.to;
-    let translated = nginx::translate_one(&rules)
-        .with_context(|| format!("{} has no exact form on nginx", args.file.display()))
+    let (translated, server) = match args.to {
+        Server::Nginx => (nginx::translate_one(&rules), "nginx"),
+        Server::Apache => (apache::translate_one(&rules), "Apache"),
+        Server::Haproxy => (haproxy::translate_one(&rules), "HAProxy"),
+        Server::Iis => (iis::translate_one(&rules), "IIS"),
+    };
+    let translated = translated
+        .with_context(|| format!("{} has no exact form on {server}", args.file.display()))
         .map_err(|error| Failure { error, hint: None, code: Code::Wanting })?;
     output::text(translated)?;
     Ok(Code::Done)
