@@ -14,6 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use stopgap_core::applicability::{Applicability, judge};
+use stopgap_core::facts::{ECOSYSTEM, Facts, Installed, Packages};
 use stopgap_feed::document::{ActionKind, Condition, Document, Product, VersionScheme};
 use stopgap_feed::limits::Limits;
 use stopgap_publish::assemble::{Release, assemble};
@@ -162,6 +164,28 @@ fn what_debian_ships_is_judged_by_debians_own_numbers() {
         assert!(product.ranges.iter().all(|range| range.below.is_some()), "{}", product.name);
     }
     assert!(packages.len() >= 3);
+}
+
+/// The fixed version is not affected, and whatever comes before it is; on another release neither counts.
+#[test]
+fn a_fixed_package_ends_what_an_older_one_needs() {
+    let (_, document) = document(&folder::catalogue(&root()).unwrap());
+    for mitigation in &document.mitigations {
+        let Some(condition) = &mitigation.applicability else { continue };
+        for product in products(condition).into_iter().filter(|product| product.ecosystem.is_some()) {
+            let fixed = product.ranges[0].below.clone().unwrap();
+            let holds = |ecosystem: &str, version: &str| {
+                let mut facts: Facts = [(ECOSYSTEM, ecosystem)].into_iter().collect();
+                let mut installed = Installed::default();
+                installed.insert(("some-binary", version), (&product.name, version));
+                facts.set_packages(Packages::Installed(installed));
+                matches!(judge(Some(condition), &facts), Applicability::Holds(_))
+            };
+            assert!(!holds("Debian:12", &fixed), "{} {fixed}", mitigation.id);
+            assert!(holds("Debian:12", &format!("{fixed}~")), "{} before {fixed}", mitigation.id);
+            assert!(!holds("Debian:13", &format!("{fixed}~")), "{} on Debian 13", mitigation.id);
+        }
+    }
 }
 
 /// The table of `M1/history/README.md`: a row for each revision, a column for each request of `attack.http`.
