@@ -26,7 +26,7 @@ pub use outbound::{HeaderChange, OutboundVerdict};
 pub use verdict::{Outcome, Verdict};
 
 use crate::model::RuleSet;
-use crate::pattern::PatternLimits;
+use crate::pattern::{Budget, PatternLimits};
 use crate::request::Request;
 use crate::response::Response;
 use evaluate::Mode;
@@ -70,13 +70,21 @@ impl Engine {
 
     /// What the rules say to this request.
     pub fn evaluate(&self, request: &Request) -> Verdict {
-        evaluate::evaluate(&self.program, request, self.steps, Mode::Filtered)
+        evaluate::evaluate(&self.program, request, &mut Budget::new(self.steps), Mode::Filtered)
     }
 
     /// The same, rule by rule, with nothing left out and nothing remembered: what `evaluate` must agree with.
     #[doc(hidden)]
     pub fn evaluate_plainly(&self, request: &Request, steps: u64) -> Verdict {
-        evaluate::evaluate(&self.program, request, steps, Mode::Plain)
+        evaluate::evaluate(&self.program, request, &mut Budget::new(steps), Mode::Plain)
+    }
+
+    /// `evaluate`, and the steps that it took.
+    #[doc(hidden)]
+    pub fn evaluate_counted(&self, request: &Request) -> (Verdict, u64) {
+        let mut budget = Budget::new(self.steps);
+        let verdict = evaluate::evaluate(&self.program, request, &mut budget, Mode::Filtered);
+        (verdict, self.steps - budget.left())
     }
 
     /// The names of the enabled rules that every request is compared with, in order. Any other rule has a

@@ -78,7 +78,7 @@ impl<'a> Request<'a> {
 
     /// `REQUEST_URI`: the raw path and query string.
     pub fn target(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.target)
+        lossy(&self.target)
     }
 
     /// The connection.
@@ -88,7 +88,7 @@ impl<'a> Request<'a> {
 
     /// The raw query string without `?`; empty where there is none.
     pub fn query(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.raw_query())
+        lossy(self.raw_query())
     }
 
     /// The decoded path with its leading slash, as http.sys hands it to IIS: percent sequences decoded once,
@@ -127,10 +127,15 @@ impl<'a> Request<'a> {
     }
 }
 
+/// As `String::from_utf8_lossy`, which goes byte by byte also where there is nothing to replace.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// Bytes as the rules read them.
 pub(crate) fn text(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
     match bytes {
-        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Borrowed(bytes) => lossy(bytes),
         Cow::Owned(bytes) => Cow::Owned(match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),

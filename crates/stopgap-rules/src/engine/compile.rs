@@ -218,7 +218,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn rule(&mut self, rule: &Rule) -> Result<(CompiledRule, Option<Guard>), CompileError> {
+    fn rule(&mut self, rule: &Rule) -> Result<(CompiledRule, Vec<Guard>), CompileError> {
         if rule.conditions.list.iter().any(|c| c.match_type != MatchType::Pattern) {
             return Err(CompileError::FileCondition { rule: rule.name.clone() });
         }
@@ -307,10 +307,12 @@ impl Compiler<'_> {
             let (matcher, found) =
                 matcher(&condition.pattern, condition.ignore_case, captures, &condition.input)?;
             // A condition that holds where its pattern does not match needs nothing of the text.
-            literals.push(found.filter(|_| !condition.negate).zip(input.shared()));
+            let input_of = input.shared().filter(|_| !condition.negate);
+            literals.push(input_of.map(|input| (input, found)));
             conditions.push(CompiledCondition { input, matcher, negate: condition.negate });
         }
-        let guard = guard(rule, url_literals.filter(|_| !rule.match_url.negate), literals);
+        let url_literals = if rule.match_url.negate { Vec::new() } else { url_literals };
+        let guards = guards(rule, url_literals, literals);
         let rule = CompiledRule {
             name: rule.name.clone(),
             level: rule.level.clone(),
@@ -323,44 +325,39 @@ impl Compiler<'_> {
             set,
             action,
         };
-        Ok((rule, guard))
+        if guards.is_empty() {
+            // Every request will need it.
+            rule.url.prepare();
+            rule.conditions.iter().for_each(|condition| condition.matcher.prepare());
+        }
+        Ok((rule, guards))
     }
 }
 
-/// The best that the rule cannot match without: of its address; of one of its conditions where all must hold,
-/// of every one where any will do; else of its level.
-fn guard(rule: &Rule, url: Option<Literals>, conditions: Vec<Option<(Literals, usize)>>) -> Option<Guard> {
-    let mut best: Option<(u32, Guard)> = None;
-    let mut offer = |rarity: u32, guard: Guard| {
-        if best.as_ref().is_none_or(|(known, _)| rarity > *known) {
-            best = Some((rarity, guard));
-        }
-    };
-    let guard = |literals: &Literals, input: usize| -> Guard {
-        literals.iter().map(|literal| (input, literal.to_owned())).collect()
-    };
-    if let Some(literals) = url {
-        offer(literals.rarity(), guard(&literals, inputs::PATH));
-    }
+/// What the rule cannot match without, each by itself: something in its address; in one of its conditions where
+/// all must hold, in every one where any will do; else its level.
+fn guards(rule: &Rule, url: Vec<Literals>, conditions: Vec<Option<(usize, Vec<Literals>)>>) -> Vec<Guard> {
+    let mut guards: Vec<Guard> =
+        url.into_iter().map(|literals| Guard::new(inputs::PATH, &literals)).collect();
     match rule.conditions.grouping {
         Grouping::MatchAll => {
-            for (literals, input) in conditions.iter().flatten() {
-                offer(literals.rarity(), guard(literals, *input));
+            for (input, choices) in conditions.into_iter().flatten() {
+                guards.extend(choices.iter().map(|literals| Guard::new(input, literals)));
             }
         }
         Grouping::MatchAny => {
-            let all: Option<Vec<&(Literals, usize)>> = conditions.iter().map(Option::as_ref).collect();
-            if let Some(all) = all
-                && let Some(rarity) = all.iter().map(|(literals, _)| literals.rarity()).min()
-            {
-                offer(rarity, all.iter().flat_map(|(literals, input)| guard(literals, *input)).collect());
-            }
+            let best = |condition: &Option<(usize, Vec<Literals>)>| {
+                let (input, choices) = condition.as_ref()?;
+                Some(Guard::new(*input, choices.first()?))
+            };
+            let all: Option<Vec<Guard>> = conditions.iter().map(best).collect();
+            guards.extend(all.and_then(|all| all.into_iter().reduce(Guard::or)));
         }
     }
     // Names of folders are compared by a table that folds nothing outside ASCII into it, as literals are.
     let level = rule.level.path();
-    if best.is_none() && !rule.level.is_site() && level.is_ascii() {
-        return Some(vec![(inputs::PATH, format!("/{}", level.to_ascii_lowercase()).into_bytes())]);
+    if guards.is_empty() && !rule.level.is_site() && level.is_ascii() {
+        guards.push(Guard::of_level(inputs::PATH, level));
     }
-    best.map(|(_, guard)| guard)
+    guards
 }

@@ -23,7 +23,12 @@ pub(super) enum Mode {
     Plain,
 }
 
-pub(super) fn evaluate(program: &Program, request: &Request, steps: u64, mode: Mode) -> Verdict {
+pub(super) fn evaluate<'r>(
+    program: &Program,
+    request: &'r Request<'r>,
+    budget: &mut Budget,
+    mode: Mode,
+) -> Verdict {
     let found = match mode {
         Mode::Filtered => Found::new(&program.prefilter),
         Mode::Plain => Found::all(program.rules.len()),
@@ -36,7 +41,7 @@ pub(super) fn evaluate(program: &Program, request: &Request, steps: u64, mode: M
         found,
         rewritten: None,
         set: Vec::new(),
-        budget: Budget::new(steps),
+        budget,
     };
     let mut verdict = Verdict::default();
     let mut from = 0;
@@ -93,7 +98,7 @@ struct State<'p, 'r> {
     rewritten: Option<Rewritten>,
     /// Variables that rules have set.
     set: Vec<(Variable, String)>,
-    budget: Budget,
+    budget: &'r mut Budget,
 }
 
 /// What back-references of one rule refer to.
@@ -109,7 +114,7 @@ impl<'p, 'r> State<'p, 'r> {
         self.make(inputs::PATH)?;
         let path = self.texts.get(inputs::PATH).and_then(Option::as_deref).unwrap_or("/");
         let Some(seen) = level::below(path, &rule.level) else { return Ok(Next::Rule) };
-        let found = matches(self.mode, &rule.url, seen, &mut self.budget)?;
+        let found = matches(self.mode, &rule.url, seen, self.budget)?;
         if found.is_some() == rule.url_negate {
             return Ok(Next::Rule);
         }
@@ -182,12 +187,12 @@ impl<'p, 'r> State<'p, 'r> {
             let found = match &condition.input {
                 Input::Own(template) => {
                     let text = self.text(template, captured)?;
-                    matches(self.mode, &condition.matcher, &text, &mut self.budget)?
+                    matches(self.mode, &condition.matcher, &text, self.budget)?
                 }
                 Input::Shared(at) => {
                     self.make(*at)?;
                     let text = self.texts.get(*at).and_then(Option::as_deref).unwrap_or_default();
-                    matches(self.mode, &condition.matcher, text, &mut self.budget)?
+                    matches(self.mode, &condition.matcher, text, self.budget)?
                 }
             };
             let holds = found.is_some() != condition.negate;
@@ -230,7 +235,7 @@ impl<'p, 'r> State<'p, 'r> {
             if last >= from && self.texts.get(at).is_some_and(Option::is_none) {
                 self.make(at)?;
                 let text = self.texts.get(at).and_then(Option::as_deref).unwrap_or_default();
-                program.prefilter.scan(at, text, &mut self.found, &mut self.budget)?;
+                program.prefilter.scan(at, text, &mut self.found, self.budget)?;
             }
         }
         Ok(())

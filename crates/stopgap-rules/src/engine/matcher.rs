@@ -2,8 +2,9 @@
 //! for matching when a request first needs it: of a thousand rules, a server's requests need a few.
 //!
 //! What a request may cause that way is bounded: a pattern that is not small ([`pattern::is_light`]) is
-//! prepared at once, with the rules; the others once each, and at most 16 of them in one request. Past these, a
-//! pattern is run by the matcher that needs no preparation to speak of.
+//! prepared at once, with the rules, and so are those of rules that every request is compared with; the others
+//! once each, and 16 of them in one request. Past these, preparing one is counted in steps, or, for a short
+//! text, the matcher runs it that needs no preparation to speak of.
 
 use crate::model::PatternSyntax;
 use crate::pattern::ast::{CharSet, Node};
@@ -55,7 +56,7 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Patterns<'l> {
     limits: &'l PatternLimits,
-    known: HashMap<Source, (Arc<Prepared>, Option<Literals>)>,
+    known: HashMap<Source, (Arc<Prepared>, Vec<Literals>)>,
 }
 
 impl<'l> Patterns<'l> {
@@ -63,14 +64,15 @@ impl<'l> Patterns<'l> {
         Patterns { limits, known: HashMap::new() }
     }
 
-    /// A matcher for this pattern, and the literals of which a match needs one.
+    /// A matcher for this pattern, and what a match needs, each of them by itself: one of
+    /// these literals.
     pub(super) fn matcher(
         &mut self,
         text: &str,
         syntax: PatternSyntax,
         ignore_case: bool,
         captures: bool,
-    ) -> Result<(Matcher, Option<Literals>), PatternError> {
+    ) -> Result<(Matcher, Vec<Literals>), PatternError> {
         let source = Source { text: text.into(), syntax, ignore_case, limits: self.limits.clone() };
         if let Some((prepared, literals)) = self.known.get(&source) {
             return Ok((Matcher { prepared: prepared.clone(), captures }, literals.clone()));
@@ -82,7 +84,7 @@ impl<'l> Patterns<'l> {
     }
 }
 
-fn check(source: Source) -> Result<(Prepared, Option<Literals>), PatternError> {
+fn check(source: Source) -> Result<(Prepared, Vec<Literals>), PatternError> {
     let node = source.node()?;
     let literals = literal::required(&node);
     let always = literal::is_always(&node);
@@ -106,6 +108,13 @@ impl Matcher {
         limits: &PatternLimits,
     ) -> Result<Matcher, PatternError> {
         Ok(Patterns::new(limits).matcher(text, syntax, ignore_case, captures)?.0)
+    }
+
+    /// Prepares the pattern now.
+    pub(super) fn prepare(&self) {
+        if !self.prepared.always || self.captures {
+            self.prepared.pattern.get_or_init(|| self.prepared.prepare());
+        }
     }
 
     /// Nothing: no match. The groups are empty where nobody reads them.
@@ -132,6 +141,11 @@ impl Prepared {
         let pattern = match self.pattern.get() {
             Some(pattern) => pattern,
             None if budget.may_compile() => self.pattern.get_or_init(|| self.prepare()),
+            // Over a long text preparing pays, and takes as long as so many steps.
+            None if text.len() >= 512 => {
+                budget.spend(20_000)?;
+                self.pattern.get_or_init(|| self.prepare())
+            }
             None => {
                 // About as long as parsing takes.
                 budget.spend(1_000)?;

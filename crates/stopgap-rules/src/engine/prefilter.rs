@@ -7,11 +7,37 @@
 
 mod grams;
 
+use crate::pattern::literal::Literals;
 use crate::pattern::{Budget, OverLimit};
-use grams::Grams;
+use grams::{Grams, Width};
+use std::collections::HashMap;
 
 /// What one rule is guarded by: literals, folded, and the input in which each is looked for.
-pub(super) type Guard = Vec<(usize, Vec<u8>)>;
+#[derive(Debug, Clone)]
+pub(super) struct Guard {
+    literals: Vec<(usize, Vec<u8>)>,
+    /// See [`Literals::rarity`].
+    rarity: u32,
+}
+
+impl Guard {
+    pub(super) fn new(input: usize, literals: &Literals) -> Guard {
+        let of_input = literals.iter().map(|literal| (input, literal.to_owned())).collect();
+        Guard { literals: of_input, rarity: literals.rarity() }
+    }
+
+    /// What a path below a level holds.
+    pub(super) fn of_level(input: usize, level: &str) -> Guard {
+        let literal = format!("/{}", level.to_ascii_lowercase()).into_bytes();
+        Guard { literals: vec![(input, literal)], rarity: 0 }
+    }
+
+    /// Where either may be needed.
+    pub(super) fn or(mut self, other: Guard) -> Guard {
+        self.literals.extend(other.literals);
+        Guard { literals: self.literals, rarity: self.rarity.min(other.rarity) }
+    }
+}
 
 /// The literals of all rules.
 #[derive(Debug)]
@@ -29,22 +55,31 @@ struct Scanner {
     input: usize,
     /// The last rule that one of them guards.
     last: usize,
-    long: Grams,
-    short: Grams,
+    /// One of each width that there is.
+    grams: Vec<Grams>,
 }
 
-/// Bytes in a row by which literals are found.
-const LONG: usize = 4;
-const SHORT: usize = 2;
-
 impl Prefilter {
-    /// From the guard of each rule, in their order.
-    pub(super) fn new(guards: Vec<Option<Guard>>) -> Prefilter {
-        let mut unguarded = Rules::none(guards.len());
+    /// From the guards of each rule, in their order: any of a rule's guards will do, and the one is taken whose
+    /// literals the fewest requests hold and the fewest other rules.
+    pub(super) fn new(choices: Vec<Vec<Guard>>) -> Prefilter {
+        let mut counts: HashMap<&[u8], u32> = HashMap::new();
+        for (_, literal) in choices.iter().flatten().flat_map(|guard| &guard.literals) {
+            *counts.entry(literal).or_default() += 1;
+        }
+        let crowd = |guard: &&Guard| {
+            let most = guard.literals.iter().filter_map(|(_, literal)| counts.get(literal.as_slice())).max();
+            most.copied().unwrap_or(1).max(1).ilog2()
+        };
+        let mut unguarded = Rules::none(choices.len());
         let mut all: Vec<(usize, Vec<u8>, usize)> = Vec::new();
-        for (rule, guard) in guards.into_iter().enumerate() {
-            match guard {
-                Some(guard) => all.extend(guard.into_iter().map(|(input, literal)| (input, literal, rule))),
+        for (rule, guards) in choices.iter().enumerate() {
+            let best =
+                guards.iter().max_by_key(|guard| i64::from(guard.rarity) - 4 * i64::from(crowd(guard)));
+            match best {
+                Some(guard) => {
+                    all.extend(guard.literals.iter().map(|(input, literal)| (*input, literal.clone(), rule)));
+                }
                 None => unguarded.add(rule),
             }
         }
@@ -53,16 +88,17 @@ impl Prefilter {
         let mut literals = 0;
         let scanners = all.chunk_by(|a, b| a.0 == b.0).filter_map(|of_input| {
             let (input, ..) = of_input.first()?;
-            let found = |long: bool| of_input.iter().filter(move |(_, l, _)| (l.len() >= LONG) == long);
+            let given: Vec<(&[u8], usize)> =
+                of_input.iter().map(|(_, literal, rule)| (literal.as_slice(), *rule)).collect();
+            let widths = grams::widths(&given);
+            let grams = Width::ALL.into_iter().filter(|width| widths.contains(width)).map(|width| {
+                let of_width = given.iter().zip(&widths).filter(|(_, found)| **found == width);
+                Grams::new(width, of_width.map(|(given, _)| *given), &mut literals)
+            });
             Some(Scanner {
                 input: *input,
                 last: of_input.iter().map(|(.., rule)| *rule).max()?,
-                long: Grams::new(LONG, found(true).map(|(_, l, rule)| (l.as_slice(), *rule)), &mut literals),
-                short: Grams::new(
-                    SHORT,
-                    found(false).map(|(_, l, rule)| (l.as_slice(), *rule)),
-                    &mut literals,
-                ),
+                grams: grams.collect(),
             })
         });
         let scanners = scanners.collect();
@@ -93,8 +129,7 @@ impl Prefilter {
     ) -> Result<(), OverLimit> {
         let at = self.scanners.binary_search_by_key(&input, |scanner| scanner.input);
         let Some(scanner) = at.ok().and_then(|at| self.scanners.get(at)) else { return Ok(()) };
-        scanner.long.scan(text.as_bytes(), found, budget)?;
-        scanner.short.scan(text.as_bytes(), found, budget)
+        scanner.grams.iter().try_for_each(|grams| grams.scan(text.as_bytes(), found, budget))
     }
 }
 

@@ -6,18 +6,21 @@
 //! ends a literal, so that none is ever missed. What is not here: looking for them.
 
 use super::ast::{Assertion, CharSet, Node};
+use std::cmp::Reverse;
 use std::sync::OnceLock;
 
 /// Bytes of a literal. A longer one tells no more.
-const MAX_LENGTH: usize = 32;
+const MAX_LENGTH: usize = 64;
 /// Strings that a part of a pattern may stand for: `[ab]c?d` stands for four.
 const MAX_STRINGS: usize = 16;
 /// Literals for one pattern.
 const MAX_LITERALS: usize = 64;
 /// A single byte is in nearly every text.
 const MIN_LENGTH: usize = 2;
+/// Choices for one pattern: the best ones.
+const MAX_CHOICES: usize = 4;
 
-/// Literals of which every match contains one. Never empty; each has 2 to 32 bytes.
+/// Literals of which every match contains one. Never empty; each has 2 to 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Literals {
     any: Vec<Vec<u8>>,
@@ -48,10 +51,9 @@ impl Literals {
     }
 }
 
-/// The best literals that a pattern cannot match without; nothing where it has none.
-pub(crate) fn required(node: &Node) -> Option<Literals> {
-    let found = look(node);
-    better(found.exact.or(found.turns).and_then(Literals::of), found.required)
+/// What a pattern cannot match without: each of these by itself, the rarest first. None where it has none.
+pub(crate) fn required(node: &Node) -> Vec<Literals> {
+    look(node).choices()
 }
 
 /// Whether a pattern is found in every text, at its very beginning. Errs towards no.
@@ -116,11 +118,12 @@ pub(crate) fn common_grams() -> &'static [[u8; 4]] {
     })
 }
 
-fn better(a: Option<Literals>, b: Option<Literals>) -> Option<Literals> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(if b.rarity > a.rarity { b } else { a }),
-        (a, b) => a.or(b),
-    }
+/// The best of both.
+fn both(mut some: Vec<Literals>, more: Vec<Literals>) -> Vec<Literals> {
+    some.extend(more);
+    some.sort_by_key(|literals| Reverse(literals.rarity));
+    some.truncate(MAX_CHOICES);
+    some
 }
 
 /// What is known of a part of a pattern.
@@ -130,16 +133,20 @@ struct Found {
     /// What it both begins and ends with, where it is an open repetition.
     turns: Option<Vec<Vec<u8>>>,
     /// What it cannot match without, beside that.
-    required: Option<Literals>,
+    required: Vec<Literals>,
 }
 
 impl Found {
     fn nothing() -> Found {
-        Found { exact: None, turns: None, required: None }
+        Found { exact: None, turns: None, required: Vec::new() }
+    }
+
+    fn choices(self) -> Vec<Literals> {
+        both(self.exact.or(self.turns).and_then(Literals::of).into_iter().collect(), self.required)
     }
 
     fn exactly(strings: Vec<Vec<u8>>) -> Found {
-        Found { exact: Some(strings), turns: None, required: None }
+        Found { exact: Some(strings), turns: None, required: Vec::new() }
     }
 }
 
@@ -158,7 +165,7 @@ fn look(node: &Node) -> Found {
         Node::Look { negate, node } => Found {
             exact: Some(vec![Vec::new()]),
             turns: None,
-            required: if *negate { None } else { required(node) },
+            required: if *negate { Vec::new() } else { required(node) },
         },
         Node::BackReference { .. } => Found::nothing(),
     }
@@ -187,10 +194,10 @@ fn strings(set: &CharSet) -> Option<Vec<Vec<u8>>> {
 }
 
 fn concat(nodes: &[Node]) -> Found {
-    let mut run = Run { strings: vec![Vec::new()], whole: true, best: None };
+    let mut run = Run { strings: vec![Vec::new()], whole: true, best: Vec::new() };
     for node in nodes {
         let found = look(node);
-        run.best = better(run.best.take(), found.required);
+        run.best = both(std::mem::take(&mut run.best), found.required);
         match (found.exact, found.turns) {
             (Some(strings), _) => run.push(&strings),
             // `ab+c`: what comes before a repetition is followed by its first turns, what comes after it
@@ -210,7 +217,7 @@ struct Run {
     strings: Vec<Vec<u8>>,
     /// Whether nothing was left out since the beginning.
     whole: bool,
-    best: Option<Literals>,
+    best: Vec<Literals>,
 }
 
 impl Run {
@@ -227,7 +234,7 @@ impl Run {
     /// Ends the run and begins one with these.
     fn cut(&mut self, next: Vec<Vec<u8>>) {
         let strings = std::mem::replace(&mut self.strings, next);
-        self.best = better(self.best.take(), Literals::of(strings));
+        self.best = both(std::mem::take(&mut self.best), Literals::of(strings).into_iter().collect());
         self.whole = false;
     }
 
@@ -270,14 +277,14 @@ fn alternate(nodes: &[Node]) -> Found {
     let mut complete = true;
     for node in nodes {
         let found = look(node);
-        let strings = found.exact.as_ref().filter(|_| found.required.is_none());
+        let strings = found.exact.as_ref().filter(|_| found.required.is_empty());
         match (&mut exact, strings) {
             (Some(all), Some(strings)) if all.len() + strings.len() <= MAX_STRINGS => {
                 all.extend(strings.iter().cloned());
             }
             _ => exact = None,
         }
-        match better(found.exact.or(found.turns).and_then(Literals::of), found.required) {
+        match found.choices().into_iter().next() {
             Some(literals) if any.len() <= MAX_LITERALS => any.extend(literals.any),
             _ => complete = false,
         }
@@ -285,7 +292,11 @@ fn alternate(nodes: &[Node]) -> Found {
             return Found::nothing();
         }
     }
-    Found { exact, turns: None, required: if complete { Literals::of(any) } else { None } }
+    Found {
+        exact,
+        turns: None,
+        required: if complete { Literals::of(any).into_iter().collect() } else { Vec::new() },
+    }
 }
 
 fn repeat(node: &Node, min: u32, max: Option<u32>) -> Found {
@@ -300,12 +311,12 @@ fn repeat(node: &Node, min: u32, max: Option<u32>) -> Found {
         all.extend(strings);
         return if all.len() <= MAX_STRINGS { Found::exactly(all) } else { Found::nothing() };
     }
-    let once = found.exact.clone().and_then(Literals::of);
+    let once = found.exact.clone().and_then(Literals::of).into_iter().collect();
     match found.exact.and_then(|strings| times(strings, min)) {
         Some(strings) if max == Some(min) => {
             Found { exact: Some(strings), turns: None, required: found.required }
         }
-        turns => Found { exact: None, turns, required: better(once, found.required) },
+        turns => Found { exact: None, turns, required: both(once, found.required) },
     }
 }
 
@@ -316,7 +327,7 @@ mod tests {
 
     fn found(pattern: &str, ignore_case: bool) -> String {
         let node = parse(pattern, ignore_case, &PatternLimits::default()).unwrap();
-        let literals = required(&node).map(|literals| literals.any).unwrap_or_default();
+        let literals = required(&node).into_iter().next().map(|literals| literals.any).unwrap_or_default();
         literals.iter().map(|l| String::from_utf8_lossy(l)).collect::<Vec<_>>().join("|")
     }
 

@@ -2,8 +2,10 @@ use super::*;
 
 fn found(guards: &[&[(usize, &str)]], texts: &[&str]) -> Vec<usize> {
     let guard = |guard: &&[(usize, &str)]| {
-        let literals = guard.iter().map(|(input, literal)| (*input, literal.as_bytes().to_vec()));
-        Some(literals.collect::<Guard>()).filter(|guard| !guard.is_empty())
+        let of_input = |(input, literal): &(usize, &str)| {
+            Guard::new(*input, &Literals::of(vec![literal.as_bytes().to_vec()]).unwrap())
+        };
+        guard.iter().map(of_input).reduce(Guard::or).into_iter().collect()
     };
     let prefilter = Prefilter::new(guards.iter().map(guard).collect());
     let mut found = Found::new(&prefilter);
@@ -46,7 +48,10 @@ fn literals_that_share_every_gram_are_all_found() {
 #[test]
 fn a_text_full_of_beginnings_costs_a_bounded_number_of_steps() {
     let literals: Vec<String> = (0..10_000).map(|n| format!("aaaa{n:05}")).collect();
-    let guards = literals.iter().map(|l| Some(vec![(0, l.as_bytes().to_vec())])).collect();
+    let guards = literals
+        .iter()
+        .map(|l| vec![Guard::new(0, &Literals::of(vec![l.clone().into_bytes()]).unwrap())])
+        .collect();
     let prefilter = Prefilter::new(guards);
     let mut found = Found::new(&prefilter);
     let mut budget = Budget::new(1_000_000);
