@@ -1,4 +1,4 @@
-//! The project's chores, one module each: `cargo xtask test` and `cargo xtask bench`. Nothing here
+//! The project's chores, one module each: `cargo xtask test`, `bench` and `equivalence`. Nothing here
 //! is shipped, and nothing here knows the product's crates.
 
 // A chore talks to the person who started it.
@@ -7,6 +7,7 @@
 mod agent_only;
 mod bench;
 mod cargo;
+mod equivalence;
 mod tally;
 mod test;
 mod tools;
@@ -31,12 +32,15 @@ enum Chore {
     Test(test::Options),
     /// Measure Stopgap against its peers in one run, print the table and write it to docs/benchmarks.md
     Bench(bench::Options),
+    /// Compare a million verdicts of every server with the engine's and write docs/rules/equivalence.md
+    Equivalence(equivalence::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Equivalence(options) => equivalence::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
