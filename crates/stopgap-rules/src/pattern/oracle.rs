@@ -194,6 +194,9 @@ fn refers_to_itself(pattern: &str) -> bool {
 /// Node's answer to each case: nothing where it refuses the pattern.
 type Answers = Vec<Option<Vec<Option<Captures>>>>;
 
+/// Groups as places between UTF-16 units.
+type Units = Vec<Option<(usize, usize)>>;
+
 const SCRIPT: &str = r#"
     const answers = require("fs").readFileSync(0, "utf8").trimEnd().split("\n").map(line => {
         const [pattern, flags, texts] = JSON.parse(line);
@@ -229,7 +232,7 @@ fn node(cases: &[Case]) -> Option<Answers> {
         .lines()
         .zip(cases)
         .map(|(line, case)| {
-            let found: Option<Vec<Option<Vec<Option<(usize, usize)>>>>> = serde_json::from_str(line).unwrap();
+            let found: Option<Vec<Option<Units>>> = serde_json::from_str(line).unwrap();
             let ranges = found?.into_iter().zip(&case.texts).map(|(groups, text)| {
                 // Units to bytes: in the basic plane a unit is a character.
                 let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
