@@ -97,7 +97,9 @@ fn rules_for_answers_are_judged_on_answers() {
     assert!(failed[1].contains("a rule of X1 changes it"), "{failed:#?}");
 
     let report = bench(OUTBOUND, PROBE, "", "");
-    assert!(matches!(&report.cases[0].judgement, Judgement::NotJudged(why) if why.contains("responses.http")));
+    assert!(
+        matches!(&report.cases[0].judgement, Judgement::NotJudged(why) if why.contains("responses.http"))
+    );
     let report = bench(OUTBOUND, "", "", &good);
     assert!(report.failed().next().unwrap().to_string().contains("no probe says which header"));
 }
