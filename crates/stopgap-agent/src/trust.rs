@@ -152,7 +152,10 @@ pub fn judge(
     let check = |bytes: &[u8]| verify(&trust, bytes, last.as_ref(), &revocation, now);
     match fetched {
         Fetched::Document { bytes, etag } => match check(&bytes) {
-            Ok(verified) => return feed.trusted(verified, seen.as_ref(), bytes, etag, now),
+            Ok(verified) => {
+                feed.policy.allow = trust.allowed_in(&verified);
+                return feed.trusted(verified, seen.as_ref(), bytes, etag, now);
+            }
             Err(refusal) => feed = feed.refused(&refusal),
         },
         Fetched::Unchanged => {}
@@ -167,7 +170,10 @@ pub fn judge(
     let Some(seen) = seen else { return feed };
     match cached(home, host, &config.name, &seen) {
         Some(bytes) => match check(&bytes) {
-            Ok(verified) => feed.verified = Some(verified),
+            Ok(verified) => {
+                feed.policy.allow = trust.allowed_in(&verified);
+                feed.verified = Some(verified);
+            }
             Err(refusal) if feed.report.error.is_none() => feed = feed.refused(&refusal),
             // That the last good document has ended too matters more than why no newer one came.
             Err(refusal) => {

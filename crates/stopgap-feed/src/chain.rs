@@ -1,8 +1,18 @@
 //! X.509: from the signer's certificate to a root that the operator named, and nothing else.
 //!
-//! `rustls-webpki` builds the path (signatures, names, validity, path lengths, name constraints,
-//! CRLs). What it leaves to its caller is here: the leaf's extended key usages one by one, its key
-//! usage, and whose name it bears.
+//! `rustls-webpki` builds the path: signatures (RSA from 2048 bits, ECDSA; SHA-256 and longer), names,
+//! validity, the CA flag, path lengths, name constraints, critical extensions that nobody knows,
+//! CRLs. What it leaves to its caller is here:
+//!
+//! - *key usage*, which it does not read: `digitalSignature` of the leaf, `keyCertSign` of each CA,
+//!   where the extension is there;
+//! - *extended key usage* of the leaf, one by one: on a CA a usage only limits what is below, and a CA
+//!   that has it gives it to nobody;
+//! - the *names* of signer and issuer ([`crate::verify()`]);
+//! - *directory names* in name constraints it does not compare: it refuses whatever they could apply
+//!   to, and so do we.
+//!
+//! Every path that the certificates allow is tried, those through a cross-signed root among them.
 //!
 //! Two decisions:
 //! - An anchor is a key that the operator trusts for as long as it stands in the trust file. Its own
@@ -10,16 +20,21 @@
 //!   ran out does not take the channel down with it; trust ends by taking it out of the file.
 //! - Any certificate can be an anchor: a root, an intermediate, or the signer's own.
 
+mod explain;
+mod revocation;
+
+use std::cell::Cell;
+
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use serde::{Deserialize, Serialize};
 use webpki::{
-    BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy,
-    ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, RevocationCheckDepth, RevocationOptions,
-    RevocationOptionsBuilder, UnknownStatusPolicy, anchor_from_trusted_cert,
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, RevocationOptions,
+    VerifiedPath, anchor_from_trusted_cert,
 };
 
 use crate::certificate::{Facts, Oid};
+pub use revocation::{CrlProblem, MAX_CRL_BYTES};
 
 /// `revocation` of a trust file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -75,7 +90,31 @@ pub enum ChainError {
     #[error("a certificate in the path of `{subject}` is revoked")]
     Revoked { subject: String },
     #[error("revocation of `{subject}` is unknown: expected a current CRL of `{issuer}`, found {found}")]
-    RevocationUnknown { subject: String, issuer: String, found: String },
+    RevocationUnknown { subject: String, issuer: String, found: CrlProblem },
+    #[error(
+        "an issuer of `{subject}` is no certificate authority: expected basic constraints that say CA, found none"
+    )]
+    IssuerIsNotCa { subject: String },
+    #[error(
+        "an issuer of `{subject}` may not issue certificates: expected key usage keyCertSign, found other usages only"
+    )]
+    IssuerKeyUsage { subject: String },
+    #[error(
+        "the path of `{subject}` is too long: expected no more authorities than each one's path length allows"
+    )]
+    PathTooLong { subject: String },
+    #[error("a name in the path of `{subject}` is outside the name constraints of an issuer")]
+    NameConstraint { subject: String },
+    #[error(
+        "a certificate in the path of `{subject}` has a critical extension that this build does not know"
+    )]
+    UnknownCriticalExtension { subject: String },
+    #[error(
+        "a certificate in the path of `{subject}` is signed by an unsupported algorithm: expected RSA or ECDSA with SHA-256, SHA-384 or SHA-512"
+    )]
+    UnsupportedAlgorithm { subject: String },
+    #[error("weak key of `{subject}`: expected RSA of 2048 bits or more, found {bits}")]
+    WeakKey { subject: String, bits: usize },
     #[error("the path of `{subject}` does not hold: {detail}")]
     BadPath { subject: String, detail: String },
     #[error("wrong extended key usage of {of} `{subject}`: expected {expected}, found {found}")]
@@ -100,7 +139,14 @@ impl ChainError {
             ChainError::Expired { .. } => "expired-certificate",
             ChainError::NotYetValid { .. } => "not-yet-valid-certificate",
             ChainError::Revoked { .. } => "revoked-certificate",
-            ChainError::RevocationUnknown { .. } => "revocation-unknown",
+            ChainError::RevocationUnknown { found, .. } => found.code(),
+            ChainError::IssuerIsNotCa { .. } => "issuer-is-not-ca",
+            ChainError::IssuerKeyUsage { .. } => "wrong-issuer-key-usage",
+            ChainError::PathTooLong { .. } => "path-too-long",
+            ChainError::NameConstraint { .. } => "name-constraint",
+            ChainError::UnknownCriticalExtension { .. } => "unknown-critical-extension",
+            ChainError::UnsupportedAlgorithm { .. } => "unsupported-certificate-algorithm",
+            ChainError::WeakKey { .. } => "weak-key",
             ChainError::BadPath { .. } => "bad-path",
             ChainError::WrongEku { .. } => "wrong-eku",
             ChainError::WrongIssuer { .. } => "wrong-issuer",
@@ -153,6 +199,8 @@ fn build(
     requirements: &Requirements<'_>,
     facts: &Facts,
 ) -> Result<(), ChainError> {
+    let explain = |error| explain::explain(error, facts, intermediates, requirements);
+    let end_entity = EndEntityCert::try_from(leaf).map_err(explain)?;
     if requirements.roots.iter().any(|root| root.as_ref() == leaf.as_ref()) {
         return pinned_leaf(requirements, facts);
     }
@@ -161,67 +209,30 @@ fn build(
         .iter()
         .map(|root| anchor_from_trusted_cert(root).map_err(|e| ChainError::BadRoot { detail: e.to_string() }))
         .collect::<Result<_, _>>()?;
-    let end_entity = EndEntityCert::try_from(leaf)
-        .map_err(|e| ChainError::BadPath { subject: facts.subject.clone(), detail: e.to_string() })?;
     // A time before 1970 is before every certificate.
     let seconds = u64::try_from(requirements.at.as_second()).unwrap_or(0);
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    // The builder goes on to the next path where this refuses one.
+    let wrong_key_usage = Cell::new(false);
+    let may_issue = |path: &VerifiedPath<'_>| {
+        let fine = path
+            .intermediate_certificates()
+            .all(|ca| Facts::read(&ca.der()).is_some_and(|ca| ca.key_cert_sign != Some(false)));
+        wrong_key_usage.set(wrong_key_usage.get() || !fine);
+        if fine { Ok(()) } else { Err(webpki::Error::ExtensionValueInvalid) }
+    };
     let build = |revocation: Option<RevocationOptions<'_>>| {
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         let usages = Usages(requirements.eku);
         end_entity
-            .verify_for_usage(algorithms, &anchors, intermediates, time, usages, revocation, None)
+            .verify_for_usage(algorithms, &anchors, intermediates, time, usages, revocation, Some(&may_issue))
             .map(|_| ())
     };
-    build(None).map_err(|error| explain(error, facts, requirements))?;
-    check_revocation(requirements.revocation, facts, build)
-}
-
-/// Judges a path that holds otherwise. Each list is asked on its own, so that one that is damaged,
-/// stale or forged takes nothing from the others and, in [`RevocationMode::Prefer`], stops nobody:
-/// whoever can damage a list on its way can also hold it back.
-fn check_revocation(
-    revocation: &Revocation,
-    facts: &Facts,
-    build: impl Fn(Option<RevocationOptions<'_>>) -> Result<(), webpki::Error>,
-) -> Result<(), ChainError> {
-    if revocation.mode == RevocationMode::Off {
-        return Ok(());
-    }
-    let mut leaf_is_good = false;
-    let mut found = "no list at all".to_owned();
-    for der in &revocation.crls {
-        let crl = match BorrowedCertRevocationList::from_der(der) {
-            Ok(crl) => CertRevocationList::from(crl),
-            Err(error) => {
-                found = format!("one that cannot be read ({error})");
-                continue;
-            }
-        };
-        let crls = [&crl];
-        let Ok(options) = RevocationOptionsBuilder::new(&crls) else { continue };
-        let known = options.with_status_policy(UnknownStatusPolicy::Allow).build();
-        if build(Some(known)) == Err(webpki::Error::CertRevoked) {
-            return Err(ChainError::Revoked { subject: facts.subject.clone() });
-        }
-        let strict = options
-            .with_depth(RevocationCheckDepth::EndEntity)
-            .with_expiration_policy(ExpirationPolicy::Enforce)
-            .build();
-        match build(Some(strict)) {
-            Ok(()) => leaf_is_good = true,
-            Err(webpki::Error::UnknownRevocationStatus) => found = "none of that issuer".to_owned(),
-            Err(webpki::Error::CrlExpired { next_update, .. }) => {
-                found = format!("one that ran out at {}", timestamp(next_update));
-            }
-            Err(error) => found = format!("one that does not verify ({error})"),
-        }
-    }
-    if revocation.mode == RevocationMode::Require && !leaf_is_good {
-        let (subject, issuer) = (facts.subject.clone(), facts.issuer.clone());
-        return Err(ChainError::RevocationUnknown { subject, issuer, found });
-    }
-    Ok(())
+    build(None).map_err(|error| match wrong_key_usage.get() {
+        true => ChainError::IssuerKeyUsage { subject: facts.subject.clone() },
+        false => explain(error),
+    })?;
+    revocation::check(requirements.revocation, facts, build)
 }
 
 /// The signer's own certificate is the anchor: the path is that certificate alone. Its validity is
@@ -256,40 +267,6 @@ impl ExtendedKeyUsageValidator for Usages<'_> {
         }
         if limited && !missing.is_empty() { Err(webpki::Error::EmptyEkuExtension) } else { Ok(()) }
     }
-}
-
-fn explain(error: webpki::Error, facts: &Facts, requirements: &Requirements<'_>) -> ChainError {
-    let subject = facts.subject.clone();
-    let issuer = facts.issuer.clone();
-    let at = requirements.at;
-    match error {
-        // A root of the right name and another key is another root.
-        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
-            let names = requirements.roots.iter().map(|root| {
-                Facts::read(root)
-                    .map_or_else(|| "an unreadable root".to_owned(), |f| format!("`{}`", f.subject))
-            });
-            let expected = names.collect::<Vec<_>>().join(", ");
-            let expected = if expected.is_empty() { "(no root is configured)".to_owned() } else { expected };
-            ChainError::UnknownRoot { subject, issuer, expected }
-        }
-        webpki::Error::CertExpired { not_after, .. } => {
-            ChainError::Expired { subject, not_after: timestamp(not_after), at }
-        }
-        webpki::Error::CertNotValidYet { not_before, .. } => {
-            ChainError::NotYetValid { subject, not_before: timestamp(not_before), at }
-        }
-        webpki::Error::EmptyEkuExtension => {
-            let leaf_is_fine = requirements.eku.iter().all(|oid| facts.eku.contains(oid));
-            let of = if leaf_is_fine { "an issuer of" } else { "the signer" };
-            wrong_eku(of, facts, requirements)
-        }
-        other => ChainError::BadPath { subject, detail: other.to_string() },
-    }
-}
-
-fn timestamp(time: UnixTime) -> Timestamp {
-    i64::try_from(time.as_secs()).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)
 }
 
 fn wrong_eku(of: &'static str, facts: &Facts, requirements: &Requirements<'_>) -> ChainError {

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use roxmltree::Node;
 
 pub use model::*;
+pub(crate) use values::serial;
 
 use crate::id::Id;
 use crate::limits::Limits;
@@ -112,7 +113,7 @@ fn read_document(root: Node<'_, '_>) -> Result<Document, DocumentError> {
     let mut document = Document {
         version: version.to_owned(),
         feed: optional(root, "feed", "a feed's name", |text| text.parse().ok())?,
-        serial: optional(root, "serial", "a whole number below 2^64", values::serial)?,
+        serial: optional(root, "serial", "a whole number below 2^64", serial)?,
         issued: optional(root, "issued", values::TIME, values::time)?,
         expires: optional(root, "expires", values::TIME, values::time)?,
         mitigations: Vec::new(),

@@ -12,7 +12,7 @@
 //! W3C XML Signature Syntax and Processing allows a program in place of each of these. None of that
 //! is here: no `Id` is ever looked up, no transform but the two is known, and what is not known is
 //! refused by name. The signature's *structure* and *digest* are checked here, its *value* by
-//! [`Signed::signer`]; whose key it is, by [`crate::chain`].
+//! [`Signed::signers`]; whose key it is, by [`crate::chain`].
 
 mod algorithm;
 
@@ -65,6 +65,8 @@ pub enum SignatureError {
     TooManyCertificates { limit: usize },
     #[error("the document was changed after it was signed: expected digest {expected}, found {found}")]
     DigestMismatch { expected: String, found: String },
+    #[error("weak key: expected RSA of 2048 bits or more, found {bits}")]
+    WeakKey { bits: usize },
     #[error("the signature value does not verify: expected {expected}, found none among {found}")]
     Invalid { expected: String, found: String },
 }
@@ -83,6 +85,7 @@ impl SignatureError {
             SignatureError::NoCertificate => "no-certificate",
             SignatureError::TooManyCertificates { .. } => "too-many-certificates",
             SignatureError::DigestMismatch { .. } => "digest-mismatch",
+            SignatureError::WeakKey { .. } => "weak-key",
             SignatureError::Invalid { .. } => "signature-invalid",
         }
     }
@@ -135,15 +138,28 @@ impl Signed {
         self.timestamp.as_ref()
     }
 
-    /// The certificate whose key made the signature. Every certificate is tried, since XML-DSig
-    /// prescribes no order.
+    /// The first of [`Signed::signers`].
     pub fn signer(&self) -> Result<&CertificateDer<'static>, SignatureError> {
-        let mut found = Vec::new();
+        self.signers()?.first().copied().ok_or(SignatureError::NoCertificate)
+    }
+
+    /// The certificates whose key made the signature, at least one. Every certificate is tried, since
+    /// XML-DSig prescribes no order; one key may have several certificates, of which not all need to be
+    /// fit, as when one was renewed.
+    pub fn signers(&self) -> Result<Vec<&CertificateDer<'static>>, SignatureError> {
+        let (mut fit, mut found, mut weak) = (Vec::new(), Vec::new(), None);
         for certificate in &self.certificates {
             match self.method.verify(certificate, &self.signed_info, &self.value) {
-                Ok(()) => return Ok(certificate),
+                Ok(()) => fit.push(certificate),
+                Err(SignatureMethodError::WeakKey { bits }) => weak = Some(bits),
                 Err(error) => found.push(error.to_string()),
             }
+        }
+        if !fit.is_empty() {
+            return Ok(fit);
+        }
+        if let Some(bits) = weak {
+            return Err(SignatureError::WeakKey { bits });
         }
         let found = format!("{} certificates ({})", self.certificates.len(), found.join("; "));
         Err(SignatureError::Invalid {

@@ -9,6 +9,9 @@ use crate::id::FeedName;
 use crate::refusal::Refusal;
 use crate::trust::{FreshnessMode, Trust};
 
+/// Before this no build of this program existed: a clock that says less is not set. (2020-01-01.)
+pub(crate) const CLOCK_FLOOR: Timestamp = Timestamp::constant(1_577_836_800, 0);
+
 /// The newest document that was accepted from a feed, as it is remembered on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSeen {
@@ -16,6 +19,9 @@ pub struct LastSeen {
     pub serial: u64,
     /// SHA-256 of its canonical octets, in lower-case hexadecimal.
     pub sha256: String,
+    /// When it was issued; `None` in a memory that an older version wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Timestamp>,
 }
 
 /// Checks a signed document against the clock and the memory. `sha256` is of its canonical octets.
@@ -57,7 +63,14 @@ pub fn check(
             });
         }
     }
+    // Before the document's own dates: a clock that ran backwards would make an expired document good.
     let tolerance = SignedDuration::from_secs(i64::from(trust.clock_tolerance_seconds));
+    if let Some(last_issued) = last_seen.and_then(|last| last.issued)
+        && now >= CLOCK_FLOOR
+        && last_issued.duration_since(now) > tolerance
+    {
+        return Err(Refusal::ClockSetBack { last_issued, now });
+    }
     if claims.issued.duration_since(now) > tolerance {
         return Err(Refusal::NotYetIssued { issued: claims.issued, now });
     }
@@ -65,6 +78,13 @@ pub fn check(
         return Err(Refusal::Expired { expires: claims.expires, now });
     }
     Ok(())
+}
+
+/// What identifies a release, for whoever signs beside the publisher.
+pub(crate) struct Claimed<'a> {
+    pub(crate) feed: Option<&'a FeedName>,
+    pub(crate) serial: Option<u64>,
+    pub(crate) sha256: &'a str,
 }
 
 struct Claims<'a> {

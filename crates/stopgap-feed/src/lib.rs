@@ -4,7 +4,7 @@
 //! ```text
 //! octets --scan--> text --dsig--> digested octets + signature --timestamp, chain--> signer
 //!                                        |
-//!                                        +--document--> Document --freshness--> VerifiedFeed
+//!                                        +--document--> Document --freshness, co-signatures--> VerifiedFeed
 //! ```
 //!
 //! [`verify()`] does all of it; each stage also stands alone. Not in here: making signatures, reading
@@ -14,6 +14,7 @@ mod ber;
 pub mod c14n;
 pub mod certificate;
 pub mod chain;
+pub mod cosignature;
 pub mod document;
 pub mod dsig;
 pub mod freshness;
@@ -26,10 +27,11 @@ pub mod trust;
 mod verify;
 
 pub use chain::{Revocation, RevocationMode};
+pub use cosignature::{Cosignature, CosignatureError};
 pub use document::Document;
 pub use freshness::LastSeen;
 pub use id::{FeedName, Id, IdError, Key};
 pub use limits::Limits;
 pub use refusal::Refusal;
-pub use trust::{FreshnessMode, Trust, TrustError, TrustFile};
-pub use verify::{VerifiedFeed, verify};
+pub use trust::{Cosigner, FreshnessMode, Trust, TrustError, TrustFile};
+pub use verify::{Presented, VerifiedFeed, verify, verify_presented};

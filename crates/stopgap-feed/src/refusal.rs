@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::chain::ChainError;
+use crate::cosignature::CosignatureError;
 use crate::document::DocumentError;
 use crate::dsig::SignatureError;
 use crate::id::FeedName;
@@ -41,8 +42,16 @@ pub enum Refusal {
     NotYetIssued { issued: Timestamp, now: Timestamp },
     #[error("the document has expired: expected to be valid at {now}, found valid until {expires}")]
     Expired { expires: Timestamp, now: Timestamp },
-    #[error("{signatures} signatures are required, and this version checks the document's own only")]
-    CosignaturesUnsupported { signatures: usize },
+    #[error(
+        "this machine's clock is not set: expected a time after {floor}, found {now}; set it (NTP) and try again"
+    )]
+    ClockNotSet { now: Timestamp, floor: Timestamp },
+    #[error(
+        "this machine's clock was set back: expected a time after {last_issued}, when the last accepted document was issued, found {now}"
+    )]
+    ClockSetBack { last_issued: Timestamp, now: Timestamp },
+    #[error("too few signatures: expected {expected} of different keys, found {found}{}", list(errors))]
+    TooFewSignatures { expected: usize, found: usize, errors: Vec<CosignatureError> },
 }
 
 impl Refusal {
@@ -59,11 +68,17 @@ impl Refusal {
             Refusal::SerialReused { .. } => "serial-reused",
             Refusal::NotYetIssued { .. } => "not-yet-issued",
             Refusal::Expired { .. } => "expired",
-            Refusal::CosignaturesUnsupported { .. } => "cosignatures-unsupported",
+            Refusal::ClockNotSet { .. } => "clock-not-set",
+            Refusal::ClockSetBack { .. } => "clock-set-back",
+            Refusal::TooFewSignatures { .. } => "too-few-signatures",
         }
     }
 }
 
 fn beside(timestamp: &Option<Box<TimestampError>>) -> String {
     timestamp.as_ref().map(|error| format!(" (judged at now: {error})")).unwrap_or_default()
+}
+
+fn list(errors: &[CosignatureError]) -> String {
+    errors.iter().map(|error| format!("; {error}")).collect()
 }

@@ -5,6 +5,7 @@
 //! octets, and an entry that starts with `-----BEGIN` is the certificate itself.
 
 use std::io;
+use std::path::Path;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -16,6 +17,7 @@ use crate::chain::{Revocation, RevocationMode};
 use crate::document::ActionType;
 use crate::id::FeedName;
 use crate::limits::Limits;
+use crate::verify::VerifiedFeed;
 
 /// `freshness` of a trust file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -60,12 +62,16 @@ pub struct TrustFile {
     /// How many must sign, the feed's own signature included.
     #[serde(default = "one")]
     pub signatures: usize,
-    /// Trust files of the others.
+    /// Trust files of the others, each of whom counts once. They may not ask for co-signatures
+    /// themselves. What such a file names is looked for in that file's folder.
     #[serde(default)]
     pub cosigners: Vec<String>,
     /// Action types that the feed may bring.
     #[serde(default = "rewrite_only")]
     pub allow: Vec<ActionType>,
+    /// Those of `allow` that the feed may bring only in a document that a co-signer has signed too.
+    #[serde(default)]
+    pub cosigned: Vec<ActionType>,
 }
 
 fn one() -> usize {
@@ -91,8 +97,21 @@ pub enum TrustError {
     NoRoots,
     #[error("eku: expected a dotted object identifier such as 1.3.6.1.5.5.7.3.3, found `{found}`")]
     Oid { found: String },
+    #[error("cosigners: {name} is not a trust file: {detail}")]
+    Cosigner { name: String, detail: String },
+    #[error("cosigned: expected cosigners, one of whom must sign, found none")]
+    CosignedByNobody,
     #[error("signatures: expected 1 to 1 more than the cosigners, found {found}")]
     Signatures { found: usize },
+}
+
+/// Somebody whose signature counts beside the publisher's.
+#[derive(Debug, Clone)]
+pub struct Cosigner {
+    /// The trust file's name, as written.
+    pub name: String,
+    /// Roots, names, usages, timestamp roots and revocation; what it says of documents means nothing.
+    pub trust: Trust,
 }
 
 /// Whom a feed is believed from. Made by [`TrustFile::load_with`] or [`Trust::from_parts`].
@@ -118,8 +137,12 @@ pub struct Trust {
     pub freshness: FreshnessMode,
     /// How many must sign.
     pub signatures: usize,
+    /// Who else may sign, each counted once.
+    pub cosigners: Vec<Cosigner>,
     /// Action types that the feed may bring.
     pub allow: Vec<ActionType>,
+    /// Those of them that count only in a document with a co-signature.
+    pub cosigned: Vec<ActionType>,
     /// How far the publisher's clock may be ahead, in seconds.
     pub clock_tolerance_seconds: u32,
     /// How large a document may be.
@@ -127,7 +150,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// From a trust file and the content of the files that it names.
+    /// From a trust file and the content of the files that it names; [`Trust::cosigners`] is set by
+    /// [`TrustFile::load_with`].
     pub fn from_parts(
         file: TrustFile,
         roots: Vec<CertificateDer<'static>>,
@@ -152,7 +176,9 @@ impl Trust {
             crls,
             freshness: file.freshness,
             signatures: file.signatures,
+            cosigners: Vec::new(),
             allow: file.allow,
+            cosigned: file.cosigned,
             clock_tolerance_seconds: CLOCK_TOLERANCE_SECONDS,
             limits: Limits::default(),
         })
@@ -169,24 +195,56 @@ impl Trust {
         Revocation { mode: self.revocation, crls: self.crls.clone() }
     }
 
-    /// Whether the feed may bring actions of this type. One that does nothing needs no leave.
+    /// The action types that this document may bring: those that need a co-signature only where one
+    /// counts.
+    pub fn allowed_in(&self, feed: &VerifiedFeed) -> Vec<ActionType> {
+        let cosigned = !feed.cosigners().is_empty();
+        self.allow.iter().copied().filter(|action| cosigned || !self.cosigned.contains(action)).collect()
+    }
+
+    /// Whether the feed may bring actions of this type at all. One that does nothing needs no leave.
     pub fn allows(&self, action: ActionType) -> bool {
         action == ActionType::DoNothing || self.allow.contains(&action)
     }
 }
 
 impl TrustFile {
-    /// Reads what the file names. `read` gets each entry as written and returns that file's octets:
-    /// PEM (one certificate or several) or DER.
-    pub fn load_with(self, read: impl Fn(&str) -> io::Result<Vec<u8>>) -> Result<Trust, TrustError> {
+    /// The trust in one signer, without co-signers.
+    fn load_single(self, read: &dyn Fn(&str) -> io::Result<Vec<u8>>) -> Result<Trust, TrustError> {
         let certificate = |der: &CertificateDer<'_>| anchor_from_trusted_cert(der).is_ok();
         let list = |der: &CertificateRevocationListDer<'_>| BorrowedCertRevocationList::from_der(der).is_ok();
         let expected = "a certificate (PEM or DER)";
-        let roots = load("roots", &self.roots, &read, expected, certificate)?;
-        let timestamp_roots = load("timestamp_roots", &self.timestamp_roots, &read, expected, certificate)?;
-        let crls = load("crls", &self.crls, &read, "a revocation list (PEM or DER)", list)?;
+        let roots = load("roots", &self.roots, read, expected, certificate)?;
+        let timestamp_roots = load("timestamp_roots", &self.timestamp_roots, read, expected, certificate)?;
+        let crls = load("crls", &self.crls, read, "a revocation list (PEM or DER)", list)?;
         Trust::from_parts(self, roots, timestamp_roots, crls)
     }
+
+    /// Reads what the file names. `read` gets each entry as written and returns that file's octets:
+    /// PEM (one certificate or several) or DER.
+    pub fn load_with(self, read: impl Fn(&str) -> io::Result<Vec<u8>>) -> Result<Trust, TrustError> {
+        if !self.cosigned.is_empty() && self.cosigners.is_empty() {
+            return Err(TrustError::CosignedByNobody);
+        }
+        let cosigners: Vec<Cosigner> =
+            self.cosigners.iter().map(|name| load_cosigner(name, &read)).collect::<Result<_, _>>()?;
+        Ok(Trust { cosigners, ..self.load_single(&read)? })
+    }
+}
+
+fn load_cosigner(name: &str, read: &impl Fn(&str) -> io::Result<Vec<u8>>) -> Result<Cosigner, TrustError> {
+    let key = "cosigners";
+    let octets = read(name).map_err(|source| TrustError::Read { key, entry: format!("`{name}`"), source })?;
+    let wrong = |detail: String| TrustError::Cosigner { name: format!("`{name}`"), detail };
+    let file: TrustFile = toml::from_slice(&octets).map_err(|error| wrong(error.to_string()))?;
+    if file.signatures != 1 || !file.cosigners.is_empty() || !file.cosigned.is_empty() {
+        return Err(wrong("expected no signatures, cosigners or cosigned of its own, found one".to_owned()));
+    }
+    // `join` of an absolute name is that name.
+    let folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
+    let beside = |entry: &str| read(&folder.join(entry).to_string_lossy());
+    let read: &dyn Fn(&str) -> io::Result<Vec<u8>> = &beside;
+    Ok(Cosigner { name: name.to_owned(), trust: file.load_single(read)? })
 }
 
 fn load<T: PemObject + From<Vec<u8>>>(

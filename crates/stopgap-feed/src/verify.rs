@@ -1,7 +1,7 @@
 //! From octets to a [`VerifiedFeed`], the only way there is.
 //!
 //! ```text
-//! octets -> scan -> signature and digest -> timestamp -> chain -> document -> freshness
+//! octets -> scan -> signature and digest -> timestamp -> chain -> document -> freshness -> co-signatures
 //!                        |                                ^  the very octets that were digested
 //!                        +--------------------------------+
 //! ```
@@ -11,9 +11,10 @@ use rustls_pki_types::CertificateDer;
 
 use crate::certificate::Facts;
 use crate::chain::{self, ChainError, Requirements, Revocation};
+use crate::cosignature::{self, CosignatureError};
 use crate::document::Document;
 use crate::dsig::{self, Digest, Signed};
-use crate::freshness::{self, LastSeen};
+use crate::freshness::{self, CLOCK_FLOOR, Claimed, LastSeen};
 use crate::refusal::Refusal;
 use crate::timestamp::{self, TimestampError};
 use crate::trust::Trust;
@@ -25,6 +26,8 @@ pub struct VerifiedFeed {
     octets: Vec<u8>,
     sha256: String,
     signer: String,
+    cosigners: Vec<String>,
+    cosignature_errors: Vec<CosignatureError>,
     judged_at: Timestamp,
     timestamp_error: Option<TimestampError>,
 }
@@ -38,6 +41,16 @@ impl VerifiedFeed {
     /// Who signed it: the certificate's subject in RFC 4514 form, `CN=…` first.
     pub fn signer(&self) -> &str {
         &self.signer
+    }
+
+    /// Who co-signed it and counts: subjects, each of another key.
+    pub fn cosigners(&self) -> &[String] {
+        &self.cosigners
+    }
+
+    /// Why other co-signatures did not count.
+    pub fn cosignature_errors(&self) -> &[CosignatureError] {
+        &self.cosignature_errors
     }
 
     /// When its certificates were judged: the timestamp's time, else `now`.
@@ -58,7 +71,11 @@ impl VerifiedFeed {
 
     /// What to remember of it; `None` for a document without serial.
     pub fn last_seen(&self) -> Option<LastSeen> {
-        self.document.serial.map(|serial| LastSeen { serial, sha256: self.sha256.clone() })
+        self.document.serial.map(|serial| LastSeen {
+            serial,
+            sha256: self.sha256.clone(),
+            issued: self.document.issued,
+        })
     }
 
     /// Why a timestamp that the document carries was not used.
@@ -67,8 +84,32 @@ impl VerifiedFeed {
     }
 }
 
-/// Verifies a document: `bytes` as fetched, `last_seen` the newest that was accepted before, `now`
-/// the time of the cycle. Whoever accepts the result must store [`VerifiedFeed::last_seen`].
+/// A machine without a battery wakes in 1970. All certificates are of the future then, and to say so
+/// of a good document sends its reader to the wrong place.
+fn or_the_clock(refusal: Refusal, now: Timestamp) -> Refusal {
+    let of_the_future = match &refusal {
+        Refusal::NotYetIssued { .. } => true,
+        Refusal::Chain { error, .. } => matches!(**error, ChainError::NotYetValid { .. }),
+        _ => false,
+    };
+    if of_the_future && now < CLOCK_FLOOR {
+        Refusal::ClockNotSet { now, floor: CLOCK_FLOOR }
+    } else {
+        refusal
+    }
+}
+
+/// What came from a feed: the document and what stood beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// The document as fetched.
+    pub feed: &'a [u8],
+    /// The co-signatures as fetched, in any order; at most
+    /// [`crate::cosignature::MAX_COSIGNATURES`] are looked at.
+    pub cosignatures: &'a [Vec<u8>],
+}
+
+/// [`verify_presented`] without co-signatures.
 pub fn verify(
     trust: &Trust,
     bytes: &[u8],
@@ -76,32 +117,87 @@ pub fn verify(
     revocation: &Revocation,
     now: Timestamp,
 ) -> Result<VerifiedFeed, Refusal> {
-    if trust.signatures > 1 {
-        return Err(Refusal::CosignaturesUnsupported { signatures: trust.signatures });
+    verify_presented(trust, &Presented { feed: bytes, cosignatures: &[] }, last_seen, revocation, now)
+}
+
+/// Verifies a document: `last_seen` is the newest that was accepted before, `now` the time of the
+/// cycle. Whoever accepts the result must store [`VerifiedFeed::last_seen`].
+pub fn verify_presented(
+    trust: &Trust,
+    presented: &Presented<'_>,
+    last_seen: Option<&LastSeen>,
+    revocation: &Revocation,
+    now: Timestamp,
+) -> Result<VerifiedFeed, Refusal> {
+    judge(trust, presented, last_seen, revocation, now).map_err(|refusal| or_the_clock(refusal, now))
+}
+
+fn judge(
+    trust: &Trust,
+    presented: &Presented<'_>,
+    last_seen: Option<&LastSeen>,
+    revocation: &Revocation,
+    now: Timestamp,
+) -> Result<VerifiedFeed, Refusal> {
+    // 1. The digest fits the octets.
+    let signed = dsig::open(presented.feed, &trust.limits)?;
+    // 2. The signer is whom the operator trusts, at the time at which certificates are judged.
+    let Judged { signer, at, timestamp_error } = signer_of(trust, &signed, revocation, now)?;
+    // 3. What the digested octets say, and nothing else that came with them.
+    let document = Document::parse(signed.octets(), &trust.limits)?;
+    // 4. It is the newest of this feed, and of today.
+    let sha256 = hex(&Digest::Sha256.of(signed.octets()));
+    freshness::check(&document, &sha256, trust, last_seen, now)?;
+    // 5. As many have signed it as the operator asks for.
+    let release = Claimed {
+        feed: document.feed.as_ref().or(trust.feed.as_ref()),
+        serial: document.serial,
+        sha256: &sha256,
+    };
+    let counted = cosignature::count(trust, presented.cosignatures, &release, &signer, revocation, now);
+    let found = counted.signers.len().saturating_add(1);
+    if found < trust.signatures {
+        return Err(Refusal::TooFewSignatures { expected: trust.signatures, found, errors: counted.errors });
     }
-    // 1. The digest fits the octets, and a certificate's key made the signature over the digest.
-    let signed = dsig::open(bytes, &trust.limits)?;
-    let leaf = signed.signer()?;
-    // 2. The time at which certificates are judged.
-    let (judged_at, timestamp_error) = match judge_timestamp(trust, &signed, revocation, now) {
+
+    Ok(VerifiedFeed {
+        document,
+        octets: signed.octets().to_vec(),
+        sha256,
+        signer: signer.subject,
+        cosigners: counted.signers,
+        cosignature_errors: counted.errors,
+        judged_at: at,
+        timestamp_error,
+    })
+}
+
+/// A signer, and when its certificates were judged.
+pub(crate) struct Judged {
+    pub(crate) signer: Facts,
+    at: Timestamp,
+    timestamp_error: Option<TimestampError>,
+}
+
+/// A certificate's key made the signature over the digest, and that certificate is trusted.
+pub(crate) fn signer_of(
+    trust: &Trust,
+    signed: &Signed,
+    revocation: &Revocation,
+    now: Timestamp,
+) -> Result<Judged, Refusal> {
+    let leaves = signed.signers()?;
+    let (at, timestamp_error) = match judge_timestamp(trust, signed, revocation, now) {
         Some(Ok(at)) => (at, None),
         Some(Err(error)) => (now, Some(error)),
         None => (now, None),
     };
-    // 3. The signer is whom the operator trusts, at that time.
-    let signer =
-        check_signer(trust, leaf, signed.certificates(), revocation, judged_at).map_err(|error| {
-            let timestamp = timestamp_error.clone().map(Box::new);
-            Refusal::Chain { error: Box::new(error), timestamp }
-        })?;
-    // 4. What the digested octets say, and nothing else that came with them.
-    let document = Document::parse(signed.octets(), &trust.limits)?;
-    // 5. It is the newest of this feed, and of today.
-    let sha256 = hex(&Digest::Sha256.of(signed.octets()));
-    freshness::check(&document, &sha256, trust, last_seen, now)?;
-
-    let octets = signed.octets().to_vec();
-    Ok(VerifiedFeed { document, octets, sha256, signer: signer.subject, judged_at, timestamp_error })
+    match check_signers(trust, signed, &leaves, revocation, at) {
+        Ok(signer) => Ok(Judged { signer, at, timestamp_error }),
+        Err(error) => {
+            Err(Refusal::Chain { error: Box::new(error), timestamp: timestamp_error.map(Box::new) })
+        }
+    }
 }
 
 fn judge_timestamp(
@@ -112,6 +208,25 @@ fn judge_timestamp(
 ) -> Option<Result<Timestamp, TimestampError>> {
     let countersignature = signed.timestamp()?;
     Some(timestamp::verify(countersignature, signed.value(), trust, revocation, now))
+}
+
+/// Judges each certificate of the signature's key; the first that fits is the signer. Where none
+/// does, the first one's fault is told.
+fn check_signers(
+    trust: &Trust,
+    signed: &Signed,
+    leaves: &[&CertificateDer<'static>],
+    revocation: &Revocation,
+    at: Timestamp,
+) -> Result<Facts, ChainError> {
+    let mut first = None;
+    for leaf in leaves {
+        match check_signer(trust, leaf, signed.certificates(), revocation, at) {
+            Ok(facts) => return Ok(facts),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or(ChainError::BadCertificate { subject: "the signature's leaf".to_owned() }))
 }
 
 fn check_signer(

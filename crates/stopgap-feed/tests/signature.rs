@@ -301,15 +301,15 @@ fn revocation_lists_count_as_the_mode_says() {
     let (of_root, of_others) = (pki.root_crl(), Pki::new().crl(&[77], 2030));
     use RevocationMode::{Off, Prefer, Require};
     let cases: &[(RevocationMode, &[&[u8]], &str)] = &[
-        (Require, &[], "revocation-unknown"),
+        (Require, &[], "crl-missing"),
         (Require, &[&good], "accepted"),
         (Require, &[&revoked], "revoked-certificate"),
-        (Require, &[&stale], "revocation-unknown"),
+        (Require, &[&stale], "crl-expired"),
         (Require, &[&of_root], "revoked-certificate"),
         (Require, &[&good, &of_root], "revoked-certificate"),
-        (Require, &[&of_others], "revocation-unknown"),
+        (Require, &[&of_others], "crl-forged"),
         (Require, &[&of_others, &good], "accepted"),
-        (Require, &[b"no list"], "revocation-unknown"),
+        (Require, &[b"no list"], "crl-unreadable"),
         (Prefer, &[], "accepted"),
         (Prefer, &[&stale], "accepted"),
         (Prefer, &[&revoked], "revoked-certificate"),
@@ -336,9 +336,9 @@ fn freshness_is_checked_against_clock_and_memory() {
         code(result)
     };
     assert_eq!(after(&last), "accepted");
-    assert_eq!(after(&LastSeen { serial: 41, sha256: String::new() }), "accepted");
-    assert_eq!(after(&LastSeen { serial: 43, sha256: last.sha256.clone() }), "rollback");
-    assert_eq!(after(&LastSeen { serial: 42, sha256: "00".repeat(32) }), "serial-reused");
+    assert_eq!(after(&LastSeen { serial: 41, sha256: String::new(), issued: None }), "accepted");
+    assert_eq!(after(&LastSeen { serial: 43, sha256: last.sha256.clone(), issued: None }), "rollback");
+    assert_eq!(after(&LastSeen { serial: 42, sha256: "00".repeat(32), issued: None }), "serial-reused");
 
     let other = pki.trust("").for_feed("another".parse().unwrap());
     assert_eq!(code(judge(&other, &signed)), "wrong-feed");
@@ -366,7 +366,7 @@ fn freshness_may_be_absent_only_from_the_first_grammar_and_a_feed_that_never_had
         let in_part = unsigned.replace("version=\"1.0\"", &format!("version=\"1.0\" {part}"));
         assert_eq!(code(judge(&absent, &pki.sign(&in_part, Inclusive))), "freshness-missing", "{part}");
     }
-    let last = LastSeen { serial: 1, sha256: String::new() };
+    let last = LastSeen { serial: 1, sha256: String::new(), issued: None };
     let result = verify(&absent, first.as_bytes(), Some(&last), &Revocation::off(), NOW.parse().unwrap());
     assert_eq!(code(result), "freshness-missing");
 }
@@ -374,15 +374,16 @@ fn freshness_may_be_absent_only_from_the_first_grammar_and_a_feed_that_never_had
 #[test]
 fn trust_files_are_read_strictly() {
     let pki = Pki::new();
-    let cosigned = pki.trust("signatures = 2\ncosigners = [\"other.toml\"]");
-    assert_eq!(code(judge(&cosigned, &pki.sign(FEED, Inclusive))), "cosignatures-unsupported");
-
     let load = |text: &str| {
         let file: stopgap_feed::TrustFile = toml::from_str(text).map_err(|e| e.to_string())?;
         file.load_with(|name| match name {
             "root.pem" => Ok(pki.root.pem().into_bytes()),
             "both.pem" => Ok((pki.root.pem() + &pki.intermediate.pem()).into_bytes()),
             "root.der" => Ok(pki.root.der().to_vec()),
+            "org/cosigner.toml" => Ok(b"roots = [\"org.pem\"]".to_vec()),
+            "org/org.pem" => Ok(pki.root.pem().into_bytes()),
+            "greedy.toml" => Ok(b"roots = [\"root.pem\"]\nsignatures = 2\ncosigners = [\"x\"]".to_vec()),
+            "open.toml" => Ok(b"roots = [\"root.pem\"]\nekus = []".to_vec()),
             "empty" => Ok(Vec::new()),
             _ => Err(std::io::ErrorKind::NotFound.into()),
         })
@@ -390,7 +391,18 @@ fn trust_files_are_read_strictly() {
     };
     assert_eq!(load("roots = [\"root.pem\", \"root.der\"]").unwrap().roots.len(), 2);
     assert_eq!(load("roots = [\"both.pem\"]").unwrap().roots.len(), 2);
+    // What a co-signer's file names lies beside it.
+    let two = load("roots = [\"root.pem\"]\nsignatures = 2\ncosigners = [\"org/cosigner.toml\"]").unwrap();
+    assert_eq!(two.cosigners[0].trust.roots, two.roots);
     for (text, expected) in [
+        ("roots = [\"root.pem\"]\ncosigned = [\"Service\"]", "cosigned: expected cosigners"),
+        ("roots = [\"root.pem\"]\ncosigners = [\"gone.toml\"]", "cosigners: cannot read `gone.toml`"),
+        ("roots = [\"root.pem\"]\ncosigners = [\"greedy.toml\"]", "`greedy.toml` is not a trust file"),
+        ("roots = [\"root.pem\"]\ncosigners = [\"open.toml\"]", "unknown field `ekus`"),
+        (
+            "roots = [\"root.pem\"]\nsignatures = 3\ncosigners = [\"org/cosigner.toml\"]",
+            "signatures: expected",
+        ),
         ("roots = [\"root.pem\"]\nekus = []", "unknown field `ekus`"),
         ("roots = []", "roots: expected at least one certificate, found none"),
         ("roots = [\"gone.pem\"]", "roots: cannot read `gone.pem`"),

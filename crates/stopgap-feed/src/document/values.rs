@@ -14,7 +14,7 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
 }
 
 /// Decimal digits only: no sign, no blank.
-pub(super) fn serial(text: &str) -> Option<u64> {
+pub(crate) fn serial(text: &str) -> Option<u64> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 

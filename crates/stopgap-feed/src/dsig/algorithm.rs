@@ -11,6 +11,8 @@ use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
+use crate::certificate::rsa_bits;
+
 /// `DigestMethod`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -82,6 +84,8 @@ pub enum SignatureMethodError {
     Certificate,
     #[error("a key of another kind")]
     KeyKind,
+    #[error("an RSA key of {bits} bits")]
+    WeakKey { bits: usize },
     #[error("another key's signature")]
     Mismatch,
 }
@@ -143,7 +147,11 @@ impl SignatureMethod {
                 .verify(message, value)
                 .map_err(|_| SignatureMethodError::Mismatch)
         };
+        let bits = rsa_bits(key_info).filter(|bits| *bits < 2048);
         match (self, key) {
+            (Self::RsaSha256 | Self::RsaSha384 | Self::RsaSha512, Key::Rsa) if bits.is_some() => {
+                Err(SignatureMethodError::WeakKey { bits: bits.unwrap_or_default() })
+            }
             (Self::RsaSha256, Key::Rsa) => check(&signature::RSA_PKCS1_2048_8192_SHA256, value),
             (Self::RsaSha384, Key::Rsa) => check(&signature::RSA_PKCS1_2048_8192_SHA384, value),
             (Self::RsaSha512, Key::Rsa) => check(&signature::RSA_PKCS1_2048_8192_SHA512, value),

@@ -3,6 +3,8 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 pub mod pki;
+pub mod simulator;
+pub mod token;
 
 use std::path::{Path, PathBuf};
 

@@ -51,7 +51,7 @@ pub fn named(common_name: &str) -> CertificateParams {
     params
 }
 
-fn ca(common_name: &str, until: i32) -> CertificateParams {
+pub fn ca(common_name: &str, until: i32) -> CertificateParams {
     let mut params = named(common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -160,14 +160,14 @@ fn revoked(serial_number: SerialNumber) -> RevokedCertParams {
     }
 }
 
-fn crl(issuer: &Issuer<'_, &KeyPair>, serials: &[u64], year: i32) -> Vec<u8> {
+pub fn crl(issuer: &Issuer<'_, &KeyPair>, serials: &[u64], year: i32) -> Vec<u8> {
     let mut params = crl_params(year);
     params.revoked_certs = serials.iter().map(|serial| revoked(SerialNumber::from(*serial))).collect();
     params.signed_by(issuer).unwrap().der().to_vec()
 }
 
 /// The signature as XML-DSig wants it: PKCS#1 v1.5, or r and s side by side.
-fn raw_signature(method: SignatureMethod, pkcs8: &[u8], octets: &[u8]) -> Vec<u8> {
+pub fn raw_signature(method: SignatureMethod, pkcs8: &[u8], octets: &[u8]) -> Vec<u8> {
     let random = SystemRandom::new();
     let rsa: &dyn signature::RsaEncoding = match method {
         SignatureMethod::RsaSha256 => &signature::RSA_PKCS1_SHA256,
@@ -217,7 +217,7 @@ pub fn sign_with(
         )
     };
     let place = |value: &str| {
-        let end = document.rfind("</EOCS>").unwrap();
+        let end = document.rfind("</").unwrap();
         let (head, tail) = document.split_at(end);
         format!("{head}{}{tail}", signature(value))
     };
