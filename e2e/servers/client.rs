@@ -33,6 +33,13 @@ impl Client {
         self.held.clear();
     }
 
+    /// Sends no more; a server that waits for more of a request waits no longer.
+    pub fn end(&mut self) {
+        if let Some(stream) = &self.stream {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
     /// The connection, if one is open.
     pub fn stream(&self) -> Option<&TcpStream> {
         self.stream.as_ref()

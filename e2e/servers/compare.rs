@@ -7,6 +7,7 @@ use stopgap_rules::{Connection, Outcome, Request};
 use crate::books::Book;
 use crate::case::Case;
 use crate::client::{Client, Seen};
+use crate::mutate::UNDERSCORES;
 use crate::origin::{Arrived, Origin};
 use crate::server::Server;
 use crate::tally::Tally;
@@ -59,6 +60,26 @@ impl Field<'_> {
         }
         self.exchange(server, book, &mut client, batch, &mut tally);
         tally
+    }
+
+    /// Sends attacks as HTTP/0.9 has them: an address and nothing else, not even a token. Some servers still
+    /// answer that; whatever arrives is a stray.
+    pub fn simple_requests(&self, servers: &[Server]) {
+        for (book, server) in (0..self.books.len()).flat_map(|book| servers.iter().map(move |s| (book, s))) {
+            let Some(address) = server.sites[book] else { continue };
+            for seed in &self.books[book].seeds {
+                let target = seed.split(|octet| *octet == b' ').nth(1).unwrap_or_default();
+                let request = [b"GET ", target, b"\r\n"].concat();
+                let refused = Request::parse_head(&request, &Connection::default())
+                    .is_ok_and(|request| self.books[book].engine.evaluate(&request).is_refusal());
+                if refused {
+                    let mut client = Client::new(address);
+                    client.send(&request);
+                    client.end();
+                    client.answer(false);
+                }
+            }
+        }
     }
 
     fn prepare(&self, server: &Server, port: u16, book: usize, number: u64, case: Case) -> (Sent, Vec<u8>) {
@@ -138,7 +159,10 @@ impl Field<'_> {
         let arrived = self.origin.arrived(sent.token);
         let attack = matches!(sent.expected, Expected::Refusal(_));
         let agrees = match (sent.expected, arrived) {
-            (Expected::Pass, Arrived::Harmless | Arrived::Attack) => seen == Seen::Status(200),
+            // 206, say, where the server cuts out what the client asked for.
+            (Expected::Pass, Arrived::Harmless | Arrived::Attack) => {
+                matches!(seen, Seen::Status(200..=299))
+            }
             (Expected::Refusal(expected), Arrived::Not) => seen == expected,
             _ => false,
         };
@@ -167,7 +191,13 @@ impl Field<'_> {
             (_, Arrived::Not, Seen::Status(status)) if server.own.contains(&status) => {
                 Some(format!("its own {status}"))
             }
-            (Expected::Unreadable, Arrived::Harmless, Seen::Status(200)) => {
+            // What arrived is what counts, and the rules let that pass.
+            (Expected::Refusal(_), Arrived::Harmless, Seen::Status(200..=299))
+                if server.drops_underscores && sent.case.mutations.contains(&UNDERSCORES) =>
+            {
+                Some("took off fields with an underscore, forwarded without harm".to_owned())
+            }
+            (Expected::Unreadable, Arrived::Harmless, Seen::Status(200..=299)) => {
                 Some("malformed, forwarded without harm".to_owned())
             }
             (Expected::Unreadable, Arrived::Not, _) if seen == server.abort || by_rule(seen) => {

@@ -43,6 +43,7 @@ fn every_server_gives_the_verdict_of_the_engine() {
 
     let field = Field { books: &books, origin: &origin, seed, tokens: AtomicUsize::new(0) };
     let tallies = run(&field, &servers, each);
+    field.simple_requests(&servers);
     let report = report(&servers, &tallies, &books, each, seed);
     println!("{report}");
     if let Ok(path) = std::env::var("STOPGAP_EQUIVALENCE_REPORT") {
@@ -61,6 +62,27 @@ fn every_server_gives_the_verdict_of_the_engine() {
     assert_eq!(disagreements, 0, "verdicts that are not the engine's: see above");
     let compared: u64 = tallies.iter().map(|tally| tally.compared).sum();
     assert!(compared >= wanted, "{compared} of {wanted}");
+}
+
+/// What a comparison is worth: a translation that misses one way to write one letter does not get through.
+#[test]
+fn a_translation_that_misses_one_percent_form_is_seen() {
+    if !server::is_here("nginx", "a_translation_that_misses_one_percent_form_is_seen") {
+        return;
+    }
+    let books = Arc::new(books::all(1, 0));
+    let origin = Origin::start(books.clone());
+    let folder = tempfile::Builder::new().prefix("stopgap-servers-").tempdir().unwrap();
+    let nginx = server::nginx::start_with(folder.path(), &books, origin.address, |config| {
+        let broken = config.http.replace("[46][Ff]", "[46]F");
+        assert_ne!(broken, config.http, "the letter o is written in another way than this test knows");
+        stopgap_rules::translate::nginx::NginxConfig { http: broken, ..config }
+    });
+    let field = Field { books: &books, origin: &origin, seed: 1, tokens: AtomicUsize::new(0) };
+    let tally = run(&field, std::slice::from_ref(&nginx), 500).remove(0);
+    println!("{} of {} seen", tally.disagreements, tally.compared);
+    let reached = |told: &String| told.contains("expected Refusal(Closed), seen Status(200), origin: Attack");
+    assert!(tally.shown.iter().any(reached), "{:#?}", tally.shown);
 }
 
 /// A tally for each server.

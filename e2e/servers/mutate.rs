@@ -6,6 +6,9 @@ use crate::dice::Dice;
 /// A change of a request.
 pub type Mutation = fn(&mut Raw, &mut Dice);
 
+/// The mutation that puts underscores for dashes.
+pub const UNDERSCORES: &str = "underscores in names";
+
 /// Those of the target first: they are drawn twice as often.
 pub const MUTATIONS: [(&str, Mutation); 55] = [
     ("percent-encoded", |raw, dice| encode(&mut raw.target, dice, 3, 1)),
@@ -153,7 +156,7 @@ pub const MUTATIONS: [(&str, Mutation); 55] = [
         mix(&mut name, dice);
         raw.fields[at].splice(..colon, name);
     }),
-    ("underscores in names", |raw, _| {
+    (UNDERSCORES, |raw, _| {
         for field in &mut raw.fields {
             let colon = field.iter().position(|octet| *octet == b':').unwrap_or(0);
             let name = &mut field[..colon];
@@ -356,7 +359,9 @@ fn insert(text: &mut Vec<u8>, dice: &mut Dice, what: &[u8]) {
 /// What it says of its host.
 fn host(raw: &Raw) -> Vec<u8> {
     let is_host = |field: &&Vec<u8>| field.len() >= 5 && field[..5].eq_ignore_ascii_case(b"host:");
-    raw.fields.iter().find(is_host).map(|field| field[5..].trim_ascii().to_vec()).unwrap_or_default()
+    let of = raw.fields.iter().find(is_host).map_or(&b""[..], |field| &field[5..]);
+    // A folded one would break the request line in two.
+    of.split(|octet| octet.is_ascii_whitespace()).find(|word| !word.is_empty()).unwrap_or_default().to_vec()
 }
 
 fn absolute(raw: &mut Raw, authority: &[u8]) {

@@ -29,6 +29,8 @@ pub struct Server {
     pub own: &'static [u16],
     /// It answers some `OPTIONS` itself, such as those without a path, and the application never sees them.
     pub answers_options: bool,
+    /// It neither judges nor forwards fields with an underscore in their name, unless it is told to.
+    pub drops_underscores: bool,
     /// By book.
     pub sites: Vec<Option<SocketAddr>>,
     /// Books that it cannot be told, and why.
@@ -44,6 +46,7 @@ impl Server {
             abort,
             own,
             answers_options: name == "apache",
+            drops_underscores: name == "nginx",
             sites: vec![None; books],
             untold: Vec::new(),
             _running: Vec::new(),
