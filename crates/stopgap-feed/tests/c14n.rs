@@ -258,3 +258,63 @@ fn generated_documents_are_as_libxml2_writes_them() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// How many documents one process is given: fewer than what an argument list may hold.
+const BATCH: usize = 1000;
+
+/// A whole document, and what stands around its root.
+fn document(numbers: &mut Numbers) -> String {
+    let mut xml = numbers
+        .pick(&[
+            "",
+            "<?xml version=\"1.0\"?>\n",
+            "<?xml version='1.0' encoding='UTF-8'?>\r\n<?before it?>\r\n",
+        ])
+        .to_owned();
+    xml.push_str(numbers.pick(&[
+        "<p:root xmlns:p=\"u:1\" xmlns:q=\"u:2\">",
+        "<p:root xmlns:q=\"u:1\" xmlns:p=\"u:1\" xmlns=\"u:2\" xml:lang=\"de\">",
+        "<p:root\txmlns:p='u:3' q:a='&lt;\r\n' xmlns:q='u:4'\n>",
+    ]));
+    (0..=numbers.below(3)).for_each(|_| element(numbers, 3, &mut xml));
+    xml.push_str("</p:root>");
+    xml.push_str(numbers.pick(&["", "\n", "\r\n<?after?>", "<?after it?>\n<?and again?>\n"]));
+    xml
+}
+
+#[test]
+fn fifty_thousand_documents_are_as_libxml2_writes_them() {
+    if !common::tool("fifty thousand documents", "xmllint") {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("stopgap-c14n-many-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut numbers = Numbers(0xC14A_5EED);
+    let (mut compared, mut octets) = (0, 0);
+    for batch in 0..50 {
+        let documents: Vec<String> = (0..BATCH).map(|_| document(&mut numbers)).collect();
+        for (at, xml) in documents.iter().enumerate() {
+            std::fs::write(folder.join(format!("{at}.xml")), xml).unwrap();
+        }
+        for (form, option) in [(Inclusive, "--c14n"), (Exclusive, "--exc-c14n")] {
+            let names = (0..BATCH).map(|at| format!("{at}.xml"));
+            let output =
+                Command::new("xmllint").arg(option).args(names).current_dir(&folder).output().unwrap();
+            assert!(output.status.success(), "xmllint {option}: {}", String::from_utf8_lossy(&output.stderr));
+            // One after the other: the first that differs is where the rest no longer begins with ours.
+            let mut theirs = output.stdout.as_slice();
+            for (at, xml) in documents.iter().enumerate() {
+                let ours = canonical(xml, form);
+                theirs = theirs.strip_prefix(ours.as_bytes()).unwrap_or_else(|| {
+                    let shown = String::from_utf8_lossy(&theirs[..ours.len().min(theirs.len())]).into_owned();
+                    panic!("batch {batch}, document {at}, {option}:\n{xml}\n ours: {ours}\n theirs: {shown}")
+                });
+                compared += 1;
+                octets += ours.len();
+            }
+            assert!(theirs.is_empty(), "batch {batch}, {option}: libxml2 wrote more");
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    println!("{} documents in 2 forms, {octets} octets compared, none differs", compared / 2);
+}
