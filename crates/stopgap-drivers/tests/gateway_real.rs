@@ -11,7 +11,8 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +22,7 @@ use stopgap_core::proof::{Answer, Judgement};
 use stopgap_drivers::gateway::{Gateway, Settings};
 use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::{Driver, DriverError, Machine};
-use stopgap_feed::document::{Expect, Probe};
+use stopgap_feed::document::{ActionKind, Expect, Probe};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -134,4 +135,40 @@ fn a_set_that_the_gateway_refuses_leaves_the_rules_that_it_has() {
     server.driver.revert(&Machine, &bad).unwrap();
     let observed = server.driver.observe(&Machine).unwrap();
     assert_eq!((observed.live.active, observed.live.set), (Some(true), change.after.map(|set| set.id)));
+}
+
+/// Two mitigations with the rule and the precondition of M2, under the same names.
+#[test]
+fn rules_for_responses_are_put_on_under_names_of_their_own() {
+    let rewrite = r#"<rewrite><outboundRules>
+        <rule preCondition="pages" name="CSP"><match serverVariable="RESPONSE_Content_Security_Policy" pattern="(.*)"/>
+            <action type="Rewrite" value="{R:1}x"/></rule>
+        <rule name="plain"><match serverVariable="RESPONSE_X_Plain" pattern="(.*)"/>
+            <action type="Rewrite" value="{R:1}y"/></rule>
+        <preConditions><preCondition name="pages">
+            <add input="{RESPONSE_CONTENT_TYPE}" pattern="^text/html"/><add input="{REQUEST_URI}" pattern="^/owa/"/>
+        </preCondition></preConditions>
+    </outboundRules></rewrite>"#;
+    let server = Server::start();
+    let mut wanted = m1();
+    wanted.truncate(1);
+    wanted[0].action.kind = ActionKind::UrlRewrite { rewrite: rewrite.to_owned() };
+    wanted.push(Wanted { key: "other:M2".parse().unwrap(), ..wanted[0].clone() });
+    let observed = server.driver.observe(&Machine).unwrap();
+    let rendered = server.driver.render(&wanted, &observed);
+    assert!(rendered.refused.is_empty(), "{:?}", rendered.refused);
+    let change = rendered.change.unwrap();
+    server.driver.check(&Machine, &change).unwrap();
+    server.driver.apply(&Machine, &change).unwrap();
+    let head = |target: &str| {
+        let mut stream = TcpStream::connect(server.listener.address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.to_ascii_lowercase()
+    };
+    let owa = head("/owa/");
+    assert!(owa.contains("content-security-policy: xx\r\n") && owa.contains("x-plain: yy\r\n"), "{owa}");
+    let ecp = head("/ecp/");
+    assert!(!ecp.contains("content-security-policy") && ecp.contains("x-plain: yy\r\n"), "{ecp}");
 }

@@ -1,6 +1,6 @@
 //! The rules file: one `<rewrite>` with the rules of every wanted action, cut from the action's own
-//! octets. Only a rule's name is changed, and the result is read again to see that nothing else
-//! was.
+//! octets. Only names of rules and of preconditions are changed, and the result is read again to see
+//! that nothing else was.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,8 +13,7 @@ use crate::render::{Piece, with_causes};
 /// The file in the making.
 #[derive(Debug, Default)]
 pub(super) struct Document {
-    rules: Vec<String>,
-    maps: Vec<String>,
+    elements: Elements,
     names: BTreeSet<String>,
     map_names: BTreeSet<String>,
 }
@@ -24,17 +23,29 @@ impl Document {
     /// gateway cannot take them.
     pub(super) fn add(&mut self, piece: &Piece) -> Result<(), String> {
         let prefix = format!("Stopgap {} ", piece.marker());
-        let cut = Cut::from(piece.rewrite, &prefix)?;
+        let cut = Elements::from(piece.rewrite, &prefix)?;
         let mut expected = piece.rules.clone();
         for rule in &mut expected.rules {
             rule.name.insert_str(0, &prefix);
         }
-        let alone = RuleSet::parse(&document("", &cut.rules, &cut.maps)).map_err(|e| with_causes(&e))?;
+        for rule in &mut expected.outbound {
+            rule.name.insert_str(0, &prefix);
+            // Empty stands for none.
+            if let Some(name) = rule.pre_condition.as_mut().filter(|name| !name.is_empty()) {
+                name.insert_str(0, &prefix);
+            }
+        }
+        for pre_condition in &mut expected.pre_conditions {
+            pre_condition.name.insert_str(0, &prefix);
+        }
+        let alone = RuleSet::parse(&document("", &cut)).map_err(|e| with_causes(&e))?;
         if alone != expected {
             return Err("its rules cannot be renamed without changing them".into());
         }
         Engine::compile(&alone, &EngineLimits::default()).map_err(|e| with_causes(&e))?;
-        let names: BTreeSet<String> = alone.rules.iter().map(|rule| rule.name.clone()).collect();
+        let names = alone.rules.iter().map(|rule| &rule.name);
+        let names: BTreeSet<String> =
+            names.chain(alone.outbound.iter().map(|rule| &rule.name)).cloned().collect();
         if let Some(name) = names.intersection(&self.names).next() {
             return Err(format!("there is a rule of the name \"{name}\" already"));
         }
@@ -45,8 +56,7 @@ impl Document {
         }
         self.names.extend(names);
         self.map_names.extend(map_names);
-        self.rules.extend(cut.rules);
-        self.maps.extend(cut.maps);
+        self.elements.append(cut);
         Ok(())
     }
 
@@ -58,51 +68,88 @@ impl Document {
             "<!-- The Stopgap agent writes this file and removes it; edits are reported and undone.\n     \
              To take the rules off by hand: remove {live} and restart the gateway. -->\n"
         );
-        document(&header, &self.rules, &self.maps)
+        document(&header, &self.elements)
     }
 }
 
-fn document(header: &str, rules: &[String], maps: &[String]) -> String {
+fn document(header: &str, elements: &Elements) -> String {
     let mut text = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{header}<rewrite>\n");
-    for (section, elements) in [("rewriteMaps", maps), ("rules", rules)] {
-        if !elements.is_empty() {
-            text.push_str(&format!("  <{section}>\n"));
-            elements.iter().for_each(|element| text.push_str(&format!("    {element}\n")));
-            text.push_str(&format!("  </{section}>\n"));
+    let mut outbound = elements.outbound.clone();
+    if !elements.pre_conditions.is_empty() {
+        outbound.push(section("preConditions", &elements.pre_conditions));
+    }
+    for (name, children) in
+        [("rewriteMaps", &elements.maps), ("rules", &elements.rules), ("outboundRules", &outbound)]
+    {
+        if !children.is_empty() {
+            text.push_str(&format!("  {}\n", section(name, children)));
         }
     }
     text + "</rewrite>\n"
 }
 
-/// The elements of an action, as they are written.
-struct Cut {
+fn section(name: &str, children: &[String]) -> String {
+    let children: String = children.iter().map(|child| format!("    {child}\n")).collect();
+    format!("<{name}>\n{children}  </{name}>")
+}
+
+/// The elements of a rewrite, as they are written.
+#[derive(Debug, Default)]
+struct Elements {
     rules: Vec<String>,
+    outbound: Vec<String>,
+    pre_conditions: Vec<String>,
     maps: Vec<String>,
 }
 
-impl Cut {
-    fn from(rewrite: &str, prefix: &str) -> Result<Cut, String> {
+impl Elements {
+    /// Those of an action, with their names changed.
+    fn from(rewrite: &str, prefix: &str) -> Result<Elements, String> {
         let tree = roxmltree::Document::parse(rewrite).map_err(|e| with_causes(&e))?;
-        let sections = |name: &'static str| tree.descendants().filter(move |n| n.has_tag_name(name));
-        let mut cut = Cut { rules: Vec::new(), maps: Vec::new() };
-        for section in sections("globalRules").chain(sections("rules")) {
-            for rule in section.children().filter(|n| n.has_tag_name("rule")) {
-                cut.rules.push(renamed(rewrite, rule, prefix)?);
-            }
+        let children = |section: &'static str, name: &'static str| {
+            let sections = tree.descendants().filter(move |n| n.has_tag_name(section));
+            sections.flat_map(move |n| n.children().filter(move |n| n.has_tag_name(name)))
+        };
+        let mut cut = Elements::default();
+        for rule in children("globalRules", "rule").chain(children("rules", "rule")) {
+            cut.rules.push(renamed(rewrite, rule, prefix)?);
         }
-        for section in sections("rewriteMaps") {
-            for map in section.children().filter(|n| n.has_tag_name("rewriteMap")) {
-                cut.maps.push(rewrite.get(map.range()).ok_or("a rewrite map without text")?.to_owned());
-            }
+        for rule in children("outboundRules", "rule") {
+            cut.outbound.push(renamed(rewrite, rule, prefix)?);
+        }
+        for pre_condition in children("preConditions", "preCondition") {
+            cut.pre_conditions.push(renamed(rewrite, pre_condition, prefix)?);
+        }
+        for map in children("rewriteMaps", "rewriteMap") {
+            cut.maps.push(rewrite.get(map.range()).ok_or("a rewrite map without text")?.to_owned());
         }
         Ok(cut)
     }
+
+    fn append(&mut self, mut more: Elements) {
+        self.rules.append(&mut more.rules);
+        self.outbound.append(&mut more.outbound);
+        self.pre_conditions.append(&mut more.pre_conditions);
+        self.maps.append(&mut more.maps);
+    }
 }
 
-/// The text of a rule with `prefix`, which needs no escape, before its name.
-fn renamed(text: &str, rule: Node, prefix: &str) -> Result<String, String> {
-    let name = rule.attribute_node("name").ok_or("a rule without a name")?.range_value().start;
-    let range = rule.range();
-    let (head, tail) = (text.get(range.start..name), text.get(name..range.end));
-    Ok([head.ok_or("a rule without text")?, prefix, tail.ok_or("a rule without text")?].concat())
+/// The text of a rule or precondition with `prefix`, which needs no escape, before its name, and before
+/// the name of the precondition that it refers to.
+fn renamed(text: &str, node: Node, prefix: &str) -> Result<String, String> {
+    let own = node.attribute_node("name").ok_or("a rule without a name")?;
+    let reference = node.attribute_node("preCondition").filter(|name| !name.value().is_empty());
+    let mut places: Vec<usize> =
+        [Some(own), reference].into_iter().flatten().map(|name| name.range_value().start).collect();
+    places.sort_unstable();
+    let range = node.range();
+    let mut renamed = String::new();
+    let mut from = range.start;
+    for place in places {
+        renamed.push_str(text.get(from..place).ok_or("a rule without text")?);
+        renamed.push_str(prefix);
+        from = place;
+    }
+    renamed.push_str(text.get(from..range.end).ok_or("a rule without text")?);
+    Ok(renamed)
 }
