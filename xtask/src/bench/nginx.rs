@@ -51,6 +51,7 @@ fn start(folder: &Path, http: &str, server: &str) -> Result<Server> {
     let text = format!(
         "daemon off;
 worker_processes 1;
+pcre_jit on;
 pid nginx.pid;
 error_log error.log;
 events {{ worker_connections 1024; }}
@@ -62,6 +63,7 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     keepalive_requests 100000000;
+    variables_hash_max_size 16384;
 {http}
     server {{
         listen {address};
