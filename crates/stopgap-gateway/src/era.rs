@@ -78,11 +78,15 @@ impl Older {
 }
 
 impl Eras {
-    /// The book is no longer in force. At most as many eras are kept as connections are open.
-    pub(crate) fn close(&self, book: &Arc<RuleBook>) {
+    /// Swaps books; the one that `swap` returns is no longer in force. Who looks at what is left waits
+    /// meanwhile, so that nobody sees the new book in force and the earlier one forgotten. At most as
+    /// many eras are kept as connections are open.
+    pub(crate) fn close(&self, swap: impl FnOnce() -> Arc<RuleBook>) -> Arc<RuleBook> {
         let mut eras = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = swap();
         eras.retain(is_left);
-        eras.push((book.era.clone(), Arc::downgrade(book)));
+        eras.push((earlier.era.clone(), Arc::downgrade(&earlier)));
+        earlier
     }
 
     pub(crate) fn older(&self) -> Older {
@@ -123,8 +127,7 @@ mod tests {
         let book = Arc::new(RuleBook::empty());
         let (request, tunnel) = (book.era.pass(), book.era.pass().into_tunnel());
         assert_eq!(eras.older(), Older::default(), "the book is in force");
-        eras.close(&book);
-        drop(book);
+        drop(eras.close(|| book));
         assert_eq!(eras.older(), Older { requests: 1, tunnels: 1, books: 0 });
         drop(request);
         assert_eq!(eras.older(), Older { requests: 0, tunnels: 1, books: 0 });
@@ -137,10 +140,30 @@ mod tests {
     fn a_book_that_is_being_asked_counts_as_a_request() {
         let eras = Eras::default();
         let book = Arc::new(RuleBook::empty());
-        eras.close(&book);
+        let book = eras.close(|| book);
         assert_eq!(eras.older(), Older { requests: 1, tunnels: 0, books: 1 });
         drop(book);
         assert_eq!(eras.older(), Older::default());
+    }
+
+    #[test]
+    fn who_sees_the_new_book_in_force_sees_what_the_earlier_one_let_in() {
+        let eras = Arc::new(Eras::default());
+        let book = Arc::new(RuleBook::empty());
+        let _request = book.era.pass();
+        let looking = eras.clone();
+        let mut looker = None;
+        drop(eras.close(|| {
+            // From here on the new one is in force.
+            let (began, begun) = std::sync::mpsc::channel();
+            looker = Some(std::thread::spawn(move || {
+                began.send(()).unwrap();
+                looking.older()
+            }));
+            begun.recv().unwrap();
+            book
+        }));
+        assert_eq!(looker.unwrap().join().unwrap().requests, 1);
     }
 
     #[test]
@@ -148,11 +171,12 @@ mod tests {
         let eras = Eras::default();
         let kept = {
             let book = Arc::new(RuleBook::empty());
-            eras.close(&book);
-            book.era.pass()
+            let pass = book.era.pass();
+            drop(eras.close(|| book));
+            pass
         };
         for _ in 0..1000 {
-            eras.close(&Arc::new(RuleBook::empty()));
+            drop(eras.close(|| Arc::new(RuleBook::empty())));
         }
         assert!(eras.0.lock().unwrap().len() <= 2);
         assert_eq!(eras.older(), Older { requests: 1, tunnels: 0, books: 0 });

@@ -248,10 +248,11 @@ async fn send_upgrade(
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switched {
         let origin = hyper::upgrade::on(&mut response);
+        let (mut parts, _) = response.into_parts();
+        // Before the guard opens: what is answered 502 is no tunnel.
+        receive(&mut parts, true)?;
         client.state.set_tunnel(Tunnel { client: upgrade.client, origin, pass: flight.into_tunnel() });
         upgrade.undecided.accept();
-        let (mut parts, _) = response.into_parts();
-        receive(&mut parts, true)?;
         return Ok(Response::from_parts(parts, Answer::Text(bytes::Bytes::new())));
     }
     let (parts, incoming) = response.into_parts();

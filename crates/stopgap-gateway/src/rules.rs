@@ -72,8 +72,7 @@ impl Rules {
         let error = match loaded.unwrap_or(Err(LoadError::Interrupted)) {
             Ok(book) => {
                 tracing::info!(rules = book.rules, active = book.hash, "rules in force");
-                let earlier = self.book.swap(Arc::new(book));
-                self.eras.close(&earlier);
+                let earlier = self.eras.close(|| self.book.swap(Arc::new(book)));
                 // Thousands of compiled patterns take their time, which no request should wait for.
                 drop(tokio::task::spawn_blocking(move || drop(earlier)).await);
                 None

@@ -87,6 +87,8 @@ impl ConnectionState {
         let number = self.requests.load(Relaxed);
         self.requests.store(number + 1, Relaxed);
         self.flight.store(AWAITS_HEAD, Relaxed);
+        // That the origin was silent is said of the request before.
+        self.origin_expired.store(false, Relaxed);
         let refusal = self.refused.get().filter(|(at, _)| *at == number).map(|(_, refusal)| *refusal);
         (Flight { state: self.clone(), pass: None }, refusal)
     }

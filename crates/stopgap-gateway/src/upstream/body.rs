@@ -81,7 +81,11 @@ impl WireBody {
                     Ok(Piece::More) => {}
                     Ok(Piece::End) => self.complete = true,
                     Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                    Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                    Ok(Piece::Trailers(trailers)) => {
+                        // Nothing follows them, and nobody asks again.
+                        self.complete = true;
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
                     Err(error) => return self.fail(error),
                 },
             }

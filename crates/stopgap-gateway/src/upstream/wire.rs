@@ -231,12 +231,20 @@ fn length(response: &Response<()>, method: &Method) -> Result<Length, WireError>
 }
 
 /// Whether the origin keeps the connection: RFC 9112, 9.3. Not with two lengths, of which somebody may
-/// have believed the other one (6.3).
+/// have believed the other one (6.3); nor where a body is announced that cannot be, since one may yet come
+/// and would be taken for the answer to the next request.
 fn stays_open(response: &Response<()>) -> bool {
     let headers = response.headers();
-    response.version() == Version::HTTP_11
-        && !headers.get_all(CONNECTION).iter().any(|value| has_token(value.as_bytes(), b"close"))
-        && !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
+    let coded = headers.contains_key(TRANSFER_ENCODING);
+    let announced = match response.status() {
+        StatusCode::NO_CONTENT => coded || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"),
+        // Its length is that of the document that was not sent (RFC 9110, 8.6).
+        StatusCode::NOT_MODIFIED => coded,
+        _ => false,
+    };
+    let two_lengths = coded && headers.contains_key(CONTENT_LENGTH);
+    let closes = headers.get_all(CONNECTION).iter().any(|value| has_token(value.as_bytes(), b"close"));
+    response.version() == Version::HTTP_11 && !announced && !two_lengths && !closes
 }
 
 #[cfg(test)]

@@ -19,3 +19,4 @@ mod responses;
 mod settling;
 mod swapping;
 mod upgrading;
+mod wires;
