@@ -124,3 +124,51 @@ fn rules_with_literals_share_one_pass() {
     let (one, thousands) = (steps(1), steps(10_000));
     assert!(thousands <= 3 * one / 2 + 64, "one rule: {one}, ten thousand: {thousands}");
 }
+
+/// Texts that no pattern searches cost their making: what is compared with a pattern that matches everything,
+/// the keys of maps, and what functions read.
+#[test]
+fn texts_that_are_only_made_are_counted() {
+    let header = "a".repeat(64 * 1024);
+    for input in
+        ["{R:0}{HTTP_COOKIE}", "{R:0}{M:{HTTP_COOKIE}}", "{M:{HTTP_COOKIE}#}", "{M:{ToLower:{HTTP_COOKIE}}#}"]
+    {
+        let rule = |n: usize| {
+            let input = input.replace('#', &n.to_string());
+            format!(
+                r#"<rule name="r{n}"><match url="(.*)"/><conditions><add input="{input}" pattern=".*"/></conditions><action type="None"/></rule>"#
+            )
+        };
+        let many: String = (0..2_000).map(rule).collect();
+        let set = RuleSet::parse(&format!(
+            r#"<rewrite><rewriteMaps><rewriteMap name="M"/></rewriteMaps><rules>{many}</rules></rewrite>"#
+        ));
+        let (verdict, steps) = counted(&engine(&set.unwrap()), &header);
+        assert!(verdict.over_limit, "{input}: {steps} steps");
+    }
+}
+
+/// Each variable that is set is compared with those that were set before, and with the inputs that may read it.
+#[test]
+fn variables_and_rewrites_are_counted() {
+    let set = |n: usize| (0..20).map(|m| format!(r#"<set name="V{n}X{m}" value=""/>"#)).collect::<String>();
+    let variables: String = (0..200)
+        .map(|n| {
+            let set = set(n);
+            format!(
+                r#"<rule name="r{n}"><match url=".*"/><serverVariables>{set}</serverVariables><action type="None"/></rule>"#
+            )
+        })
+        .collect();
+    let rewrites: String = (0..10_000)
+        .map(|n| {
+            format!(
+                r#"<rule name="r{n}"><match url=".*"/><conditions><add input="{{HTTP_A{n}}}" pattern=".*"/></conditions><action type="Rewrite" url="/"/></rule>"#
+            )
+        })
+        .collect();
+    for many in [variables, rewrites] {
+        let (verdict, steps) = counted(&engine(&rules(&many)), "a=1");
+        assert!(verdict.over_limit, "{steps} steps");
+    }
+}

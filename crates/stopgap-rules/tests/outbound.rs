@@ -292,6 +292,17 @@ fn at_a_bound_nothing_is_changed_and_the_rule_is_named() {
     };
     assert_eq!(over(&many(100), &"a".repeat(100_000)), None);
     assert_eq!(over(&many(200), &"a".repeat(100_000)).as_deref(), Some("r167"));
+    // Hundreds of rules over a header of a kilobyte are no bound for the very first response.
+    assert_eq!(over(&many(300), &"a".repeat(1_000)), None);
+    // What is only made: values of headers that no rule looks at, and the keys of maps.
+    let made = |n: usize, value: &str| -> String {
+        (0..n).map(|n| rewrite(&format!("r{n}"), &format!("RESPONSE_N{n}"), ".*", value)).collect()
+    };
+    let large = "a".repeat(100_000);
+    assert_eq!(over(&made(100, "{RESPONSE_A}"), &large), None);
+    for value in ["{RESPONSE_A}", "{ToLower:{RESPONSE_A}}"] {
+        assert!(over(&made(1_000, value), &large).is_some(), "{value}");
+    }
 }
 
 #[test]

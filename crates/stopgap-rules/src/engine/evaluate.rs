@@ -13,6 +13,7 @@ use crate::request::{Request, same_header};
 use crate::template::{Part, Template};
 use crate::variable::Variable;
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// How rules are gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub(super) fn evaluate<'r>(
         found,
         rewritten: None,
         set: Vec::new(),
+        inner: Cell::new(0),
         budget,
     };
     let mut verdict = Verdict::default();
@@ -98,6 +100,8 @@ struct State<'p, 'r> {
     rewritten: Option<Rewritten>,
     /// Variables that rules have set.
     set: Vec<(Variable, String)>,
+    /// Bytes that were made within a text, for functions and maps, and are not counted yet.
+    inner: Cell<usize>,
     budget: &'r mut Budget,
 }
 
@@ -126,7 +130,9 @@ impl<'p, 'r> State<'p, 'r> {
             let taken = !self.variable(&set.variable).is_empty();
             if set.replace || !taken {
                 let value = bounded(self.text(&set.value, &captured)?.into_owned())?;
-                self.budget.spend(value.len() / 16)?;
+                self.made(value.len())?;
+                // It is compared with each of these.
+                self.budget.spend(self.set.len())?;
                 verdict.headers.retain(|name, _| !same_header(name, &set.name));
                 verdict.headers.insert(set.name.clone(), value.clone());
                 self.set.retain(|(variable, _)| *variable != set.variable);
@@ -187,6 +193,7 @@ impl<'p, 'r> State<'p, 'r> {
             let found = match &condition.input {
                 Input::Own(template) => {
                     let text = self.text(template, captured)?;
+                    self.made(text.len())?;
                     matches(self.mode, &condition.matcher, &text, self.budget)?
                 }
                 Input::Shared(at) => {
@@ -223,6 +230,7 @@ impl<'p, 'r> State<'p, 'r> {
     /// Looks again at the inputs that have changed, for the rules from here on.
     fn scan(&mut self, from: usize, changed: impl Fn(&Shared) -> bool) -> Result<(), OverLimit> {
         let program = self.program;
+        self.budget.spend(program.inputs.len() / 4)?;
         for (text, input) in self.texts.iter_mut().zip(&program.inputs) {
             if changed(input) {
                 *text = None;
@@ -250,7 +258,8 @@ impl<'p, 'r> State<'p, 'r> {
             Some(Shared::Path) | None => self.path(),
             Some(Shared::Template(template)) => self.text(template, &Captured::default())?,
         };
-        self.budget.spend(1 + text.len() / 16)?;
+        self.budget.spend(1)?;
+        self.made(text.len())?;
         if let Some(cell) = self.texts.get_mut(at) {
             *cell = Some(text);
         }
@@ -302,14 +311,26 @@ impl<'p, 'r> State<'p, 'r> {
             Part::Condition(n) => group(&captured.conditions, *n),
             Part::Function(function, inner) => match (function, self.on_wire(inner)) {
                 (Function::UrlDecode, Some(raw)) => url_decode::apply_raw(raw),
-                _ => function.apply(&self.text(inner, captured)?),
+                _ => function.apply(&self.within(inner, captured)?),
             },
             Part::Map(map, key) => {
-                let key = self.text(key, captured)?;
+                let key = self.within(key, captured)?;
                 let value = self.program.maps.get(*map).map(|map| map.get(&key)).unwrap_or_default();
                 Cow::Owned(value.to_owned())
             }
         })
+    }
+
+    /// A text that another one is made of.
+    fn within(&self, template: &Template, captured: &Captured) -> Result<Cow<'r, str>, OverLimit> {
+        let text = self.text(template, captured)?;
+        self.inner.set(self.inner.get().saturating_add(text.len()));
+        Ok(text)
+    }
+
+    /// Counts a text that was made, and what was made within it.
+    fn made(&mut self, bytes: usize) -> Result<(), OverLimit> {
+        self.budget.spend(self.inner.take().saturating_add(bytes) / 16)
     }
 
     /// The bytes of a single variable that no rule has changed.
@@ -338,7 +359,7 @@ impl<'p, 'r> State<'p, 'r> {
             address.push(if address.contains('?') { '&' } else { '?' });
             address.push_str(&query);
         }
-        self.budget.spend(address.len() / 16)?;
+        self.made(address.len())?;
         bounded(address)
     }
 }

@@ -253,14 +253,16 @@ impl Compiler<'_> {
         captures: bool,
         place: &str,
     ) -> Result<Matcher, CompileError> {
-        Matcher::compile(pattern, syntax, ignore_case, captures, &self.limits.pattern).map_err(|source| {
-            CompileError::Pattern {
-                rule: rule.name.clone(),
-                place: place.to_owned(),
-                pattern: pattern.to_owned(),
-                source,
-            }
-        })
+        let matcher = Matcher::compile(pattern, syntax, ignore_case, captures, &self.limits.pattern);
+        let matcher = matcher.map_err(|source| CompileError::Pattern {
+            rule: rule.name.clone(),
+            place: place.to_owned(),
+            pattern: pattern.to_owned(),
+            source,
+        })?;
+        // Every response is compared with every rule: none of them is to pay for the preparation.
+        matcher.prepare();
+        Ok(matcher)
     }
 }
 

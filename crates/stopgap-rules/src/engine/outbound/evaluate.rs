@@ -14,6 +14,7 @@ use crate::response::Response;
 use crate::template::{Part, RESPONSE, Template};
 use crate::variable::Variable;
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// Bytes of a text that a template makes, and of a header's new value.
 const MAX_TEXT: usize = 1024 * 1024;
@@ -48,6 +49,7 @@ pub(in crate::engine) fn evaluate(
         fields: Vec::new(),
         line: None,
         held: vec![None; program.pre_conditions.len()],
+        inner: Cell::new(0),
         budget: Budget::new(steps),
         scan: MAX_SCANNED,
     };
@@ -98,6 +100,8 @@ struct State<'p, 'r> {
     line: Option<Vec<u8>>,
     /// Which preconditions hold, as long as no header changes.
     held: Vec<Option<bool>>,
+    /// Bytes that were made within a text, for functions and maps, and are not counted yet.
+    inner: Cell<usize>,
     budget: Budget,
     /// What is left of [`MAX_SCANNED`].
     scan: usize,
@@ -191,7 +195,9 @@ impl State<'_, '_> {
         }
         match &rule.action {
             CompiledAction::Rewrite { value, replace } if *replace || seen.is_empty() => {
-                Ok(Answer::Rewrite(on_the_wire(&self.text(value, &captured)?, latin)))
+                let text = self.text(value, &captured)?;
+                self.made(text.len())?;
+                Ok(Answer::Rewrite(on_the_wire(&text, latin)))
             }
             CompiledAction::Rewrite { .. } | CompiledAction::None => Ok(Answer::Keep),
         }
@@ -220,6 +226,7 @@ impl State<'_, '_> {
         }
         for condition in &conditions.list {
             let input = self.text(&condition.input, captured)?;
+            self.made(input.len())?;
             let found = self.matches(&condition.matcher, &input)?;
             let holds = found.is_some() != condition.negate;
             if let Some(groups) = found.filter(|_| holds) {
@@ -310,13 +317,25 @@ impl State<'_, '_> {
             Part::Condition(n) => group(&captured.conditions, *n),
             Part::Function(function, inner) => match (function, self.on_wire(inner)) {
                 (Function::UrlDecode, Some(raw)) => url_decode::apply_raw(raw),
-                _ => Cow::Owned(function.apply(&Cow::Owned(self.text(inner, captured)?)).into_owned()),
+                _ => Cow::Owned(function.apply(&Cow::Owned(self.within(inner, captured)?)).into_owned()),
             },
             Part::Map(map, key) => {
-                let key = self.text(key, captured)?;
+                let key = self.within(key, captured)?;
                 Cow::Borrowed(self.maps.get(*map).map(|map| map.get(&key)).unwrap_or_default())
             }
         })
+    }
+
+    /// A text that another one is made of.
+    fn within(&self, template: &Template, captured: &Captured) -> Result<String, OverLimit> {
+        let text = self.text(template, captured)?;
+        self.inner.set(self.inner.get().saturating_add(text.len()));
+        Ok(text)
+    }
+
+    /// Counts a text that was made, and what was made within it.
+    fn made(&mut self, bytes: usize) -> Result<(), OverLimit> {
+        self.budget.spend(self.inner.take().saturating_add(bytes) / 16)
     }
 
     /// The bytes of a single variable of the request that no rule has changed.
