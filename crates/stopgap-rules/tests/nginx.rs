@@ -449,3 +449,103 @@ fn long_requests_stay_within_fifty_pcre_steps_a_byte() {
         println!("{site}: at most {:.2} ms of CPU, for {}…", worst.0, worst.1);
     }
 }
+
+/// Texts that could fill the stack of PCRE's machine code: long runs, and lines that begin to be found.
+fn deep_texts(size: usize) -> Vec<Vec<u8>> {
+    let pieces: [&[u8]; 20] = [
+        b"%0a",
+        b"%0d",
+        b"a",
+        b"b",
+        b"%",
+        b"%41",
+        b"%25",
+        b"/",
+        b"%e2%80%a8",
+        b"%e2%80",
+        b"\xe2\x80\xa8",
+        b"a\xe2\x80\xa8",
+        b"\xe2\x80",
+        b"\xf0\x9f",
+        b"%ff",
+        b"a%0a",
+        b"a%0ab%0d",
+        b"autodiscover%0apowershel",
+        b"autodiscover.json%0d",
+        b"X-BEResource=\xe2\x80\xa9",
+    ];
+    let ends: [&[u8]; 4] = [
+        b"",
+        b"autodiscover.json@powershell",
+        b";X-BEResource=c/d~2",
+        b"%0afacebcabcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyzab",
+    ];
+    let texts = pieces.iter().flat_map(|piece| {
+        let fill = piece.repeat(size / piece.len());
+        ends.iter().map(move |end| [&fill, *end].concat())
+    });
+    texts.collect()
+}
+
+/// So long that the words that pass over lines without it do not fit.
+const LONG: &str = "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz.*b";
+
+/// Patterns as machine code have a stack of 32 KB; where it is full, nginx takes the map's default, and the
+/// request passes.
+#[test]
+fn with_pcre_jit_no_length_of_a_request_fills_the_stack() {
+    if !installed("with_pcre_jit_no_length_of_a_request_fills_the_stack") {
+        return;
+    }
+    let mut sets = vec![m1(1), m1(2), m1(3), m1(4), cookie_rules()];
+    for pattern in [
+        "a.*b",
+        "a.+b",
+        "(.*)a(.*)b(.*)",
+        "a.*b$",
+        "(?=.*a)(?=.*b)c",
+        "^/.*b",
+        "a[^]*b",
+        "é.*a",
+        "\\u2030.*b",
+        LONG,
+    ] {
+        sets.push(condition("a rule", "{UrlDecode:{REQUEST_URI}}", pattern));
+        sets.push(condition("a rule", "{HTTP_COOKIE}", pattern));
+    }
+    let cookies: Vec<bool> =
+        sets.iter().map(|set| set.rules[0].conditions.list[0].input == "{HTTP_COOKIE}").collect();
+    let (names, engines, config) = sites(sets);
+    let mut nginx = Nginx::start_jit(&config.http, &config.server, &names);
+    let mut tally = Tally::default();
+    // What nginx reads by default, and what it reads where it is told to.
+    for text in [8_000, 32_000].into_iter().flat_map(deep_texts) {
+        for ((site, engine), cookie) in names.iter().zip(&engines).zip(&cookies) {
+            let head = match cookie {
+                true => head(site, b"/", Some(&text)),
+                false => head(site, &[b"/x?", text.as_slice()].concat(), None),
+            };
+            tally.compare(&mut nginx, engine, &head, site);
+        }
+    }
+    // What takes the blanks off a header's value is a pattern, too.
+    for (site, engine) in
+        names.iter().zip(&engines).zip(&cookies).filter(|(_, cookie)| **cookie).map(|(s, _)| s)
+    {
+        for blank in [" ", "a ", "a\t ", "\t"] {
+            let text = format!("{}X-BEResource=c/d~2 a b{}", blank.repeat(10_000), blank.repeat(5_000));
+            tally.compare(&mut nginx, engine, &head(site, b"/", Some(text.as_bytes())), site);
+        }
+    }
+    println!("{tally:?}");
+    assert!(tally.refused > 600 && tally.malformed == 0, "{tally:?}");
+    assert_eq!(nginx.errors(), "");
+
+    // A lazy loop does fill it, so this nginx does have the machine code.
+    let lazy = "map $request_uri $lazy { \"~^(?:/|a)*?b\" 1; default 0; }";
+    let mut nginx = Nginx::start_jit(lazy, "if ($lazy) { return 444; }", &names[..1]);
+    let long = format!("/{}b", "a".repeat(32_000));
+    assert_eq!(nginx.ask(&head(&names[0], b"/ab", None)), Answer::Nothing);
+    assert_eq!(nginx.ask(&head(&names[0], long.as_bytes(), None)), Answer::Status(200));
+    assert!(nginx.errors().contains("-46"), "PCRE2_ERROR_JIT_STACKLIMIT: {}", nginx.errors());
+}

@@ -35,20 +35,20 @@ pub fn installed(test: &str) -> bool {
 impl Nginx {
     /// Starts it with these maps, and a server block for each name, all with the same part of the hook.
     pub fn start(http: &str, server: &str, names: &[String]) -> Nginx {
-        let servers: String = names
-            .iter()
-            .map(|name| {
-                format!(
-                    "server {{ listen 127.0.0.1:@PORT@; server_name {name};\n{server}\n\
-                     location / {{ return 200 ok; }} }}\n"
-                )
-            })
-            .collect();
-        Nginx::start_with(http, &servers)
+        Nginx::start_main("", http, &blocks(server, names))
+    }
+
+    /// The same, with patterns compiled to machine code, as an operator may have it.
+    pub fn start_jit(http: &str, server: &str, names: &[String]) -> Nginx {
+        Nginx::start_main("pcre_jit on;", http, &blocks(server, names))
     }
 
     /// Starts it with these server blocks, in which `@PORT@` stands for the port.
     pub fn start_with(http: &str, servers: &str) -> Nginx {
+        Nginx::start_main("", http, servers)
+    }
+
+    fn start_main(main: &str, http: &str, servers: &str) -> Nginx {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("stopgap-rules-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -61,7 +61,7 @@ impl Nginx {
             .collect();
         let servers = servers.replace("@PORT@", &port.to_string());
         let config = format!(
-            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
+            "{main} daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
              events {{ worker_connections 512; }}\n\
              http {{ access_log off; {temporary} large_client_header_buffers 4 128k; keepalive_requests 1000000;\n\
              server_names_hash_bucket_size 256;\n{http}\n{servers} }}\n"
@@ -135,7 +135,7 @@ impl Nginx {
 
     /// What it logged as an error.
     pub fn errors(&self) -> String {
-        std::fs::read_to_string(self.folder.join("error.log")).unwrap()
+        String::from_utf8_lossy(&std::fs::read(self.folder.join("error.log")).unwrap()).into_owned()
     }
 
     /// CPU time so far, in milliseconds (Linux counts in hundredths of a second).
@@ -153,6 +153,19 @@ impl Drop for Nginx {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A server block for each name, with this part of the hook.
+fn blocks(server: &str, names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| {
+            format!(
+                "server {{ listen 127.0.0.1:@PORT@; server_name {name};\n{server}\n\
+                 location / {{ return 200 ok; }} }}\n"
+            )
+        })
+        .collect()
 }
 
 /// The status, and whether the connection stays open.

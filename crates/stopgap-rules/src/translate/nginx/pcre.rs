@@ -7,11 +7,23 @@
 //!       what cannot start it          one token where it does not start
 //! ```
 //!
-//! which finds the leftmost `ab` in the line. A match lies within one line, so lines are tried one by one.
-//! Everything is possessive and every token matches in one way
-//! only, so where it fails, it fails at once; [`crate::pattern::chain`] tells why the leftmost place is
-//! enough. The pattern is anchored, with the search written out, since PCRE's own search would start within
-//! a percent sequence, and again at each byte.
+//! which finds the leftmost `ab` in the line. A match lies within one line, so lines are tried one by one:
+//!
+//! ```text
+//!   (?: X (*ACCEPT) | line )*+ (?!)
+//! ```
+//!
+//! where X is what must be found; where it is, all is said, and where the last line has passed, nothing fits.
+//! Everything is possessive and every token matches in one way only, so where it fails, it fails at once;
+//! [`crate::pattern::chain`] tells why the leftmost place is enough.
+//!
+//! That holds for the loop over lines, too: with `pcre_jit on;` nginx runs patterns as machine code, which
+//! has a stack of 32 KB, and a lazy loop `(?:line)*?X` leaves something there at each turn. Two thousand short
+//! lines would fill it, the map would take its default, and an attack behind them would pass. X stands there
+//! once, and in no group that captures, since nginx hands captures to the rest of its configuration.
+//!
+//! The pattern is anchored, with the search written out, since PCRE's own search would start within a percent
+//! sequence, and again at each byte.
 
 use super::MAX_WORD;
 use super::bytes::{self, Bytes, Encoding};
@@ -48,9 +60,11 @@ pub(in crate::translate) fn pattern(
     }
     let line = writer.gap(Gap::Line, None) + &bytes::line_terminator(encoding);
     let skip = writer.skip(conjunction, head.as_ref());
-    let quick = format!("{start}(?:{line}{skip})*?{position}{body}");
+    // Nothing may follow: ACCEPT ends the whole pattern.
+    let lines = |skip: &str| format!("{start}(?:{position}{body}(*ACCEPT)|{line}{skip})*+(?!)");
+    let quick = lines(&skip);
     // The quick way is longer, and nginx reads so much only.
-    Some(if quick.len() > MAX_WORD { format!("{start}(?:{line})*?{position}{body}") } else { quick })
+    Some(if quick.len() > MAX_WORD { lines("") } else { quick })
 }
 
 /// Text as itself.
