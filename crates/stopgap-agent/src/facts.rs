@@ -36,15 +36,20 @@ pub fn of_system(root: &Path) -> Facts {
     if let Some(ecosystem) = release::ecosystem(root) {
         facts.insert(ECOSYSTEM, ecosystem);
     }
-    facts.set_packages(packages(root));
+    let distribution = matches!(facts.ecosystem(), Some(Fact::Version(_)));
+    facts.set_packages(packages(root, distribution));
     facts
 }
 
-fn packages(root: &Path) -> Packages {
+/// The packages; `distribution` tells whether the system names itself one, which always has some.
+fn packages(root: &Path, distribution: bool) -> Packages {
     match dpkg::installed(root) {
         Ok(Some(installed)) => Packages::Installed(installed),
         Ok(None) if has_rpm(root) => Packages::Unreadable(
             "this build does not read rpm's database; state versions under [facts]".into(),
+        ),
+        Ok(None) if distribution => Packages::Unreadable(
+            "no package database was found (var/lib/dpkg/status); state versions under [facts]".into(),
         ),
         Ok(None) => Packages::None,
         Err(why) => Packages::Unreadable(why),
@@ -111,6 +116,11 @@ mod tests {
         let facts = of_system(root.path());
         assert!(matches!(facts.packages(), Packages::Unreadable(why) if why.contains("rpm")));
         assert!(matches!(facts.ecosystem(), Some(Fact::Unknown(why)) if why.contains("os-release")));
+
+        // A container image without dpkg is not a server without packages.
+        let root = tree(&[("etc/os-release", BOOKWORM)]);
+        let facts = of_system(root.path());
+        assert!(matches!(facts.packages(), Packages::Unreadable(why) if why.contains("no package database")));
 
         let root = tree(&[("x", "0123456789")]);
         assert!(read(&root.path().join("x"), 9).unwrap_err().contains("more than 9 bytes"));
