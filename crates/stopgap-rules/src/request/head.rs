@@ -146,7 +146,15 @@ fn header(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|b| *b == b':')?;
     let (name, value) = line.split_at(colon);
     let value = value.get(1..).unwrap_or_default();
-    is_token(name).then_some((std::str::from_utf8(name).ok()?, value.trim_ascii()))
+    is_token(name).then_some((std::str::from_utf8(name).ok()?, trim(value)))
+}
+
+/// RFC 9110 section 5.5: blanks and tabs around a value are not part of it; a form feed is.
+fn trim(value: &[u8]) -> &[u8] {
+    let part = |b: &u8| !matches!(b, b' ' | b'\t');
+    let from = value.iter().position(part).unwrap_or(value.len());
+    let to = value.iter().rposition(part).map_or(from, |last| last + 1);
+    value.get(from..to).unwrap_or_default()
 }
 
 /// RFC 9110 section 5.6.2.
@@ -177,6 +185,21 @@ mod tests {
             assert_eq!(request.header("HOST").unwrap(), "x");
             assert_eq!(request.header("COOKIE").unwrap(), "y");
             assert_eq!(request.header("BODY"), None);
+        }
+    }
+
+    #[test]
+    fn only_blanks_and_tabs_around_a_value_are_taken_off() {
+        for (value, expected) in [
+            (" \t a b\t", "a b"),
+            ("\x0c a \x0c", "\x0c a \x0c"),
+            (" \x0b\r ", "\x0b\r"),
+            (" \t ", ""),
+            ("", ""),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nA:{value}\r\n\r\n");
+            let request = parse(head.as_bytes(), Connection::default()).unwrap();
+            assert_eq!(request.header("A").unwrap(), expected, "{value:?}");
         }
     }
 
