@@ -1,5 +1,5 @@
-//! The project's chores, one module each: `cargo xtask test`, `bench` and `equivalence`. Nothing here
-//! is shipped, and nothing here knows the product's crates.
+//! The project's chores, one module each: `cargo xtask test`, `bench`, `equivalence` and `fuzz`. Nothing
+//! here is shipped, and nothing here knows the product's crates.
 
 // A chore talks to the person who started it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -8,6 +8,7 @@ mod agent_only;
 mod bench;
 mod cargo;
 mod equivalence;
+mod fuzz;
 mod tally;
 mod test;
 mod tools;
@@ -34,6 +35,8 @@ enum Chore {
     Bench(bench::Options),
     /// Compare a million verdicts of every server with the engine's and write docs/rules/equivalence.md
     Equivalence(equivalence::Options),
+    /// Fuzz what comes from outside, on stable Rust: fuzz/
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Equivalence(options) => equivalence::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
