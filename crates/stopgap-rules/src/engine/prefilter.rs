@@ -9,7 +9,7 @@ mod grams;
 
 use crate::pattern::literal::Literals;
 use crate::pattern::{Budget, OverLimit};
-use grams::{Grams, Width};
+use grams::Grams;
 use std::collections::HashMap;
 
 /// What one rule is guarded by: literals, folded, and the input in which each is looked for.
@@ -88,13 +88,10 @@ impl Prefilter {
         let mut literals = 0;
         let scanners = all.chunk_by(|a, b| a.0 == b.0).filter_map(|of_input| {
             let (input, ..) = of_input.first()?;
-            let given: Vec<(&[u8], usize)> =
-                of_input.iter().map(|(_, literal, rule)| (literal.as_slice(), *rule)).collect();
-            let widths = grams::widths(&given);
-            let grams = Width::ALL.into_iter().filter(|width| widths.contains(width)).map(|width| {
-                let of_width = given.iter().zip(&widths).filter(|(_, found)| **found == width);
-                Grams::new(width, of_width.map(|(given, _)| *given), &mut literals)
-            });
+            let given = of_input.iter().map(|(_, literal, rule)| (literal.as_slice(), *rule)).collect();
+            let grams = grams::sorted(given)
+                .into_iter()
+                .map(|(width, given)| Grams::new(width, given.into_iter(), &mut literals));
             Some(Scanner {
                 input: *input,
                 last: of_input.iter().map(|(.., rule)| *rule).max()?,

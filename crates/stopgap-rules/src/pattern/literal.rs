@@ -31,7 +31,7 @@ impl Literals {
     /// Of these; nothing where there is none, too many, or one of them is too short.
     pub(crate) fn of(any: Vec<Vec<u8>>) -> Option<Literals> {
         let mut any: Vec<Vec<u8>> = any.into_iter().map(fold).collect();
-        any.sort();
+        any.sort_unstable();
         any.dedup();
         if any.len() > MAX_LITERALS || any.iter().any(|literal| literal.len() < MIN_LENGTH) {
             return None;
@@ -102,20 +102,27 @@ fn is_common(literal: &[u8]) -> bool {
     if literal.len() < 4 {
         return COMMON.windows(literal.len()).any(|window| window == literal);
     }
-    let grams = common_grams();
-    literal.windows(4).all(|window| grams.binary_search_by(|gram| gram.as_slice().cmp(window)).is_ok())
+    literal.windows(4).all(is_common_gram)
 }
 
-/// Every four bytes in a row of [`COMMON`], sorted.
-pub(crate) fn common_grams() -> &'static [[u8; 4]] {
-    static GRAMS: OnceLock<Vec<[u8; 4]>> = OnceLock::new();
-    GRAMS.get_or_init(|| {
-        let windows = COMMON.windows(4).filter_map(|window| window.try_into().ok());
-        let mut grams: Vec<[u8; 4]> = windows.collect();
-        grams.sort_unstable();
-        grams.dedup();
+/// Whether four bytes in a row are met in nearly every request. Now and then it says so of others.
+pub(crate) fn is_common_gram(window: &[u8]) -> bool {
+    const BITS: u32 = 15;
+    static GRAMS: OnceLock<Vec<bool>> = OnceLock::new();
+    let place = |window: &[u8]| {
+        let gram = window.iter().fold(0, |gram: u32, byte| (gram << 8) | u32::from(*byte));
+        usize::try_from(gram.wrapping_mul(0x9E37_79B1) >> (32 - BITS)).unwrap_or(0)
+    };
+    let grams = GRAMS.get_or_init(|| {
+        let mut grams = vec![false; 1 << BITS];
+        for window in COMMON.windows(4) {
+            if let Some(gram) = grams.get_mut(place(window)) {
+                *gram = true;
+            }
+        }
         grams
-    })
+    });
+    grams.get(place(window)).copied().unwrap_or(false)
 }
 
 /// The best of both.
@@ -171,6 +178,16 @@ fn look(node: &Node) -> Found {
     }
 }
 
+/// The one character of ASCII that a set holds, be it in both cases.
+fn single(set: &CharSet) -> Option<u8> {
+    let mut bytes = set.ranges().map(|(from, to)| {
+        let byte = u8::try_from(from).ok().filter(|byte| from == to && byte.is_ascii());
+        byte.map(|byte| byte.to_ascii_lowercase())
+    });
+    let first = bytes.next()??;
+    bytes.all(|byte| byte == Some(first)).then_some(first)
+}
+
 /// The characters of a set, folded, where they are few.
 fn strings(set: &CharSet) -> Option<Vec<Vec<u8>>> {
     let mut strings: Vec<Vec<u8>> = Vec::new();
@@ -196,6 +213,12 @@ fn strings(set: &CharSet) -> Option<Vec<Vec<u8>>> {
 fn concat(nodes: &[Node]) -> Found {
     let mut run = Run { strings: vec![Vec::new()], whole: true, best: Vec::new() };
     for node in nodes {
+        if let Node::Set(set) = node
+            && let Some(byte) = single(set)
+        {
+            run.push_byte(byte);
+            continue;
+        }
         let found = look(node);
         run.best = both(std::mem::take(&mut run.best), found.required);
         match (found.exact, found.turns) {
@@ -221,6 +244,15 @@ struct Run {
 }
 
 impl Run {
+    /// The same for one byte, which is what most patterns are made of.
+    fn push_byte(&mut self, byte: u8) {
+        if self.strings.iter().any(|string| string.len() >= MAX_LENGTH) {
+            self.cut(vec![vec![byte]]);
+        } else {
+            self.strings.iter_mut().for_each(|string| string.push(byte));
+        }
+    }
+
     fn push(&mut self, next: &[Vec<u8>]) {
         if next.iter().all(Vec::is_empty) && !next.is_empty() {
             return;

@@ -7,7 +7,7 @@ use stopgap_rules::{
     RewriteMap, Rule, RuleSet, SetVariable,
 };
 
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 18] = [
     "auto",
     "power",
     "shell",
@@ -21,6 +21,8 @@ const WORDS: [&str; 16] = [
     "\u{212a}",
     "\u{17f}hell",
     "@",
+    "autodiscover.json",
+    "/powershell/remote",
     "0",
     "//",
     "auth",

@@ -1,14 +1,14 @@
 //! Literals found by their rarest bytes.
 //!
 //! Of each literal some *grams* are taken: bytes in a row, where fewest other literals and fewest requests hold
-//! them. The text is cut into blocks as wide as a gram, one every `stride` bytes; each is looked up, first in a
+//! them. A text is cut into blocks as wide as a gram, one every `stride` bytes; each is looked up, first in a
 //! table of bits that fits a processor's nearest memory, and where that says yes among the grams, and the
-//! whole literal is then compared. Of a literal of 7 bytes and more four grams are taken, each a byte further
+//! whole literal is then compared. Of a literal that is long enough four grams are taken, each a byte further
 //! than the last, so that one of them meets a block wherever the literal stands, and a text is read four bytes
 //! at a time. Reading a benign text takes as long for ten thousand literals as for ten.
 
 use super::Found;
-use crate::pattern::literal::{common_grams, weight};
+use crate::pattern::literal::{is_common_gram, weight};
 use crate::pattern::{Budget, OverLimit};
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -16,62 +16,86 @@ use std::ops::Range;
 /// Literals with one gram that are compared at a place. Where there are more, the gram alone stands for the
 /// rest of them, so that no text can ask for more comparisons.
 const MAX_AT_GRAM: usize = 8;
-/// Bits of the table for each gram: one place in 32 is looked up in vain.
-const BITS_PER_GRAM: usize = 32;
+/// Bits of the table for each gram, of which two are set, in one word: one place in 50 is looked up in vain.
+const BITS_PER_GRAM: usize = 16;
 
-/// How literals are looked for, by their length.
+/// How literals are looked for, the quickest way first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Width {
-    /// 7 bytes and more: by four grams of 4, in every fourth place.
+    /// By four grams of 8 bytes, in every fourth place.
+    Widest,
+    /// By four grams of 4 bytes, in every fourth place.
+    Wide,
+    /// By one gram of 8 bytes, in every place.
     Long,
-    /// 4 bytes and more: by one gram of 4, in every place.
+    /// By one gram of 4 bytes, in every place.
     Middle,
-    /// 2 bytes and more: by one gram of 2, in every place.
+    /// By one gram of 2 bytes, in every place.
     Short,
 }
 
 impl Width {
-    pub(super) const ALL: [Width; 3] = [Width::Long, Width::Middle, Width::Short];
+    pub(super) const ALL: [Width; 5] = [Width::Widest, Width::Wide, Width::Long, Width::Middle, Width::Short];
 
     fn gram(self) -> usize {
         match self {
-            Width::Long | Width::Middle => 4,
+            Width::Widest | Width::Long => 8,
+            Width::Wide | Width::Middle => 4,
             Width::Short => 2,
         }
     }
 
     fn stride(self) -> usize {
         match self {
-            Width::Long => 4,
-            Width::Middle | Width::Short => 1,
+            Width::Widest | Width::Wide => 4,
+            Width::Long | Width::Middle | Width::Short => 1,
         }
+    }
+
+    /// The shortest literal that always meets a block.
+    fn least(self) -> usize {
+        self.gram() + self.stride() - 1
     }
 }
 
-/// The width of each of these literals. A long one of which every row of four grams is crowded, such as those
-/// that share all but a number at their end, is looked for as a middle one, by a single gram.
-pub(super) fn widths(given: &[(&[u8], usize)]) -> Vec<Width> {
-    let mut crowds = Crowds::new(Width::Long);
-    let mut last: &[u8] = &[];
-    for (literal, _) in given.iter().filter(|(literal, _)| literal.len() >= 7) {
-        if *literal != last {
-            crowds.count(literal);
+/// Literals and the rule of each, sorted.
+pub(super) type Given<'l> = Vec<(&'l [u8], usize)>;
+
+/// Each of these literals in its width: the quickest for which it is long enough and has grams that few of the
+/// others hold.
+pub(super) fn sorted(given: Given) -> Vec<(Width, Given)> {
+    let mut sorted = Vec::new();
+    let mut rest = given;
+    for width in Width::ALL {
+        let mut crowds = Crowds::new(width);
+        let fitting = |literal: &[u8]| literal.len() >= width.least();
+        for same in rest.chunk_by(|a, b| a.0 == b.0) {
+            if let Some((literal, _)) = same.first().filter(|(literal, _)| fitting(literal)) {
+                crowds.count(literal);
+            }
         }
-        last = literal;
+        let last = |length: usize| match length {
+            8.. => width == Width::Long,
+            4..8 => width == Width::Middle,
+            _ => width == Width::Short,
+        };
+        let taken = |(literal, _): &(&[u8], usize)| {
+            fitting(literal) && (last(literal.len()) || crowds.of_best_row(literal) <= MAX_AT_GRAM)
+        };
+        let (mine, others): (Given, Given) = rest.into_iter().partition(taken);
+        rest = others;
+        if !mine.is_empty() {
+            sorted.push((width, mine));
+        }
     }
-    let width = |literal: &[u8]| match literal.len() {
-        7.. if crowds.of_best_row(literal) <= MAX_AT_GRAM => Width::Long,
-        4.. => Width::Middle,
-        _ => Width::Short,
-    };
-    given.iter().map(|(literal, _)| width(literal)).collect()
+    sorted
 }
 
 /// Literals of one width.
 #[derive(Debug)]
 pub(super) struct Grams {
     width: Width,
-    /// How many bits of a hash are dropped to find a bit of the table.
+    /// How many bits of a hash are dropped to find a word of the table.
     shift: u32,
     table: Vec<u64>,
     slots: Slots,
@@ -84,7 +108,7 @@ pub(super) struct Grams {
 /// Where in a literal a gram stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    gram: u32,
+    gram: u64,
     literal: u32,
     offset: u32,
 }
@@ -155,9 +179,9 @@ impl Grams {
 
     fn index(&mut self, mut places: Vec<Place>, number: &mut usize) {
         places.sort_unstable();
-        let size = (places.len() * BITS_PER_GRAM).next_power_of_two().max(64);
-        self.shift = 32 - size.ilog2().min(31);
-        self.table = vec![0; size.div_ceil(64)];
+        let words = (places.len() * BITS_PER_GRAM / 64).next_power_of_two().max(2);
+        self.shift = 64 - words.ilog2().min(63);
+        self.table = vec![0; words];
         self.slots = Slots::new(places.len());
         for of_gram in places.chunk_by(|a, b| a.gram == b.gram) {
             let Some(Place { gram, .. }) = of_gram.first().copied() else { continue };
@@ -169,21 +193,21 @@ impl Grams {
                 self.places.push(Place { gram, literal, offset: 0 });
             }
             self.slots.insert(gram, from..length(&self.places));
-            let bit = hash(gram, self.shift);
-            if let Some(word) = self.table.get_mut(bit / 64) {
-                *word |= 1 << (bit % 64);
+            let (word, bits) = self.bits(gram);
+            if let Some(word) = self.table.get_mut(word) {
+                *word |= bits;
             }
         }
     }
 
     /// A literal of the gram alone, for the rules of all of these.
-    fn crowd(&mut self, gram: u32, crowd: &[Place], number: &mut usize) -> u32 {
+    fn crowd(&mut self, gram: u64, crowd: &[Place], number: &mut usize) -> u32 {
         let mut rules: Vec<u32> = Vec::new();
         for of in crowd.iter().filter_map(|place| self.literals.get(self::place(place.literal))) {
             rules.extend_from_slice(slice(&self.rules, &of.rules));
         }
         let bytes = gram.to_be_bytes();
-        self.literal(bytes.get(4 - self.width.gram()..).unwrap_or_default(), number);
+        self.literal(bytes.get(8 - self.width.gram()..).unwrap_or_default(), number);
         self.rules.extend(rules);
         let end = length(&self.rules);
         if let Some(literal) = self.literals.last_mut() {
@@ -198,52 +222,54 @@ impl Grams {
             return Ok(());
         }
         budget.spend(text.len() / 16)?;
+        let width = self.width.gram();
+        let mask = u64::MAX >> (64 - 8 * width);
+        let mut last = 0;
         if self.width.stride() == 4 {
             let (blocks, _) = text.as_chunks::<4>();
             for (at, block) in blocks.iter().enumerate() {
-                self.block(fold(u32::from_be_bytes(*block)), text, at * 4, found, budget)?;
+                last = (last << 32 | u64::from(fold(u32::from_be_bytes(*block)))) & mask;
+                if self.may_hold(last) {
+                    self.look(last, text, at * 4 + 4, found, budget)?;
+                }
             }
-            return Ok(());
-        }
-        let width = self.width.gram();
-        let mask = u32::MAX >> (32 - 8 * width);
-        let mut last = 0;
-        for (at, byte) in text.iter().enumerate() {
-            last = ((last << 8) | u32::from(byte.to_ascii_lowercase())) & mask;
-            if let Some(from) = (at + 1).checked_sub(width) {
-                self.block(last, text, from, found, budget)?;
+        } else {
+            for (at, byte) in text.iter().enumerate() {
+                last = (last << 8 | u64::from(byte.to_ascii_lowercase())) & mask;
+                if self.may_hold(last) {
+                    self.look(last, text, at + 1, found, budget)?;
+                }
             }
         }
         Ok(())
     }
 
-    #[inline]
-    fn block(
-        &self,
-        gram: u32,
-        text: &[u8],
-        from: usize,
-        found: &mut Found,
-        budget: &mut Budget,
-    ) -> Result<(), OverLimit> {
-        let bit = hash(gram, self.shift);
-        if self.table.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 != 0) {
-            return self.look(gram, text, from, found, budget);
-        }
-        Ok(())
+    fn may_hold(&self, gram: u64) -> bool {
+        let (word, bits) = self.bits(gram);
+        self.table.get(word).is_some_and(|word| word & bits == bits)
     }
 
-    /// A gram that may be one of ours starts here.
+    /// The word of the table for a gram, and its two bits there.
+    fn bits(&self, gram: u64) -> (usize, u64) {
+        let mixed = gram.wrapping_mul(GOLDEN);
+        let word = usize::try_from(mixed >> self.shift).unwrap_or(0);
+        (word, 1 << (mixed >> 32 & 63) | 1 << (mixed >> 38 & 63))
+    }
+
+    /// A gram that may be one of ours ends here.
     #[cold]
     fn look(
         &self,
-        gram: u32,
+        gram: u64,
         text: &[u8],
-        from: usize,
+        end: usize,
         found: &mut Found,
         budget: &mut Budget,
     ) -> Result<(), OverLimit> {
-        let Some(places) = self.slots.get(gram) else { return Ok(()) };
+        // At the beginning of a text the gram is not whole, and nothing starts before it.
+        let (Some(places), Some(from)) = (self.slots.get(gram), end.checked_sub(self.width.gram())) else {
+            return Ok(());
+        };
         for Place { literal, offset, .. } in slice(&self.places, places) {
             let Some(literal) = self.literals.get(place(*literal)) else { continue };
             if found.literals.has(literal.number) {
@@ -275,29 +301,29 @@ fn fold(block: u32) -> u32 {
 #[derive(Debug)]
 struct Slots {
     shift: u32,
-    slots: Vec<Option<(u32, Range<u32>)>>,
+    slots: Vec<Option<(u64, Range<u32>)>>,
 }
 
 impl Slots {
     fn new(grams: usize) -> Slots {
         let size = (grams * 2).next_power_of_two().max(2);
-        Slots { shift: 32 - size.ilog2().min(31), slots: vec![None; size] }
+        Slots { shift: 64 - size.ilog2().min(63), slots: vec![None; size] }
     }
 
-    fn places(&self, gram: u32) -> impl Iterator<Item = usize> + use<> {
+    fn places(&self, gram: u64) -> impl Iterator<Item = usize> + use<> {
         let (size, first) = (self.slots.len(), hash(gram, self.shift));
         (0..size).map(move |step| (first + step) & (size - 1))
     }
 
     /// A gram that is not there yet.
-    fn insert(&mut self, gram: u32, places: Range<u32>) {
+    fn insert(&mut self, gram: u64, places: Range<u32>) {
         let free = self.places(gram).find(|at| matches!(self.slots.get(*at), Some(None)));
         if let Some(slot) = free.and_then(|at| self.slots.get_mut(at)) {
             *slot = Some((gram, places));
         }
     }
 
-    fn get(&self, gram: u32) -> Option<&Range<u32>> {
+    fn get(&self, gram: u64) -> Option<&Range<u32>> {
         for at in self.places(gram) {
             match self.slots.get(at)? {
                 Some((known, places)) if *known == gram => return Some(places),
@@ -319,7 +345,7 @@ struct Crowds {
 const COMMON: u32 = 256;
 
 impl Crowds {
-    const SHIFT: u32 = 32 - 16;
+    const SHIFT: u32 = 64 - 16;
 
     fn new(width: Width) -> Crowds {
         Crowds { width, counts: vec![0; 1 << 16] }
@@ -339,7 +365,7 @@ impl Crowds {
 
     fn score(&self, window: &[u8]) -> i64 {
         let rare: u32 = window.iter().map(|byte| weight(*byte)).sum();
-        let common = common_grams().binary_search_by(|gram| gram.as_slice().cmp(window)).is_ok();
+        let common = window.len() >= 4 && window.windows(4).all(is_common_gram);
         let crowd = self.at(window) + if common { COMMON } else { 0 };
         i64::from(rare) - 3 * i64::from(crowd.max(1).ilog2())
     }
@@ -365,13 +391,15 @@ impl Crowds {
     }
 }
 
-fn gram(window: &[u8]) -> u32 {
-    window.iter().fold(0, |gram, byte| (gram << 8) | u32::from(*byte))
+fn gram(window: &[u8]) -> u64 {
+    window.iter().fold(0, |gram, byte| (gram << 8) | u64::from(*byte))
 }
 
-/// Multiplication by 2^32 over the golden ratio (Knuth, volume 3, section 6.4), of which the upper bits mix best.
-fn hash(gram: u32, shift: u32) -> usize {
-    place(gram.wrapping_mul(0x9E37_79B1) >> shift)
+/// 2^64 over the golden ratio: multiplied by it, the upper bits of a number mix well (Knuth, volume 3, section 6.4).
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+fn hash(gram: u64, shift: u32) -> usize {
+    usize::try_from(gram.wrapping_mul(GOLDEN) >> shift).unwrap_or(0)
 }
 
 fn length<T>(list: &[T]) -> u32 {

@@ -71,3 +71,41 @@ fn sets_of_rules_are_walked_in_order() {
     assert_eq!(rules.next(200), None);
     assert_eq!(Rules::none(0).next(0), None);
 }
+
+/// A literal that is missed would let an attack through; one too many costs a look at its rule.
+#[test]
+fn literals_of_every_length_are_found_wherever_they_stand() {
+    let mut state = 7u64;
+    let mut roll = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(state >> 33).unwrap() % sides
+    };
+    let (mut held, mut more) = (0, 0);
+    for alphabet in ["ab", "abc/X", "abcdefghijklmnopqrstuvwxyz0123456789/.-_"] {
+        for _ in 0..60 {
+            let mut text = |length: usize| -> String {
+                (0..length).map(|_| char::from(alphabet.as_bytes()[roll(alphabet.len())])).collect()
+            };
+            let mut literals: Vec<String> = (0..80).map(|n| text(2 + n % 24).to_lowercase()).collect();
+            let mut long = text(300);
+            // Some stand in it for sure, one at the very end.
+            for literal in literals.iter().step_by(7) {
+                long.push_str(literal);
+            }
+            literals.sort();
+            let guards: Vec<Vec<(usize, &str)>> = literals.iter().map(|l| vec![(0, l.as_str())]).collect();
+            let guards: Vec<&[(usize, &str)]> = guards.iter().map(Vec::as_slice).collect();
+            let found = found(&guards, &[&long]);
+            let folded = long.to_lowercase();
+            for (at, literal) in literals.iter().enumerate() {
+                if folded.contains(literal.as_str()) {
+                    held += 1;
+                    assert!(found.contains(&at), "{literal} in {long}");
+                } else {
+                    more += usize::from(found.contains(&at));
+                }
+            }
+        }
+    }
+    assert!(held > 3_000 && more < held, "{held} {more}");
+}
