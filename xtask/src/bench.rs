@@ -8,6 +8,7 @@ mod haproxy;
 mod load;
 mod nginx;
 mod report;
+mod rules;
 mod server;
 mod verify;
 
@@ -32,7 +33,9 @@ enum What {
     Verify,
     /// CPU time per request of the gateway, against nginx, HAProxy and Apache as reverse proxies
     Gateway,
-    /// Both
+    /// The rule engine, against PCRE2 rule by rule and libmodsecurity
+    Rules,
+    /// All of them
     All,
 }
 
@@ -70,6 +73,11 @@ pub fn run(options: &Options) -> Result<bool> {
         let section = gateway::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "gateway", &section)?;
+    }
+    if matches!(options.what, What::Rules | What::All) {
+        let section = rules::run(&bench)?;
+        println!("\n{section}");
+        report::write(&page, "rules", &section)?;
     }
     println!("written to {}", page.display());
     Ok(true)

@@ -45,6 +45,9 @@ const SERVICES: &[(&str, &str)] =
 /// What the benchmarks need beside that.
 pub const BENCHMARKS: &[Tool] = &[
     tool("wrk", "wrk", "load"),
+    tool("cc", "gcc", "the peers of the rule engine"),
+    tool("/usr/include/pcre2.h", "libpcre2-dev", "a peer of the rule engine"),
+    tool("/usr/include/modsecurity/modsecurity.h", "libmodsecurity-dev", "a peer of the rule engine"),
     tool("/usr/lib/apache2/modules/mod_security2.so", "libapache2-mod-security2", "a peer of the gateway"),
 ];
 
