@@ -125,7 +125,11 @@ pub const MUTATIONS: [(&str, Mutation); 55] = [
     }),
     ("a folded field", |raw, dice| {
         let fold: &[u8] = dice.pick(&[&b"\r\n "[..], b"\r\n\t"]);
-        value(raw, dice, |value, dice| insert(value, dice, fold));
+        // What `Connection` names is taken off behind the rules, and the engine, which cannot read a folded head,
+        // has no verdict to compare with what arrives then.
+        if !raw.fields.iter().any(|field| field.starts_with(b"Connection:")) {
+            value(raw, dice, |value, dice| insert(value, dice, fold));
+        }
         raw.quiet = false;
     }),
     ("a repeated field", |raw, dice| {
@@ -217,6 +221,7 @@ pub const MUTATIONS: [(&str, Mutation); 55] = [
             0 => raw.line_end = b"\n",
             1 => raw.before = b"\r\n".to_vec(),
             2 => raw.fields.push(b"Connection: close".to_vec()),
+            _ if raw.fields.iter().any(|field| field.contains(&b'\n')) => {}
             _ => raw.fields.push(b"Connection: X-Api-Version, Cookie, close".to_vec()),
         }
         raw.quiet = false;

@@ -27,6 +27,8 @@ pub enum Arrived {
 /// Tokens of one run; more would be a mistake in the run.
 const TOKENS: usize = 1 << 24;
 const STRAYS: usize = 20;
+/// Heads of attacks that are kept to be shown.
+const ATTACKS: usize = 10_000;
 
 pub struct Origin {
     pub address: SocketAddr,
@@ -166,7 +168,7 @@ fn note(head: &[u8], shared: &Shared) {
     let state = if refused { 2 } else { 1 };
     if shared.arrived[token].fetch_max(state, Ordering::SeqCst) < 2 && refused {
         let mut attacks = shared.attacks.lock().unwrap();
-        if attacks.len() < STRAYS {
+        if attacks.len() < ATTACKS {
             attacks.push((token, head.escape_ascii().to_string()));
         }
     }

@@ -24,6 +24,9 @@ pub struct Options {
     /// Where the requests and the generated rule sets come from; the same again for the same number
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Generated rule sets, beside the catalogue and M1's revisions
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    generated: u64,
 }
 
 /// The programs that must be there, each with the argument that makes it tell its version.
@@ -66,6 +69,7 @@ fn part(options: &Options, name: &str, tests: &str, report: &Path, page: &Path) 
         .env("STOPGAP_EQUIVALENCE_VERDICTS", options.verdicts.to_string())
         .env("STOPGAP_EQUIVALENCE_RELOADS", options.reloads.to_string())
         .env("STOPGAP_EQUIVALENCE_SEED", options.seed.to_string())
+        .env("STOPGAP_EQUIVALENCE_GENERATED", options.generated.to_string())
         .env("STOPGAP_EQUIVALENCE_REPORT", report)
         .status()
         .context("cannot start cargo test")?;
@@ -76,8 +80,9 @@ fn part(options: &Options, name: &str, tests: &str, report: &Path, page: &Path) 
     let said = fs::read_to_string(report).with_context(|| format!("no report in {}", report.display()))?;
     let flag = if name == "verdicts" { options.verdicts } else { options.reloads };
     let section = format!(
-        "{said}\nMade by `cargo xtask equivalence --{name} {flag} --seed {}` in {} s, building included; {}.\n",
+        "{said}\nMade by `cargo xtask equivalence --{name} {flag} --seed {} --generated {}` in {} s, building included; {}.\n",
         options.seed,
+        options.generated,
         started.elapsed().as_secs(),
         versions().join("; "),
     );

@@ -12,9 +12,9 @@ use super::{Process, Server, await_listening, free_address, site};
 use crate::books::Book;
 use crate::client::Seen;
 
-/// Its own answers: the request cannot be read (400, 408), or is coded in a way that it does not
-/// know (422).
-const OWN: &[u16] = &[400, 405, 408, 414, 422, 501, 505];
+/// Its own answers: the request cannot be read (400, 408), or has a body that is coded in a way
+/// that it does not know (422) or that HTTP/1.0 does not have (413).
+const OWN: &[u16] = &[400, 405, 408, 413, 414, 422, 501, 505];
 
 pub fn start(folder: &Path, books: &[Book], origin: SocketAddr) -> Server {
     let mut server = Server::new("haproxy", Seen::Closed, OWN, books.len());
