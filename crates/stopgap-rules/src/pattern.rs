@@ -34,7 +34,7 @@ use ast::Node;
 use std::ops::Range;
 
 /// The bounds of one pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternLimits {
     /// Characters of its text.
     pub length: usize,

@@ -28,6 +28,7 @@ pub(super) type Groups = Vec<String>;
 #[derive(Debug)]
 struct Prepared {
     source: Source,
+    limits: PatternLimits,
     /// It is found in every text.
     always: bool,
     pattern: OnceLock<Pattern>,
@@ -35,15 +36,14 @@ struct Prepared {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Source {
-    text: Box<str>,
+    text: Arc<str>,
     syntax: PatternSyntax,
     ignore_case: bool,
-    limits: PatternLimits,
 }
 
 impl Source {
-    fn node(&self) -> Result<Node, PatternError> {
-        let (text, limits) = (&self.text, &self.limits);
+    fn node(&self, limits: &PatternLimits) -> Result<Node, PatternError> {
+        let text = &self.text;
         match self.syntax {
             PatternSyntax::EcmaScript => pattern::parse(text, self.ignore_case, limits),
             PatternSyntax::Wildcard => wildcard::node(text, self.ignore_case, limits),
@@ -73,30 +73,30 @@ impl<'l> Patterns<'l> {
         ignore_case: bool,
         captures: bool,
     ) -> Result<(Matcher, Vec<Literals>), PatternError> {
-        let source = Source { text: text.into(), syntax, ignore_case, limits: self.limits.clone() };
+        let source = Source { text: text.into(), syntax, ignore_case };
         if let Some((prepared, literals)) = self.known.get(&source) {
             return Ok((Matcher { prepared: prepared.clone(), captures }, literals.clone()));
         }
-        let (prepared, literals) = check(source.clone())?;
+        let (prepared, literals) = check(source.clone(), self.limits)?;
         let prepared = Arc::new(prepared);
         self.known.insert(source, (prepared.clone(), literals.clone()));
         Ok((Matcher { prepared, captures }, literals))
     }
 }
 
-fn check(source: Source) -> Result<(Prepared, Vec<Literals>), PatternError> {
-    let node = source.node()?;
+fn check(source: Source, limits: &PatternLimits) -> Result<(Prepared, Vec<Literals>), PatternError> {
+    let node = source.node(limits)?;
     let literals = literal::required(&node);
     let always = literal::is_always(&node);
     let pattern = OnceLock::new();
     let size = node.size();
-    if size > source.limits.size {
-        return Err(PatternError::TooLarge { found: size, limit: source.limits.size });
+    if size > limits.size {
+        return Err(PatternError::TooLarge { found: size, limit: limits.size });
     }
     if !pattern::is_light(&node) {
-        let _ = pattern.set(Pattern::from_node(node, &source.limits)?);
+        let _ = pattern.set(Pattern::from_node(node, limits)?);
     }
-    Ok((Prepared { source, always, pattern }, literals))
+    Ok((Prepared { source, limits: limits.clone(), always, pattern }, literals))
 }
 
 impl Matcher {
@@ -165,13 +165,13 @@ impl Prepared {
     }
 
     fn prepare(&self) -> Pattern {
-        let pattern = self.source.node().and_then(|node| Pattern::from_node(node, &self.source.limits));
+        let pattern = self.source.node(&self.limits).and_then(|node| Pattern::from_node(node, &self.limits));
         // It was checked with the rules; were it refused now, the matcher that takes every pattern has it.
         pattern.unwrap_or_else(|_| self.of_steps())
     }
 
     fn of_steps(&self) -> Pattern {
         // It was parsed before, so it can be parsed again.
-        Pattern::of_steps(&self.source.node().unwrap_or(Node::Set(CharSet::none())))
+        Pattern::of_steps(&self.source.node(&self.limits).unwrap_or(Node::Set(CharSet::none())))
     }
 }

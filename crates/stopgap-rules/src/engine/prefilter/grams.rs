@@ -67,7 +67,10 @@ pub(super) fn sorted(given: Given) -> Vec<(Width, Given)> {
     let mut sorted = Vec::new();
     let mut rest = given;
     for width in Width::ALL {
-        let mut crowds = Crowds::new(width);
+        if rest.is_empty() {
+            break;
+        }
+        let mut crowds = Crowds::new(width, rest.len());
         let fitting = |literal: &[u8]| literal.len() >= width.least();
         for same in rest.chunk_by(|a, b| a.0 == b.0) {
             if let Some((literal, _)) = same.first().filter(|(literal, _)| fitting(literal)) {
@@ -149,7 +152,7 @@ impl Grams {
                 literal.rules.end += 1;
             }
         }
-        let mut crowds = Crowds::new(width);
+        let mut crowds = Crowds::new(width, built.literals.len());
         let all = 0..length(&built.literals);
         all.clone().for_each(|literal| crowds.count(built.bytes_of(literal)));
         let places: Vec<Place> =
@@ -338,6 +341,7 @@ impl Slots {
 /// How many literals hold each gram, roughly: two grams may share a count.
 struct Crowds {
     width: Width,
+    shift: u32,
     counts: Vec<u16>,
 }
 
@@ -345,22 +349,22 @@ struct Crowds {
 const COMMON: u32 = 256;
 
 impl Crowds {
-    const SHIFT: u32 = 64 - 16;
-
-    fn new(width: Width) -> Crowds {
-        Crowds { width, counts: vec![0; 1 << 16] }
+    /// Room for so many literals.
+    fn new(width: Width, literals: usize) -> Crowds {
+        let size = literals.saturating_mul(16).next_power_of_two().clamp(256, 1 << 17);
+        Crowds { width, shift: 64 - size.ilog2(), counts: vec![0; size] }
     }
 
     fn count(&mut self, literal: &[u8]) {
         for window in literal.windows(self.width.gram()) {
-            if let Some(known) = self.counts.get_mut(hash(gram(window), Crowds::SHIFT)) {
+            if let Some(known) = self.counts.get_mut(hash(gram(window), self.shift)) {
                 *known = known.saturating_add(1);
             }
         }
     }
 
     fn at(&self, window: &[u8]) -> u32 {
-        self.counts.get(hash(gram(window), Crowds::SHIFT)).copied().unwrap_or(0).into()
+        self.counts.get(hash(gram(window), self.shift)).copied().unwrap_or(0).into()
     }
 
     fn score(&self, window: &[u8]) -> i64 {
