@@ -99,9 +99,7 @@ fn rarity(literal: &[u8]) -> u32 {
 
 /// Whether all of it is met in nearly every request.
 fn is_common(literal: &[u8]) -> bool {
-    if literal.len() < 4 {
-        return COMMON.windows(literal.len()).any(|window| window == literal);
-    }
+    // Three bytes and fewer are.
     literal.windows(4).all(is_common_gram)
 }
 
