@@ -58,9 +58,12 @@ int main(int argc, char **argv) {
                     break;
                 }
             }
+            /* With many rules and a long address a request takes long enough to be timed by itself. */
+            if (at % 16 == 0 && now() - start > 1e9) { calls++; goto end; }
         }
-        spent = now() - start;
-    } while (spent < 2e8);
+    } while (now() - start < 2e8);
+end:
+    spent = now() - start;
     printf("request %.1f\nrefused %ld\n", spent / calls, stopped);
     return 0;
 }
