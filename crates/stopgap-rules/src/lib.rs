@@ -27,7 +27,7 @@ pub mod translate;
 mod variable;
 pub mod wildcard;
 
-pub use engine::{CompileError, Engine, EngineLimits, HeaderChange, Outcome, OutboundVerdict, Verdict};
+pub use engine::{CompileError, Engine, EngineLimits, HeaderChange, OutboundVerdict, Outcome, Verdict};
 pub use model::{
     Action, Condition, Conditions, Grouping, Level, MatchType, MatchUrl, OutboundAction, OutboundRule,
     OutboundSubject, PatternSyntax, PreCondition, RedirectType, RewriteMap, Rule, RuleSet, SetVariable,
