@@ -39,8 +39,8 @@ const TEST_KIT: &str = "stopgap-testkit";
 const IN_TESTS: &[(&str, &[&str])] = &[
     // The gateway's driver against the gateway that runs.
     ("stopgap-drivers", &["stopgap-gateway"]),
-    // The benchmark of the bare call, and the XML Schema beside the parser.
-    ("xtask", &["stopgap-feed"]),
+    // The benchmarks of the bare calls, and the XML Schema beside the parser.
+    ("xtask", &["stopgap-feed", "stopgap-rules"]),
 ];
 
 /// Every dependency that points elsewhere than down, as a sentence.
