@@ -130,8 +130,16 @@ fn rules_are_tried_and_translated() {
         refused.stderr.contains("no exact form on nginx") && refused.stderr.contains("cause:"),
         "{refused:#?}"
     );
-    let apache = stopgap(&["rules", "translate", text(&rules), "--to", "apache"]);
-    assert_eq!(apache.code, 2, "{apache:#?}");
+    for (server, form) in [
+        ("apache", "nokeepalive"),
+        ("haproxy", "http-request reject"),
+        ("iis", "type=\"AbortRequest\""),
+    ] {
+        let translated = stopgap(&["rules", "translate", text(&rules), "--to", server]);
+        assert_eq!(translated.code, 0, "{translated:#?}");
+        assert!(translated.stdout.contains(form), "{server}: {}", translated.stdout);
+    }
+    assert_eq!(stopgap(&["rules", "translate", text(&rules), "--to", "lighttpd"]).code, 2);
     world.write("broken.xml", "<rewrite><rules><rule name=\"x\"><match url=\"(\"/></rule></rules></rewrite>");
     assert_eq!(stopgap(&["rules", "check", text(&path("broken.xml"))]).code, 6);
     assert_eq!(stopgap(&["rules", "check", text(&rules)]).code, 0);
