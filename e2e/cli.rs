@@ -130,11 +130,9 @@ fn rules_are_tried_and_translated() {
         refused.stderr.contains("no exact form on nginx") && refused.stderr.contains("cause:"),
         "{refused:#?}"
     );
-    for (server, form) in [
-        ("apache", "nokeepalive"),
-        ("haproxy", "http-request reject"),
-        ("iis", "type=\"AbortRequest\""),
-    ] {
+    for (server, form) in
+        [("apache", "nokeepalive"), ("haproxy", "http-request reject"), ("iis", "type=\"AbortRequest\"")]
+    {
         let translated = stopgap(&["rules", "translate", text(&rules), "--to", server]);
         assert_eq!(translated.code, 0, "{translated:#?}");
         assert!(translated.stdout.contains(form), "{server}: {}", translated.stdout);
