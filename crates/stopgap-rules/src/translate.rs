@@ -6,7 +6,11 @@ pub mod haproxy;
 pub mod iis;
 pub mod nginx;
 
-use crate::model::RuleSet;
+use crate::model::{PatternSyntax, RuleSet};
+use crate::pattern::ast::Node;
+use crate::pattern::chain::Chains;
+use crate::pattern::{self, PatternLimits};
+use crate::{exact, wildcard};
 
 /// The rules of one action, and where they apply.
 #[derive(Debug, Clone)]
@@ -58,4 +62,28 @@ pub(crate) fn only_inbound_rules_of_the_site(
         Some(rule) => Err(refuse(&rule.name, "it changes responses".to_owned())),
         None => Ok(()),
     }
+}
+
+/// What a pattern says; a reason where it cannot be read.
+fn node(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Node, String> {
+    let limits = PatternLimits::default();
+    match syntax {
+        PatternSyntax::EcmaScript => pattern::parse(text, ignore_case, &limits),
+        PatternSyntax::Wildcard => wildcard::node(text, ignore_case, &limits),
+        PatternSyntax::ExactMatch => exact::node(text, ignore_case, &limits),
+    }
+    .map_err(|error| format!("pattern {text:?}: {error}"))
+}
+
+/// A pattern in linear form; the reason where it has none.
+fn chains(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Chains, String> {
+    Chains::of(&node(text, ignore_case, syntax)?).map_err(str::to_owned)
+}
+
+/// Words for a comment: nothing that could end it, or carry it on to the next line.
+fn plain(text: &str) -> String {
+    text.chars()
+        .take(100)
+        .map(|c| if c.is_ascii_alphanumeric() || " ._:-".contains(c) { c } else { '?' })
+        .collect()
 }

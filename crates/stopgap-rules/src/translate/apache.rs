@@ -32,12 +32,10 @@ mod response;
 
 use super::nginx::bytes::Encoding;
 use super::nginx::pcre;
-use super::{CannotExpress, SiteRules};
+use super::{CannotExpress, SiteRules, chains, node, plain};
 use crate::model::{Action, Condition, Grouping, Level, MatchType, PatternSyntax, Rule, RuleSet};
-use crate::pattern::ast::Node;
 use crate::pattern::chain::Chains;
-use crate::pattern::{self, Budget, Pattern, PatternLimits};
-use crate::{exact, wildcard};
+use crate::pattern::{Budget, Pattern, PatternLimits};
 use input::{Input, Source};
 use response::Change;
 use std::fmt::Write;
@@ -391,26 +389,4 @@ fn matcher(condition: &Condition, syntax: PatternSyntax) -> Result<Vec<String>, 
         Some(_) => Err(format!("pattern {:?} is too long for Apache", condition.pattern)),
         None => Ok(patterns),
     }
-}
-
-fn node(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Node, String> {
-    let limits = PatternLimits::default();
-    match syntax {
-        PatternSyntax::EcmaScript => pattern::parse(text, ignore_case, &limits),
-        PatternSyntax::Wildcard => wildcard::node(text, ignore_case, &limits),
-        PatternSyntax::ExactMatch => exact::node(text, ignore_case, &limits),
-    }
-    .map_err(|error| format!("pattern {text:?}: {error}"))
-}
-
-fn chains(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Chains, String> {
-    Chains::of(&node(text, ignore_case, syntax)?).map_err(str::to_owned)
-}
-
-/// Words for a comment: nothing that could end it, or carry it on to the next line.
-fn plain(text: &str) -> String {
-    text.chars()
-        .take(100)
-        .map(|c| if c.is_ascii_alphanumeric() || " ._:-".contains(c) { c } else { '?' })
-        .collect()
 }

@@ -33,12 +33,10 @@ mod sample;
 mod text;
 
 use super::nginx::pcre;
-use super::{CannotExpress, SiteRules, only_inbound_rules_of_the_site};
+use super::{CannotExpress, SiteRules, chains, node, only_inbound_rules_of_the_site, plain};
 use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
-use crate::pattern::ast::Node;
 use crate::pattern::chain::Chains;
-use crate::pattern::{self, Budget, Pattern, PatternLimits};
-use crate::{exact, wildcard};
+use crate::pattern::{Budget, Pattern, PatternLimits};
 use gate::{Needed, Needs};
 use sample::{Headers, Input, Source};
 use std::fmt::Write;
@@ -385,26 +383,4 @@ fn custom(status: u16) -> Result<String, String> {
     }
     let known: Vec<String> = hook::STATUSES.iter().map(u16::to_string).collect();
     Err(format!("status {status}: the hook in HAProxy's frontends answers with {}", known.join(", ")))
-}
-
-fn node(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Node, String> {
-    let limits = PatternLimits::default();
-    match syntax {
-        PatternSyntax::EcmaScript => pattern::parse(text, ignore_case, &limits),
-        PatternSyntax::Wildcard => wildcard::node(text, ignore_case, &limits),
-        PatternSyntax::ExactMatch => exact::node(text, ignore_case, &limits),
-    }
-    .map_err(|error| format!("pattern {text:?}: {error}"))
-}
-
-fn chains(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Chains, String> {
-    Chains::of(&node(text, ignore_case, syntax)?).map_err(str::to_owned)
-}
-
-/// Words for a comment: nothing that could end it.
-fn plain(text: &str) -> String {
-    text.chars()
-        .take(100)
-        .map(|c| if c.is_ascii_alphanumeric() || " ._:-".contains(c) { c } else { '?' })
-        .collect()
 }

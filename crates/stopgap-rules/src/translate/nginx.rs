@@ -33,14 +33,13 @@ mod maps;
 pub(in crate::translate) mod pcre;
 mod verdict;
 
-use super::{CannotExpress, SiteRules, only_inbound_rules_of_the_site};
+use super::{CannotExpress, SiteRules, chains, node, only_inbound_rules_of_the_site, plain};
 use crate::model::{
     Condition, Grouping, MatchType, OutboundSubject, PatternSyntax, RewriteMap, Rule, RuleSet,
 };
 use crate::pattern::ast::{Assertion, CharSet, Node};
 use crate::pattern::chain::Chains;
-use crate::pattern::{self, Budget, Pattern, PatternLimits};
-use crate::{exact, wildcard};
+use crate::pattern::{Budget, Pattern, PatternLimits};
 use input::{Input, Source};
 use maps::{Key, Maps, Spec};
 use verdict::{Decision, Effect};
@@ -350,26 +349,4 @@ fn map_key(key: &str, ignore_case: bool) -> Node {
     nodes.extend(key.chars().map(|char| Node::Set(set(char))));
     nodes.push(Node::Assert(Assertion::End));
     Node::Concat(nodes)
-}
-
-fn node(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Node, String> {
-    let limits = PatternLimits::default();
-    match syntax {
-        PatternSyntax::EcmaScript => pattern::parse(text, ignore_case, &limits),
-        PatternSyntax::Wildcard => wildcard::node(text, ignore_case, &limits),
-        PatternSyntax::ExactMatch => exact::node(text, ignore_case, &limits),
-    }
-    .map_err(|error| format!("pattern {text:?}: {error}"))
-}
-
-fn chains(text: &str, ignore_case: bool, syntax: PatternSyntax) -> Result<Chains, String> {
-    Chains::of(&node(text, ignore_case, syntax)?).map_err(str::to_owned)
-}
-
-/// Words for a comment: nothing that could end it.
-fn plain(text: &str) -> String {
-    text.chars()
-        .take(100)
-        .map(|c| if c.is_ascii_alphanumeric() || " ._:-".contains(c) { c } else { '?' })
-        .collect()
 }
