@@ -122,14 +122,18 @@ fn fuzz(folder: &Path, program: &Path, name: &str, options: &Options) -> Result<
     if words.is_file() {
         command.arg(format!("-dict={}", words.display()));
     }
-    if options.smoke {
+    // libFuzzer keeps what it finds in the first folder that it is given.
+    let found = if options.smoke {
         // The seeds alone: what is found is not kept, so that two runs do the same.
         command.args(["-max_total_time=3", "-runs=200000"]);
+        let smoke = place("target/smoke")?;
+        fs::remove_dir_all(&smoke).with_context(|| format!("cannot empty {}", smoke.display()))?;
+        place("target/smoke")?
     } else {
         command.arg(format!("-runs={}", options.runs)).arg(format!("-max_total_time={}", options.seconds));
-        command.arg(place("corpus")?);
-    }
-    command.arg(seeds);
+        place("corpus")?
+    };
+    command.arg(found).arg(seeds);
     let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
     let said = String::from_utf8_lossy(&done.stderr);
     let executions = executions(&said).unwrap_or(0);
