@@ -44,6 +44,15 @@ pub struct Cosignature {
     pub sha256: String,
 }
 
+/// Where the co-signature of this number stands, for a document at `address`: `feed.xml` has
+/// `feed.xml.cosignature-1.xml` and so on beside it, from 1 to [`MAX_COSIGNATURES`] at most. A query is
+/// kept, so that a token in it serves for both.
+pub fn beside(address: &str, number: usize) -> String {
+    let end = address.find(['?', '#']).unwrap_or(address.len());
+    let (path, rest) = address.split_at(end);
+    format!("{path}.cosignature-{number}.xml{rest}")
+}
+
 /// Why a co-signature does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
@@ -239,4 +248,16 @@ fn read(root: Node<'_, '_>) -> Result<Cosignature, CosignatureError> {
     }
     let feed = feed.parse().map_err(|_| malformed("@feed to be a feed's name", feed))?;
     Ok(Cosignature { feed, serial, sha256: sha256.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside;
+
+    #[test]
+    fn a_co_signature_stands_beside_its_document() {
+        assert_eq!(beside("https://a.example/feed.xml", 1), "https://a.example/feed.xml.cosignature-1.xml");
+        assert_eq!(beside("https://a.example/f?key=1", 2), "https://a.example/f.cosignature-2.xml?key=1");
+        assert_eq!(beside("file:///srv/feed.xml", 3), "file:///srv/feed.xml.cosignature-3.xml");
+    }
 }

@@ -12,6 +12,7 @@
 
 mod ber;
 pub mod c14n;
+pub mod card;
 pub mod certificate;
 pub mod chain;
 pub mod cosignature;

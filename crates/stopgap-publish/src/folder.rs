@@ -8,7 +8,7 @@
 //!   root.pem  root.key.pem    the key belongs offline once the intermediate is issued
 //!   intermediate.pem  intermediate.key.pem
 //!   chain.pem  signing.key.pem
-//!   card.toml                 what subscribers get: address, contact, certificates ([`crate::card`])
+//!   card.toml                 what subscribers get: address, contact, certificates ([`stopgap_feed::card`])
 //!   trust.toml                the same trust, with root.pem, as a file of its own
 //!   serial                    the last serial that was given out
 //!   public/feed.xml           what is served
@@ -22,11 +22,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use stopgap_feed::card::{self, Card, CardError, CardFeed};
 use stopgap_feed::document::Withdrawn;
 use stopgap_feed::{FeedName, Id, IdError};
 
 use crate::builtin::Builtin;
-use crate::card::{self, Card, CardError, CardFeed};
 use crate::forge::Declared;
 use crate::pki::{Pki, PkiError};
 use crate::requests::{self, RequestsError, SampleRequest};
@@ -255,7 +255,12 @@ pub fn init_with(
     let sources = from.map(mitigation_folders).transpose()?.unwrap_or_default();
     let pki = Pki::create(organization.unwrap_or(name.as_str()), now)?;
     let trust_inline = toml::from_str(&pki.trust_toml(&pki.root.certificate_pem)).map_err(CardError::from)?;
-    let feed = CardFeed { name: name.clone(), url: address.url.clone(), contact: address.contact.clone() };
+    let feed = CardFeed {
+        name: name.clone(),
+        url: address.url.clone(),
+        mirrors: Vec::new(),
+        contact: address.contact.clone(),
+    };
     let card_text = Card { feed, trust: trust_inline }.to_toml()?;
 
     create_dir(dir)?;

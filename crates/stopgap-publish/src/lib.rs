@@ -11,7 +11,6 @@
 
 pub mod assemble;
 pub mod builtin;
-pub mod card;
 pub mod events;
 pub mod folder;
 pub mod forge;

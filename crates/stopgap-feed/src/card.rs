@@ -13,9 +13,11 @@
 //!
 //! Not in here: adding a feed on a server.
 
+use crate::dsig::Digest;
+use crate::id::FeedName;
+use crate::trust::TrustFile;
+use crate::verify::hex;
 use serde::{Deserialize, Serialize};
-use stopgap_feed::FeedName;
-use stopgap_feed::trust::TrustFile;
 
 /// Octets of a card; with a dozen certificates it has a tenth of that.
 pub const CARD_MAX: usize = 256 * 1024;
@@ -38,6 +40,9 @@ pub struct CardFeed {
     pub name: FeedName,
     /// Where the document is served.
     pub url: String,
+    /// Where else, in the order in which they are tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<String>,
     /// Whom to ask about a mitigation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
@@ -106,60 +111,21 @@ impl Card {
     /// An agent's `[[feed]]`; `trust` is the path of the trust file.
     pub fn feed_toml(&self, trust: &str) -> String {
         let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
-        let CardFeed { name, url, .. } = &self.feed;
-        format!("[[feed]]\nname = {}\nurl = {}\ntrust = {}\n", text(name.as_str()), text(url), text(trust))
+        let CardFeed { name, url, mirrors, .. } = &self.feed;
+        let mirrors = match mirrors.iter().map(|mirror| text(mirror)).collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => String::new(),
+            some => format!("mirrors = [{some}]\n"),
+        };
+        format!(
+            "[[feed]]\nname = {}\nurl = {}\n{mirrors}trust = {}\n",
+            text(name.as_str()),
+            text(url),
+            text(trust)
+        )
     }
 }
 
 /// SHA-256 of a card as it is handed over, in lower-case hexadecimal: what two people compare.
 pub fn fingerprint(text: &str) -> String {
-    crate::sha256_hex(text.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pki::Pki;
-
-    fn card() -> Card {
-        let pki = Pki::create("Example Org", "2026-11-22T03:00:00Z".parse().unwrap()).unwrap();
-        Card {
-            feed: CardFeed {
-                name: "example".parse().unwrap(),
-                url: "https://feed.example.org/feed.xml".into(),
-                contact: Some("security@example.org".into()),
-            },
-            trust: toml::from_str(&pki.trust_toml(&pki.root.certificate_pem)).unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_card_is_read_as_it_was_written_and_holds_all_that_a_subscriber_needs() {
-        let card = card();
-        let text = card.to_toml().unwrap();
-        assert_eq!(Card::parse(&text).unwrap(), card);
-        assert_eq!(fingerprint(&text).len(), 64);
-        assert_ne!(fingerprint(&text), fingerprint(&text.replace("feed.example", "evil.example")));
-        let trust: TrustFile = toml::from_str(&card.trust_toml().unwrap()).unwrap();
-        let trust = trust.load_with(|name| panic!("the card is whole, and {name} was asked for")).unwrap();
-        assert_eq!((trust.roots.len(), trust.eku.len()), (1, 2));
-        assert_eq!(
-            card.feed_toml("example.trust.toml"),
-            "[[feed]]\nname = \"example\"\nurl = \"https://feed.example.org/feed.xml\"\ntrust = \"example.trust.toml\"\n"
-        );
-    }
-
-    #[test]
-    fn a_card_that_needs_other_files_or_says_more_is_refused() {
-        let mut elsewhere = card();
-        elsewhere.trust.roots = vec!["root.pem".into()];
-        let error = Card::parse(&elsewhere.to_toml().unwrap()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "roots names the file \"root.pem\": expected certificates in the card itself"
-        );
-        let more = card().to_toml().unwrap().replace("[feed]", "[feed]\npriority = 1");
-        assert!(matches!(Card::parse(&more), Err(CardError::Toml(_))));
-        assert!(matches!(Card::parse(&" ".repeat(CARD_MAX + 1)), Err(CardError::TooLarge { .. })));
-    }
+    hex(&Digest::Sha256.of(text.as_bytes()))
 }
