@@ -2,7 +2,8 @@
 //! operator says on the command line is kept elsewhere (`operator`).
 //!
 //! Beside `stopgap.toml`, every `*.toml` in `feeds.d` and `targets.d` adds `[[feed]]` and
-//! `[[target]]` tables, and every one in `facts.d` adds facts, in the order of their names.
+//! `[[target]]` tables, and every one in `facts.d` adds facts, in the order of their names. A
+//! `*.trust.toml` in `feeds.d` is a trust file that one of these tables names.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -245,7 +246,7 @@ impl Config {
             targets: main.target,
             facts: main.facts,
         };
-        for file in drop_ins(&folder.join("feeds.d"))? {
+        for file in drop_ins(&folder.join("feeds.d"))?.into_iter().filter(|file| !is_trust_file(file)) {
             let here = folder.join("feeds.d");
             config.feeds.extend(anchored(parse::<FeedsFile>(&file)?.feed, &here));
         }
@@ -288,6 +289,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// `NAME.trust.toml`, as `stopgap feed add` places it beside its `NAME.toml`.
+fn is_trust_file(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(".trust.toml"))
 }
 
 /// Trust files are named relative to the file that names them.
@@ -359,7 +365,15 @@ mod tests {
             [facts]
             linux = "6.1"
             "#,
-            &[("facts.d/b.toml", "php = \"8.2\""), ("facts.d/a.toml", "php = \"8.1\"")],
+            &[
+                ("facts.d/b.toml", "php = \"8.2\""),
+                ("facts.d/a.toml", "php = \"8.1\""),
+                (
+                    "feeds.d/other.toml",
+                    "[[feed]]\nname = \"other\"\nurl = \"\"\ntrust = \"other.trust.toml\"",
+                ),
+                ("feeds.d/other.trust.toml", "roots = []"),
+            ],
         )
         .unwrap();
         assert_eq!(config.soak_seconds, 300);
@@ -370,6 +384,8 @@ mod tests {
         assert_eq!(config.facts["php"], "8.2");
         assert_eq!(config.feeds[0].trust.file_name().unwrap(), "trust.toml");
         assert!(config.feeds[0].trust.is_absolute());
+        assert!(config.feeds[1].trust.ends_with("feeds.d/other.trust.toml"));
+        assert_eq!(config.feeds.len(), 2, "a trust file is no table of feeds");
     }
 
     #[test]
