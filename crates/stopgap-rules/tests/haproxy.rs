@@ -13,6 +13,7 @@ mod common;
 
 use common::dice::Dice;
 use common::haproxy::{Answer, Haproxy, Shape, installed};
+use common::inputs::{PATTERNS, text};
 use common::{M1_REQUESTS, condition, cookie_rules, engine, m1, rules};
 use stopgap_rules::translate::SiteRules;
 use stopgap_rules::translate::haproxy::{HaproxyConfig, translate};
@@ -69,100 +70,6 @@ impl Tally {
         self.refused += usize::from(expected != Answer::Passed);
         assert_eq!(answer, expected, "{told}\n{}", head.escape_ascii());
     }
-}
-
-const PIECES: [&[u8]; 70] = [
-    b"X-BEResource=",
-    b"~",
-    b"/",
-    b"X-AnonResource-Backend",
-    b"autodiscover",
-    b"powershell",
-    b"autodiscover.json",
-    b"PowerShell",
-    b".json",
-    b"json",
-    b"@",
-    b"a",
-    b"b",
-    b"c",
-    b"foo",
-    b"bar",
-    b"/",
-    b"//",
-    b"?",
-    b"&",
-    b"=",
-    b".",
-    b"..",
-    b"%",
-    b"%4",
-    b"%zz",
-    b"%25",
-    b"%2541",
-    b"%0a",
-    b"%0D",
-    b"%e2%80%a8",
-    b"%E2%80%A9",
-    b"%e2%80",
-    b"%E2\x80%a8",
-    b"\xe2\x80\xa8",
-    b"\xe2\x80\xa9",
-    b"\xe2\x80",
-    b"\xe2",
-    b"\xc3\xa9",
-    b"%c3%A9",
-    b"%C3",
-    b"\xc3",
-    b"\xff",
-    b"%ff",
-    b"\xf0\x9f\x98\x80",
-    b"\xf0\x9f\x98",
-    b"%f0%9F",
-    b"\xf4\x90\x80\x80",
-    b"\xed\xa0\x80",
-    b"\xe0\x80\x80",
-    b"%80",
-    b"\x80\x80",
-    b"x",
-    b"y",
-    b"%2f",
-    b"%5c",
-    b"\\",
-    b"+",
-    b"%00",
-    b"%20",
-    b"s",
-    b"%73",
-    b"0",
-    b"%EF%BF%BD",
-    b"#",
-    b",",
-    b";",
-    b"%2c",
-    b"%3B",
-    b"https://",
-];
-
-/// Text that often holds what the rules look for, a little changed.
-fn text(dice: &mut Dice) -> Vec<u8> {
-    let mut text = Vec::new();
-    for _ in 0..dice.roll(9) {
-        // The first few are what M1 and the cookie rules look for.
-        let piece: &[u8] = if dice.roll(3) == 0 { dice.pick(&PIECES[..11]) } else { dice.pick(&PIECES) };
-        let how = dice.roll(8);
-        for (at, byte) in piece.iter().enumerate() {
-            match how {
-                0 => text.extend(format!("%{byte:02x}").bytes()),
-                1 if dice.roll(3) == 0 => text.extend(format!("%{byte:02X}").bytes()),
-                2 if dice.roll(3) == 0 => text.extend(format!("%25{byte:02x}").bytes()),
-                3 => text.push(byte.to_ascii_uppercase()),
-                4 if at == piece.len() / 2 && dice.roll(3) == 0 => {}
-                _ => text.push(*byte),
-            }
-        }
-    }
-    text
 }
 
 /// The value of a header: text, and blanks, tabs and separators between.
@@ -267,64 +174,6 @@ fn the_revisions_of_m1_and_the_cookie_rules_agree_with_the_engine() {
     println!("{tally:?}");
     assert!(tally.refused * 20 > tally.requests && tally.malformed * 4 < tally.requests, "{tally:?}");
 }
-
-/// Patterns over every part of the linear form, and over what joins headers.
-const PATTERNS: [&str; 54] = [
-    "a",
-    "a.b",
-    "a.*b",
-    "a.+b",
-    "(.*)a(.*)b(.*)",
-    "^/a",
-    "^/.*b",
-    "b$",
-    "^/x.a$",
-    "a.*b$",
-    "[^/]foo",
-    "[^a]*",
-    ".",
-    "..b",
-    "a..",
-    "a.+",
-    ".+a.+b.+",
-    "[ab]{2}c",
-    "foo|bar",
-    "foo.*bar|^/a|x$",
-    "(?=.*a)(?=.*b)c",
-    "(?=.*a)b",
-    "(?=a)(?=.b)..c",
-    "(?=a.*b)a.*c",
-    "^(?!.*foo)(?=.*bar)",
-    "^(?=.*a)(?!.*b)",
-    "é",
-    "é.*a",
-    "a.*é",
-    "[^\\x00-\\x7f]a",
-    "a[^b].",
-    "\\ufffd",
-    "\\ufffda",
-    "%",
-    "%.*a",
-    "\\u2028",
-    "\\n",
-    "a[^]*b",
-    "^[^]*a.?",
-    "s",
-    "\\d",
-    "a\\sb",
-    "^.*$",
-    "$",
-    "^$",
-    ", ",
-    "; ",
-    "^, ",
-    ",.$",
-    "[,;] .",
-    "\\s[^/]",
-    "[^]{3}, .*a",
-    "https?://",
-    "^/$",
-];
 
 #[test]
 fn every_linear_form_agrees_with_the_engine() {

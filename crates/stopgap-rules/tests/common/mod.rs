@@ -4,6 +4,7 @@
 pub mod dice;
 pub mod generate;
 pub mod haproxy;
+pub mod inputs;
 pub mod nginx;
 pub mod nginx_syntax;
 
