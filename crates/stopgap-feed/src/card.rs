@@ -11,13 +11,22 @@
 //! roots = ["-----BEGIN CERTIFICATE-----…"]
 //! ```
 //!
-//! Not in here: adding a feed on a server.
+//! In place of a certificate `roots` and `timestamp_roots` may name one that its owner publishes:
+//! `"sha256:<64 digits> <https address>"`, the SHA-256 of its DER and where it can be had. The certificate
+//! is identified by the card all the same; where it comes from does not matter.
+//!
+//! Not in here: adding a feed on a server, and fetching a certificate.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
 
 use crate::dsig::Digest;
 use crate::id::FeedName;
 use crate::trust::TrustFile;
 use crate::verify::hex;
-use serde::{Deserialize, Serialize};
 
 /// Octets of a card; with a dozen certificates it has a tenth of that.
 pub const CARD_MAX: usize = 256 * 1024;
@@ -61,7 +70,9 @@ pub enum CardError {
     #[error("it is no card")]
     Toml(#[from] toml::de::Error),
     /// It names a file: what is handed over must be whole.
-    #[error("{key} names the file {found:?}: expected certificates in the card itself")]
+    #[error(
+        "{key} names the file {found:?}: expected certificates in the card itself, or `sha256:<64 digits> <https address>`"
+    )]
     NotInline {
         /// Which list.
         key: &'static str,
@@ -88,12 +99,53 @@ impl Card {
             ("cosigners", &trust.cosigners),
         ];
         for (key, list) in lists {
-            if let Some(found) = list.iter().find(|entry| !entry.trim_start().starts_with("-----BEGIN")) {
+            let published = |entry: &str| key.ends_with("roots") && Published::parse(entry).is_some();
+            let inline = |entry: &str| entry.trim_start().starts_with("-----BEGIN");
+            if let Some(found) = list.iter().find(|entry| !inline(entry) && !published(entry)) {
                 let found = found.chars().take(80).collect();
                 return Err(CardError::NotInline { key, found });
             }
         }
         Ok(card)
+    }
+
+    /// The certificates that the card names and does not hold, each once.
+    pub fn missing(&self) -> Vec<Published> {
+        let lists = self.trust.roots.iter().chain(&self.trust.timestamp_roots);
+        let mut missing: Vec<Published> = lists.filter_map(|entry| Published::parse(entry)).collect();
+        missing.dedup();
+        missing
+    }
+
+    /// Whether a path may end in a certificate that is missing; without one of `timestamp_roots` alone,
+    /// timestamps below it do not count.
+    pub fn is_missing_a_root(&self) -> bool {
+        self.trust.roots.iter().any(|entry| Published::parse(entry).is_some())
+    }
+
+    /// Puts the certificates in `octets` (PEM, one or several, or DER) where the card names them. Returns how
+    /// many of the card's entries were filled; a certificate that it does not name fills none.
+    pub fn fill(&mut self, octets: &[u8]) -> usize {
+        const DER_SEQUENCE: u8 = 0x30;
+        let found: Vec<Vec<u8>> = match octets.first() {
+            Some(&DER_SEQUENCE) => vec![octets.to_vec()],
+            _ => CertificateDer::pem_slice_iter(octets).flatten().map(|der| der.to_vec()).collect(),
+        };
+        let mut filled = 0;
+        for der in found {
+            let sha256 = hex(&Digest::Sha256.of(&der));
+            let lists = self.trust.roots.iter_mut().chain(&mut self.trust.timestamp_roots);
+            for entry in lists.filter(|entry| Published::parse(entry).is_some_and(|it| it.sha256 == sha256)) {
+                *entry = pem(&der);
+                filled += 1;
+            }
+        }
+        filled
+    }
+
+    /// Goes without the timestamp roots that are missing.
+    pub fn without_missing_timestamp_roots(&mut self) {
+        self.trust.timestamp_roots.retain(|entry| Published::parse(entry).is_none());
     }
 
     /// The card's text.
@@ -125,7 +177,81 @@ impl Card {
     }
 }
 
+/// A certificate that its owner publishes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Published {
+    /// SHA-256 of its DER, in lower-case hexadecimal.
+    pub sha256: String,
+    /// Where it can be had.
+    pub url: String,
+}
+
+impl Published {
+    /// Reads an entry of `roots`; `None` where it is something else.
+    fn parse(entry: &str) -> Option<Published> {
+        let (sha256, url) = entry.trim().strip_prefix("sha256:")?.split_once(' ')?;
+        let is_digest =
+            sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let url = url.trim();
+        (is_digest && url.starts_with("https://") && !url.contains(char::is_whitespace))
+            .then(|| Published { sha256: sha256.to_owned(), url: url.to_owned() })
+    }
+}
+
+/// RFC 7468, section 5.
+fn pem(der: &[u8]) -> String {
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for (index, letter) in STANDARD.encode(der).chars().enumerate() {
+        if index > 0 && index % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(letter);
+    }
+    text.push_str("\n-----END CERTIFICATE-----\n");
+    text
+}
+
 /// SHA-256 of a card as it is handed over, in lower-case hexadecimal: what two people compare.
 pub fn fingerprint(text: &str) -> String {
     hex(&Digest::Sha256.of(text.as_bytes()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const DER: &[u8] = &[0x30, 0x03, 1, 2, 3];
+
+    fn card(roots: &str) -> Result<Card, CardError> {
+        Card::parse(&format!(
+            "[feed]\nname = \"example\"\nurl = \"https://feed.example.org/feed.xml\"\n[trust]\nroots = [{roots:?}]\n"
+        ))
+    }
+
+    #[test]
+    fn a_certificate_is_named_by_its_digest_and_filled_in_by_nothing_else() {
+        let entry = format!("sha256:{} https://pki.example.org/root.crt", hex(&Digest::Sha256.of(DER)));
+        let mut card = card(&entry).unwrap();
+        assert_eq!(card.missing()[0].url, "https://pki.example.org/root.crt");
+        assert_eq!(card.fill(&[0x30, 0x03, 1, 2, 4]), 0);
+        assert!(card.is_missing_a_root());
+        assert_eq!(card.fill(pem(DER).as_bytes()), 1);
+        assert!(!card.is_missing_a_root() && card.missing().is_empty());
+        assert_eq!(CertificateDer::from_pem_slice(card.trust.roots[0].as_bytes()).unwrap().as_ref(), DER);
+    }
+
+    #[test]
+    fn a_card_names_no_file_and_no_address_without_a_digest() {
+        let digest = "0".repeat(64);
+        for entry in [
+            "root.pem".to_owned(),
+            "https://pki.example.org/root.crt".to_owned(),
+            format!("sha256:{} https://pki.example.org/root.crt", &digest[1..]),
+            format!("sha256:{digest} http://pki.example.org/root.crt"),
+            format!("sha256:{digest} file:///etc/passwd"),
+        ] {
+            assert!(matches!(card(&entry), Err(CardError::NotInline { key: "roots", .. })), "{entry}");
+        }
+    }
 }

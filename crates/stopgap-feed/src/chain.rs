@@ -41,7 +41,9 @@ pub use revocation::{CrlProblem, MAX_CRL_BYTES};
 #[serde(rename_all = "lowercase")]
 pub enum RevocationMode {
     /// The signer's certificate must be known to be good: without a list of its issuer that verifies
-    /// and has not run out it is refused. An intermediate counts as revoked where a list says so.
+    /// and has not run out it is refused. Of an intermediate no list need be there; it counts as revoked
+    /// where one says so. So does every certificate of a timestamp's path, of which no list need be
+    /// there either: the timestamp then gives no time. A co-signer is judged by its own trust file's mode.
     Require,
     /// A revoked certificate refuses; that nothing is known does not.
     #[default]
@@ -171,6 +173,14 @@ pub struct Requirements<'a> {
     pub revocation: &'a Revocation,
 }
 
+/// A leaf with a path that holds.
+pub(crate) struct Path {
+    /// The leaf's.
+    pub(crate) facts: Facts,
+    /// The certificates of the path below its anchor, the leaf first; none where the leaf is the anchor.
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
+}
+
 /// Verifies that `leaf` is an end entity's certificate with a path through `intermediates` that
 /// fulfills the requirements. Returns the leaf's facts.
 pub fn verify_path(
@@ -178,19 +188,28 @@ pub fn verify_path(
     intermediates: &[CertificateDer<'_>],
     requirements: &Requirements<'_>,
 ) -> Result<Facts, ChainError> {
+    find_path(leaf, intermediates, requirements).map(|path| path.facts)
+}
+
+/// [`verify_path`], and which path it was.
+pub(crate) fn find_path(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    requirements: &Requirements<'_>,
+) -> Result<Path, ChainError> {
     let facts = Facts::read(leaf)
         .ok_or_else(|| ChainError::BadCertificate { subject: "the signature's leaf".to_owned() })?;
     if facts.ca {
         return Err(ChainError::SignerIsCa { subject: facts.subject });
     }
-    build(leaf, intermediates, requirements, &facts)?;
+    let certificates = build(leaf, intermediates, requirements, &facts)?;
     if facts.digital_signature == Some(false) {
         return Err(ChainError::WrongKeyUsage { subject: facts.subject });
     }
     if !requirements.eku.iter().all(|oid| facts.eku.contains(oid)) {
         return Err(wrong_eku("the signer", &facts, requirements));
     }
-    Ok(facts)
+    Ok(Path { facts, certificates })
 }
 
 fn build(
@@ -198,11 +217,11 @@ fn build(
     intermediates: &[CertificateDer<'_>],
     requirements: &Requirements<'_>,
     facts: &Facts,
-) -> Result<(), ChainError> {
+) -> Result<Vec<CertificateDer<'static>>, ChainError> {
     let explain = |error| explain::explain(error, facts, intermediates, requirements);
     let end_entity = EndEntityCert::try_from(leaf).map_err(explain)?;
     if requirements.roots.iter().any(|root| root.as_ref() == leaf.as_ref()) {
-        return pinned_leaf(requirements, facts);
+        return pinned_leaf(requirements, facts).map(|()| Vec::new());
     }
     let anchors: Vec<TrustAnchor<'_>> = requirements
         .roots
@@ -224,15 +243,23 @@ fn build(
     let build = |revocation: Option<RevocationOptions<'_>>| {
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         let usages = Usages(requirements.eku);
-        end_entity
-            .verify_for_usage(algorithms, &anchors, intermediates, time, usages, revocation, Some(&may_issue))
-            .map(|_| ())
+        end_entity.verify_for_usage(
+            algorithms,
+            &anchors,
+            intermediates,
+            time,
+            usages,
+            revocation,
+            Some(&may_issue),
+        )
     };
-    build(None).map_err(|error| match wrong_key_usage.get() {
+    let path = build(None).map_err(|error| match wrong_key_usage.get() {
         true => ChainError::IssuerKeyUsage { subject: facts.subject.clone() },
         false => explain(error),
     })?;
-    revocation::check(requirements.revocation, facts, build)
+    revocation::check(requirements.revocation, facts, |options| build(Some(options)).map(|_| ()))?;
+    let authorities = path.intermediate_certificates().map(|ca| ca.der().into_owned());
+    Ok([leaf.clone().into_owned()].into_iter().chain(authorities).collect())
 }
 
 /// The signer's own certificate is the anchor: the path is that certificate alone. Its validity is

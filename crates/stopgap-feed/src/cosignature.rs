@@ -16,6 +16,7 @@
 
 use jiff::Timestamp;
 use roxmltree::Node;
+use rustls_pki_types::CertificateDer;
 
 use crate::certificate::Facts;
 use crate::chain::Revocation;
@@ -26,7 +27,7 @@ use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::scan::{ScanError, scan};
 use crate::trust::{Cosigner, Trust};
-use crate::verify::signer_of;
+use crate::verify::{Judged, signer_of};
 
 /// How many co-signatures are looked at.
 pub const MAX_COSIGNATURES: usize = 16;
@@ -98,6 +99,8 @@ impl CosignatureError {
 pub(crate) struct Counted {
     /// Subjects of the signers that count, the publisher not among them.
     pub(crate) signers: Vec<String>,
+    /// The certificates of the paths of these, one after the other ([`Judged::path`]).
+    pub(crate) paths: Vec<CertificateDer<'static>>,
     pub(crate) errors: Vec<CosignatureError>,
 }
 
@@ -129,9 +132,10 @@ pub(crate) fn count(
     let mut used = vec![false; trust.cosigners.len()];
     for bytes in documents.iter().take(MAX_COSIGNATURES) {
         match one(trust, bytes, release, &keys, &mut used, revocation, now) {
-            Ok(signer) => {
+            Ok(Judged { signer, path, .. }) => {
                 keys.push(signer.public_key);
                 counted.signers.push(signer.subject);
+                counted.paths.extend(path);
             }
             Err(error) => counted.errors.push(error),
         }
@@ -147,7 +151,7 @@ fn one(
     used: &mut [bool],
     revocation: &Revocation,
     now: Timestamp,
-) -> Result<Facts, CosignatureError> {
+) -> Result<Judged, CosignatureError> {
     let refused = |refusal: Refusal| CosignatureError::Refused(Box::new(refusal));
     let limits = Limits { bytes: trust.limits.bytes.min(MAX_COSIGNATURE_BYTES), ..trust.limits };
     let signed = dsig::open(bytes, &limits).map_err(refused)?;
@@ -155,21 +159,21 @@ fn one(
     let mut again = None;
     for (cosigner, used) in trust.cosigners.iter().zip(used) {
         match fits(cosigner, &signed, revocation, now) {
-            Ok(signer) if *used => {
+            Ok(judged) if *used => {
                 again = again.or(Some(CosignatureError::DuplicateCosigner {
-                    signer: signer.subject,
+                    signer: judged.signer.subject,
                     cosigner: cosigner.name.clone(),
                 }));
             }
-            Ok(signer) => {
+            Ok(judged) => {
                 // What the digested octets say, and nothing else that came with them.
                 let says = Cosignature::from_unsigned(signed.octets(), &limits)?;
                 compare(&says, release)?;
-                if keys.contains(&signer.public_key) {
-                    return Err(CosignatureError::DuplicateKey { signer: signer.subject });
+                if keys.contains(&judged.signer.public_key) {
+                    return Err(CosignatureError::DuplicateKey { signer: judged.signer.subject });
                 }
                 *used = true;
-                return Ok(signer);
+                return Ok(judged);
             }
             Err(error) => first = first.or(Some(error)),
         }
@@ -184,12 +188,12 @@ fn fits(
     signed: &Signed,
     revocation: &Revocation,
     now: Timestamp,
-) -> Result<Facts, Refusal> {
+) -> Result<Judged, Refusal> {
     // Its own mode and lists; those that were fetched for the feed may say something about it too.
     let mut own = cosigner.trust.local_revocation();
     own.crls.extend(revocation.crls.iter().cloned());
     let own = if revocation.mode == crate::RevocationMode::Off { Revocation::off() } else { own };
-    signer_of(&cosigner.trust, signed, &own, now).map(|judged| judged.signer)
+    signer_of(&cosigner.trust, signed, &own, now)
 }
 
 fn compare(says: &Cosignature, release: &Claimed<'_>) -> Result<(), CosignatureError> {

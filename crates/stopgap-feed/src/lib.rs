@@ -16,6 +16,7 @@ pub mod card;
 pub mod certificate;
 pub mod chain;
 pub mod cosignature;
+mod distribution;
 pub mod document;
 pub mod dsig;
 pub mod freshness;
@@ -29,6 +30,7 @@ mod verify;
 
 pub use chain::{Revocation, RevocationMode};
 pub use cosignature::{Cosignature, CosignatureError};
+pub use distribution::{MAX_DISTRIBUTION_POINT_BYTES, MAX_DISTRIBUTION_POINTS, distribution_points};
 pub use document::Document;
 pub use freshness::LastSeen;
 pub use id::{FeedName, Id, IdError, Key};

@@ -103,6 +103,24 @@ pub fn verify(
     revocation: &Revocation,
     now: Timestamp,
 ) -> Result<Timestamp, TimestampError> {
+    judge(countersignature, signature_value, trust, revocation, now).map(|judged| judged.time)
+}
+
+/// A token that counts.
+pub(crate) struct Judged {
+    pub(crate) time: Timestamp,
+    /// [`chain::Path::certificates`] of its signer.
+    pub(crate) path: Vec<CertificateDer<'static>>,
+}
+
+/// [`verify`], and which path it was.
+pub(crate) fn judge(
+    countersignature: &Countersignature,
+    signature_value: &[u8],
+    trust: &Trust,
+    revocation: &Revocation,
+    now: Timestamp,
+) -> Result<Judged, TimestampError> {
     if trust.timestamp_roots.is_empty() {
         return Err(TimestampError::NoRoots);
     }
@@ -130,13 +148,13 @@ pub fn verify(
         at: info.time,
         revocation: &Revocation { mode, crls: revocation.crls.clone() },
     };
-    chain::verify_path(signer, &certificates, &requirements).map_err(TimestampError::Chain)?;
+    let path = chain::find_path(signer, &certificates, &requirements).map_err(TimestampError::Chain)?;
 
     let tolerance = SignedDuration::from_secs(i64::from(trust.clock_tolerance_seconds));
     if info.time.duration_since(now) > tolerance {
         return Err(TimestampError::Future { found: info.time, now });
     }
-    Ok(info.time)
+    Ok(Judged { time: info.time, path: path.certificates })
 }
 
 /// A `SignedData` with one signer.

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
 use crate::certificate::Facts;
-use crate::chain::{self, ChainError, Requirements, Revocation};
-use crate::cosignature::{self, CosignatureError};
+use crate::chain::{self, ChainError, Path, Requirements, Revocation};
+use crate::cosignature::{self, CosignatureError, Counted};
 use crate::document::Document;
 use crate::dsig::{self, Digest, Signed};
 use crate::freshness::{self, CLOCK_FLOOR, Claimed, LastSeen};
@@ -142,23 +142,14 @@ fn judge(
     // 1. The digest fits the octets.
     let signed = dsig::open(presented.feed, &trust.limits)?;
     // 2. The signer is whom the operator trusts, at the time at which certificates are judged.
-    let Judged { signer, at, timestamp_error } = signer_of(trust, &signed, revocation, now)?;
+    let Judged { signer, at, timestamp_error, .. } = signer_of(trust, &signed, revocation, now)?;
     // 3. What the digested octets say, and nothing else that came with them.
     let document = Document::parse(signed.octets(), &trust.limits)?;
     // 4. It is the newest of this feed, and of today.
     let sha256 = hex(&Digest::Sha256.of(signed.octets()));
     freshness::check(&document, &sha256, trust, last_seen, now)?;
     // 5. As many have signed it as the operator asks for.
-    let release = Claimed {
-        feed: document.feed.as_ref().or(trust.feed.as_ref()),
-        serial: document.serial,
-        sha256: &sha256,
-    };
-    let counted = cosignature::count(trust, presented.cosignatures, &release, &signer, revocation, now);
-    let found = counted.signers.len().saturating_add(1);
-    if found < trust.signatures {
-        return Err(Refusal::TooFewSignatures { expected: trust.signatures, found, errors: counted.errors });
-    }
+    let counted = count_signatures(trust, presented, &document, &sha256, &signer, revocation, now)?;
 
     Ok(VerifiedFeed {
         document,
@@ -172,9 +163,49 @@ fn judge(
     })
 }
 
+fn count_signatures(
+    trust: &Trust,
+    presented: &Presented<'_>,
+    document: &Document,
+    sha256: &str,
+    signer: &Facts,
+    revocation: &Revocation,
+    now: Timestamp,
+) -> Result<Counted, Refusal> {
+    let release =
+        Claimed { feed: document.feed.as_ref().or(trust.feed.as_ref()), serial: document.serial, sha256 };
+    let counted = cosignature::count(trust, presented.cosignatures, &release, signer, revocation, now);
+    let found = counted.signers.len().saturating_add(1);
+    if found < trust.signatures {
+        return Err(Refusal::TooFewSignatures { expected: trust.signatures, found, errors: counted.errors });
+    }
+    Ok(counted)
+}
+
+/// The certificates of every path that makes `presented` believed, below its anchor: the signer's, its
+/// timestamp's, then those of each co-signer that counts. Judged as [`verify_presented`] does, but for
+/// revocation and freshness.
+pub(crate) fn paths(
+    trust: &Trust,
+    presented: &Presented<'_>,
+    now: Timestamp,
+) -> Result<Vec<CertificateDer<'static>>, Refusal> {
+    let revocation = Revocation::off();
+    let signed = dsig::open(presented.feed, &trust.limits)?;
+    let Judged { signer, mut path, .. } = signer_of(trust, &signed, &revocation, now)?;
+    let document = Document::parse(signed.octets(), &trust.limits)?;
+    let sha256 = hex(&Digest::Sha256.of(signed.octets()));
+    let counted = count_signatures(trust, presented, &document, &sha256, &signer, &revocation, now)?;
+    path.extend(counted.paths);
+    Ok(path)
+}
+
 /// A signer, and when its certificates were judged.
 pub(crate) struct Judged {
     pub(crate) signer: Facts,
+    /// The certificates of the signer's path and then of the timestamp's, each leaf first, without
+    /// anchors.
+    pub(crate) path: Vec<CertificateDer<'static>>,
     at: Timestamp,
     timestamp_error: Option<TimestampError>,
 }
@@ -187,13 +218,16 @@ pub(crate) fn signer_of(
     now: Timestamp,
 ) -> Result<Judged, Refusal> {
     let leaves = signed.signers()?;
-    let (at, timestamp_error) = match judge_timestamp(trust, signed, revocation, now) {
-        Some(Ok(at)) => (at, None),
-        Some(Err(error)) => (now, Some(error)),
-        None => (now, None),
+    let (at, of_timestamp, timestamp_error) = match judge_timestamp(trust, signed, revocation, now) {
+        Some(Ok(timestamp)) => (timestamp.time, timestamp.path, None),
+        Some(Err(error)) => (now, Vec::new(), Some(error)),
+        None => (now, Vec::new(), None),
     };
     match check_signers(trust, signed, &leaves, revocation, at) {
-        Ok(signer) => Ok(Judged { signer, at, timestamp_error }),
+        Ok(Path { facts, mut certificates }) => {
+            certificates.extend(of_timestamp);
+            Ok(Judged { signer: facts, path: certificates, at, timestamp_error })
+        }
         Err(error) => {
             Err(Refusal::Chain { error: Box::new(error), timestamp: timestamp_error.map(Box::new) })
         }
@@ -205,9 +239,9 @@ fn judge_timestamp(
     signed: &Signed,
     revocation: &Revocation,
     now: Timestamp,
-) -> Option<Result<Timestamp, TimestampError>> {
+) -> Option<Result<timestamp::Judged, TimestampError>> {
     let countersignature = signed.timestamp()?;
-    Some(timestamp::verify(countersignature, signed.value(), trust, revocation, now))
+    Some(timestamp::judge(countersignature, signed.value(), trust, revocation, now))
 }
 
 /// Judges each certificate of the signature's key; the first that fits is the signer. Where none
@@ -218,11 +252,11 @@ fn check_signers(
     leaves: &[&CertificateDer<'static>],
     revocation: &Revocation,
     at: Timestamp,
-) -> Result<Facts, ChainError> {
+) -> Result<Path, ChainError> {
     let mut first = None;
     for leaf in leaves {
         match check_signer(trust, leaf, signed.certificates(), revocation, at) {
-            Ok(facts) => return Ok(facts),
+            Ok(path) => return Ok(path),
             Err(error) => first = first.or(Some(error)),
         }
     }
@@ -235,13 +269,14 @@ fn check_signer(
     certificates: &[CertificateDer<'static>],
     revocation: &Revocation,
     at: Timestamp,
-) -> Result<Facts, ChainError> {
+) -> Result<Path, ChainError> {
     let requirements = Requirements { roots: &trust.roots, eku: &trust.eku, at, revocation };
-    let facts = chain::verify_path(leaf, certificates, &requirements)?;
+    let path = chain::find_path(leaf, certificates, &requirements)?;
+    let facts = &path.facts;
     let issuer = facts.issuer_common_name.as_deref();
     if !trust.issuers.is_empty() && !trust.issuers.iter().any(|name| issuer == Some(name)) {
         return Err(ChainError::WrongIssuer {
-            subject: facts.subject,
+            subject: facts.subject.clone(),
             expected: trust.issuers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "),
             found: issuer.unwrap_or("(none)").to_owned(),
         });
@@ -253,7 +288,7 @@ fn check_signer(
             found: signer.unwrap_or("(none)").to_owned(),
         });
     }
-    Ok(facts)
+    Ok(path)
 }
 
 pub(crate) fn hex(octets: &[u8]) -> String {

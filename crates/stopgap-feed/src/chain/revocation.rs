@@ -66,7 +66,7 @@ impl fmt::Display for CrlProblem {
 pub(super) fn check(
     revocation: &Revocation,
     facts: &Facts,
-    build: impl Fn(Option<RevocationOptions<'_>>) -> Result<(), webpki::Error>,
+    build: impl Fn(RevocationOptions<'_>) -> Result<(), webpki::Error>,
 ) -> Result<(), ChainError> {
     if revocation.mode == RevocationMode::Off {
         return Ok(());
@@ -90,7 +90,7 @@ pub(super) fn check(
 fn ask(
     der: &[u8],
     facts: &Facts,
-    build: &impl Fn(Option<RevocationOptions<'_>>) -> Result<(), webpki::Error>,
+    build: &impl Fn(RevocationOptions<'_>) -> Result<(), webpki::Error>,
 ) -> Result<Option<CrlProblem>, ChainError> {
     if der.len() > MAX_CRL_BYTES {
         return Ok(Some(CrlProblem::TooLarge { octets: der.len() }));
@@ -102,14 +102,14 @@ fn ask(
     let crls = [&crl];
     let Ok(options) = RevocationOptionsBuilder::new(&crls) else { return Ok(Some(CrlProblem::Missing)) };
     let known = options.with_status_policy(UnknownStatusPolicy::Allow).build();
-    if build(Some(known)) == Err(webpki::Error::CertRevoked) {
+    if build(known) == Err(webpki::Error::CertRevoked) {
         return Err(ChainError::Revoked { subject: facts.subject.clone() });
     }
     let strict = options
         .with_depth(RevocationCheckDepth::EndEntity)
         .with_expiration_policy(ExpirationPolicy::Enforce)
         .build();
-    Ok(match build(Some(strict)) {
+    Ok(match build(strict) {
         Ok(()) => None,
         Err(webpki::Error::UnknownRevocationStatus) => Some(CrlProblem::OtherIssuer),
         Err(webpki::Error::InvalidCrlSignatureForPublicKey) => Some(CrlProblem::Forged),
