@@ -2,15 +2,22 @@
 //! what they share, patterns in linear form among it, stands here.
 
 pub mod apache;
+mod bytes;
 pub mod haproxy;
 pub mod iis;
 pub mod nginx;
+mod pcre;
+mod possessive;
 
-use crate::model::{PatternSyntax, RuleSet};
+use crate::function::Function;
+use crate::model::{Action, PatternSyntax, Rule, RuleSet};
 use crate::pattern::ast::Node;
 use crate::pattern::chain::Chains;
 use crate::pattern::{self, PatternLimits};
+use crate::template::{Names, Part, Template};
+use crate::variable::Variable;
 use crate::{exact, wildcard};
+use bytes::Encoding;
 
 /// The rules of one action, and where they apply.
 #[derive(Debug, Clone)]
@@ -62,6 +69,70 @@ pub(crate) fn only_inbound_rules_of_the_site(
         Some(rule) => Err(refuse(&rule.name, "it changes responses".to_owned())),
         None => Ok(()),
     }
+}
+
+/// Refuses a rule that no server but IIS can be told exactly: one that sets server variables, one that reads the
+/// decoded path.
+fn reads_the_raw_request_alone(server: &str, rule: &Rule) -> Result<(), String> {
+    if !rule.server_variables.is_empty() {
+        return Err("it sets server variables".to_owned());
+    }
+    let url = &rule.match_url;
+    let always =
+        chains(&url.url, url.ignore_case, rule.pattern_syntax).is_ok_and(|chains| chains.is_always());
+    if always {
+        return Ok(());
+    }
+    Err(format!(
+        "match url {:?} reads the decoded path, which {server} decodes differently; only a pattern that always \
+         holds, such as .*, can be expressed",
+        url.url
+    ))
+}
+
+/// What a deciding rule does, on a server that takes no address from a rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Pass,
+    Abort,
+    Status(u16),
+}
+
+impl Effect {
+    /// Of an action; `can_answer` tells why the server does not answer with a status.
+    fn of(action: &Action, can_answer: impl Fn(u16) -> Result<(), String>) -> Result<Effect, String> {
+        match action {
+            Action::AbortRequest => Ok(Effect::Abort),
+            Action::CustomResponse { status, .. } => can_answer(*status).map(|()| Effect::Status(*status)),
+            // Without stopProcessing it matches, and nothing follows; yet what cannot be understood is refused.
+            Action::None => Ok(Effect::Pass),
+            Action::Redirect { .. } => Err("Redirect is not translated yet".to_owned()),
+            Action::Rewrite { .. } => Err("Rewrite is not translated yet".to_owned()),
+        }
+    }
+
+    /// How the verdict is named among the server's own words.
+    fn word(self) -> String {
+        match self {
+            Effect::Pass => "pass".to_owned(),
+            Effect::Abort => "abort".to_owned(),
+            Effect::Status(status) => status.to_string(),
+        }
+    }
+}
+
+/// The one variable that an input is, plain or in `{UrlDecode:…}`; `None` where it is anything else.
+fn single_variable(input: &str) -> Result<Option<(Variable, Encoding)>, String> {
+    let template =
+        Template::parse(input, &Names { maps: &[], own: &[] }).map_err(|error| error.to_string())?;
+    Ok(match template.parts.as_slice() {
+        [Part::Variable(variable)] => Some((variable.clone(), Encoding::Raw)),
+        [Part::Function(Function::UrlDecode, inner)] => match inner.parts.as_slice() {
+            [Part::Variable(variable)] => Some((variable.clone(), Encoding::Percent)),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// What a pattern says; a reason where it cannot be read.

@@ -30,9 +30,9 @@
 mod input;
 mod response;
 
-use super::nginx::bytes::Encoding;
-use super::nginx::pcre;
-use super::{CannotExpress, SiteRules, chains, node, plain};
+use super::bytes::Encoding;
+use super::pcre;
+use super::{CannotExpress, Effect, SiteRules, chains, node, plain, reads_the_raw_request_alone};
 use crate::model::{Action, Condition, Grouping, Level, MatchType, PatternSyntax, Rule, RuleSet};
 use crate::pattern::chain::Chains;
 use crate::pattern::{Budget, Pattern, PatternLimits};
@@ -151,25 +151,6 @@ pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
     ))
 }
 
-/// What a deciding rule does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    Pass,
-    Abort,
-    Status(u16),
-}
-
-impl Effect {
-    /// The word in `STOPGAP_VERDICT`.
-    fn word(self) -> String {
-        match self {
-            Effect::Pass => "pass".to_owned(),
-            Effect::Abort => "abort".to_owned(),
-            Effect::Status(status) => status.to_string(),
-        }
-    }
-}
-
 /// A rule that is written.
 struct Decision {
     comment: String,
@@ -187,26 +168,8 @@ struct Reads {
 
 /// Nothing where the rule has no effect.
 fn decision(marker: &str, rule: &Rule) -> Result<Option<Decision>, String> {
-    if !rule.server_variables.is_empty() {
-        return Err("it sets server variables".to_owned());
-    }
-    let effect = match &rule.action {
-        Action::AbortRequest => Effect::Abort,
-        Action::CustomResponse { status, .. } => custom(*status)?,
-        // Without stopProcessing it matches, and nothing follows; yet what cannot be understood is refused.
-        Action::None => Effect::Pass,
-        Action::Redirect { .. } => return Err("Redirect is not translated yet".to_owned()),
-        Action::Rewrite { .. } => return Err("Rewrite is not translated yet".to_owned()),
-    };
-    let always = chains(&rule.match_url.url, rule.match_url.ignore_case, rule.pattern_syntax)
-        .is_ok_and(|chains| chains.is_always());
-    if !always {
-        return Err(format!(
-            "match url {:?} reads the decoded path, which Apache decodes differently; only a pattern that \
-             always holds, such as .*, can be expressed",
-            rule.match_url.url
-        ));
-    }
+    let effect = Effect::of(&rule.action, can_answer)?;
+    reads_the_raw_request_alone(SERVER, rule)?;
     let mut reads = Vec::new();
     let mut tests = Vec::new();
     for condition in &rule.conditions.list {
@@ -370,10 +333,10 @@ impl Part<'_> {
 }
 
 /// Apache answers 500 where it does not know a status; a redirect needs an address.
-fn custom(status: u16) -> Result<Effect, String> {
+fn can_answer(status: u16) -> Result<(), String> {
     match status {
         200..=208 | 226 | 400..=417 | 421..=424 | 426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511 => {
-            Ok(Effect::Status(status))
+            Ok(())
         }
         _ => Err(format!("Apache cannot answer with status {status} alone")),
     }

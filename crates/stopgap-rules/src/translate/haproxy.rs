@@ -32,8 +32,11 @@ mod hook;
 mod sample;
 mod text;
 
-use super::nginx::pcre;
-use super::{CannotExpress, SiteRules, chains, node, only_inbound_rules_of_the_site, plain};
+use super::pcre;
+use super::{
+    CannotExpress, Effect, SiteRules, node, only_inbound_rules_of_the_site, plain,
+    reads_the_raw_request_alone,
+};
 use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
 use crate::pattern::chain::Chains;
 use crate::pattern::{Budget, Pattern, PatternLimits};
@@ -189,7 +192,7 @@ pub fn translate(sets: &[SiteRules]) -> Result<HaproxyConfig, CannotExpress> {
                 .map_err(|reason| CannotExpress { server: SERVER, rule: rule.name.clone(), reason })?;
             for (entry, need) in found {
                 // What lets pass says nothing where no other rule could hold.
-                if entry.value != PASS {
+                if entry.value != Effect::Pass.word() {
                     needed.push(need);
                 }
                 config.entries.push(entry);
@@ -218,37 +221,16 @@ pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
     ))
 }
 
-/// The value of an entry that ends the evaluation without a refusal.
-const PASS: &str = "pass";
-
 /// A rule's entries, each with what it needs to be in a request.
 fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<(Entry, Needs)>, String> {
-    if !rule.server_variables.is_empty() {
-        return Err("it sets server variables".to_owned());
-    }
-    let value = match &rule.action {
-        Action::AbortRequest => "abort".to_owned(),
-        Action::CustomResponse { status, .. } => custom(*status)?,
-        // Without stopProcessing it matches, and nothing follows; yet what cannot be understood is refused, too.
-        Action::None => PASS.to_owned(),
-        Action::Redirect { .. } => return Err("Redirect is not translated yet".to_owned()),
-        Action::Rewrite { .. } => return Err("Rewrite is not translated yet".to_owned()),
-    };
-    let always = chains(&rule.match_url.url, rule.match_url.ignore_case, rule.pattern_syntax)
-        .is_ok_and(|chains| chains.is_always());
-    if !always {
-        return Err(format!(
-            "match url {:?} reads the decoded path, which HAProxy decodes differently; only a pattern that \
-             always holds, such as .*, can be expressed",
-            rule.match_url.url
-        ));
-    }
+    let effect = Effect::of(&rule.action, can_answer)?;
+    reads_the_raw_request_alone(SERVER, rule)?;
     let keys = keys(rule, &frontends(sites))?;
     if rule.match_url.negate || (rule.action == Action::None && !rule.stop_processing) {
         return Ok(Vec::new());
     }
     let comment = format!("{}: {}", plain(marker), plain(&rule.name));
-    let entry = |key| Entry { key, value: value.clone(), comment: comment.clone() };
+    let entry = |key| Entry { key, value: effect.word(), comment: comment.clone() };
     Ok(keys.into_iter().map(|(key, needed)| (entry(key), needed)).collect())
 }
 
@@ -377,9 +359,9 @@ fn test(
 }
 
 /// What the hook has a line for.
-fn custom(status: u16) -> Result<String, String> {
+fn can_answer(status: u16) -> Result<(), String> {
     if hook::STATUSES.contains(&status) {
-        return Ok(status.to_string());
+        return Ok(());
     }
     let known: Vec<String> = hook::STATUSES.iter().map(u16::to_string).collect();
     Err(format!("status {status}: the hook in HAProxy's frontends answers with {}", known.join(", ")))

@@ -27,13 +27,13 @@
 //! What remains different is in docs/rules/translation.md.
 
 mod answer;
-pub(in crate::translate) mod bytes;
 mod input;
 mod maps;
-pub(in crate::translate) mod pcre;
 mod verdict;
 
-use super::{CannotExpress, SiteRules, chains, node, only_inbound_rules_of_the_site, plain};
+use super::{
+    CannotExpress, SiteRules, node, only_inbound_rules_of_the_site, pcre, plain, reads_the_raw_request_alone,
+};
 use crate::model::{
     Condition, Grouping, MatchType, OutboundSubject, PatternSyntax, RewriteMap, Rule, RuleSet,
 };
@@ -55,7 +55,7 @@ pub struct NginxConfig {
 
 const SERVER: &str = "nginx";
 /// nginx reads a word of its configuration into a buffer of 4,096 bytes.
-const MAX_WORD: usize = 4_000;
+pub(super) const MAX_WORD: usize = 4_000;
 /// Translates every set together, in the order given, as one list of rules.
 ///
 /// # Errors
@@ -111,20 +111,9 @@ struct Writer {
 
 impl Writer {
     fn rule(&mut self, set: &SiteRules, rule: &Rule) -> Result<(), String> {
-        if !rule.server_variables.is_empty() {
-            return Err("it sets server variables".to_owned());
-        }
         let names: Vec<&str> = set.rules.maps.iter().map(|map| map.name.as_str()).collect();
         let effect = answer::effect(&rule.action, rule.stop_processing, &names, &mut self.maps)?;
-        let always = chains(&rule.match_url.url, rule.match_url.ignore_case, rule.pattern_syntax)
-            .is_ok_and(|chains| chains.is_always());
-        if !always {
-            return Err(format!(
-                "match url {:?} reads the decoded path, which nginx decodes differently; only a pattern that \
-                 always holds, such as .*, can be expressed",
-                rule.match_url.url
-            ));
-        }
+        reads_the_raw_request_alone(SERVER, rule)?;
         let comment = format!("{}: {}", plain(&set.marker), plain(&rule.name));
         let specs = self.specs(rule, &set.rules.maps)?;
         // It matches, and nothing follows, or it never matches; yet what cannot be understood is refused, too.

@@ -5,11 +5,10 @@
 //! joined in the order of arrival. Neither can be undone, so a pattern over such a header is accepted only where
 //! it cannot tell the difference ([`Input::accepts`]).
 
-use crate::function::Function;
 use crate::pattern::ast::CharSet;
 use crate::pattern::chain::{Chains, Conjunction, Place};
-use crate::template::{Names, Part, Template};
-use crate::translate::nginx::bytes::Encoding;
+use crate::translate::bytes::Encoding;
+use crate::translate::single_variable;
 use crate::variable::Variable;
 
 /// Where the text comes from, and how it is written there.
@@ -59,18 +58,9 @@ const MAX_DASHES: usize = 4;
 impl Input {
     /// The input of a condition, or why Apache has no such text.
     pub(super) fn of(text: &str) -> Result<Input, String> {
-        let template =
-            Template::parse(text, &Names { maps: &[], own: &[] }).map_err(|error| error.to_string())?;
-        let (variable, encoding) = match template.parts.as_slice() {
-            [Part::Variable(variable)] => (variable, Encoding::Raw),
-            [Part::Function(Function::UrlDecode, inner)] => match inner.parts.as_slice() {
-                [Part::Variable(variable)] => (variable, Encoding::Percent),
-                _ => return Err(cannot(text)),
-            },
-            _ => return Err(cannot(text)),
-        };
+        let (variable, encoding) = single_variable(text)?.ok_or_else(|| cannot(text))?;
         let one = |source, word: &str| Input { source, encoding, words: vec![word.to_owned()] };
-        Ok(match variable {
+        Ok(match &variable {
             Variable::RequestUri => one(Source::Target, TARGET),
             Variable::QueryString => one(Source::Query, TARGET),
             Variable::RequestMethod => one(Source::Whole, METHOD),

@@ -11,7 +11,8 @@ use super::text::Text;
 use super::{MAX_KEY, START, word};
 use crate::pattern::ast::CharSet;
 use crate::pattern::chain::Conjunction;
-use crate::translate::nginx::bytes::{self, Bytes};
+use crate::translate::bytes::{self, Bytes};
+use crate::translate::possessive::Alphabet;
 
 /// Characters of a literal: fewer are found in too many requests, more make the tree too long.
 const LITERAL: std::ops::RangeInclusive<usize> = 3..=7;

@@ -9,9 +9,8 @@
 //! it did not fit into HAProxy's buffer, and patterns would see a part only.
 
 use super::text::{Header, Text};
-use crate::function::Function;
-use crate::template::{Names, Part, Template};
-use crate::translate::nginx::bytes::{self, Encoding};
+use crate::translate::bytes::{self, Encoding};
+use crate::translate::single_variable;
 use crate::variable::Variable;
 
 /// From the start of the sample to the line of the target.
@@ -49,17 +48,8 @@ const TAKEN: [&str; 4] = ["CONNECTION", "PROXY_CONNECTION", "CONTENT_LENGTH", "T
 impl Input {
     /// The input of a condition, or why the sample has no such text.
     pub(super) fn of(text: &str) -> Result<Input, String> {
-        let template =
-            Template::parse(text, &Names { maps: &[], own: &[] }).map_err(|error| error.to_string())?;
-        let (variable, encoding) = match template.parts.as_slice() {
-            [Part::Variable(variable)] => (variable, Encoding::Raw),
-            [Part::Function(Function::UrlDecode, inner)] => match inner.parts.as_slice() {
-                [Part::Variable(variable)] => (variable, Encoding::Percent),
-                _ => return Err(cannot(text)),
-            },
-            _ => return Err(cannot(text)),
-        };
-        let source = match variable {
+        let (variable, encoding) = single_variable(text)?.ok_or_else(|| cannot(text))?;
+        let source = match &variable {
             Variable::RequestUri => Source::Target,
             Variable::QueryString => Source::Query,
             Variable::RequestMethod => Source::Method,

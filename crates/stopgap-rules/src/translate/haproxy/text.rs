@@ -16,7 +16,8 @@
 //! As in [`bytes`], each token matches in one way only.
 
 use crate::pattern::ast::CharSet;
-use crate::translate::nginx::bytes::{self, Bytes, Encoding};
+use crate::translate::bytes::{self, Bytes, Encoding};
+use crate::translate::possessive::Alphabet;
 
 /// How a text is written.
 #[derive(Debug, Clone, Copy)]
@@ -38,38 +39,12 @@ const HEX: &str = "[0-9A-Fa-f]";
 
 impl Text {
     /// One byte of the set. `(?!)`, which never matches, for none.
-    pub(super) fn token(&self, set: &Bytes) -> String {
+    fn token(&self, set: &Bytes) -> String {
         let ways = self.ways(set, "");
         match ways.as_slice() {
             [] => "(?!)".to_owned(),
             [one] => one.clone(),
             _ => format!("(?:{})", ways.join("|")),
-        }
-    }
-
-    /// The same as the ways to write it, a run of plain bytes first: to be repeated.
-    pub(super) fn run(&self, set: &Bytes) -> Vec<String> {
-        self.ways(set, "++")
-    }
-
-    pub(super) fn any_token(&self) -> String {
-        self.token(&Bytes::of(|_| true))
-    }
-
-    /// One character of the set.
-    pub(super) fn char(&self, set: &CharSet) -> String {
-        bytes::char_of(set, &|bytes| self.token(bytes))
-    }
-
-    pub(super) fn line_terminator(&self) -> String {
-        self.char(&CharSet::line_terminators())
-    }
-
-    /// Where the text ends.
-    pub(super) fn end(&self) -> String {
-        match self.header {
-            None => "(?=\\n)".to_owned(),
-            Some(Header { next, .. }) => format!("(?=\\r(?!(?{next})))"),
         }
     }
 
@@ -96,5 +71,26 @@ impl Text {
             ways.push(format!("%{}", bytes::hex_pairs(set)));
         }
         ways
+    }
+}
+
+impl Alphabet for Text {
+    fn char(&self, set: &CharSet) -> String {
+        bytes::char_of(set, &|bytes| self.token(bytes))
+    }
+
+    fn run(&self, set: &Bytes) -> Vec<String> {
+        self.ways(set, "++")
+    }
+
+    fn any_token(&self) -> String {
+        self.token(&Bytes::of(|_| true))
+    }
+
+    fn end(&self) -> String {
+        match self.header {
+            None => "(?=\\n)".to_owned(),
+            Some(Header { next, .. }) => format!("(?=\\r(?!(?{next})))"),
+        }
     }
 }

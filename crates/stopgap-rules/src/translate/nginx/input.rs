@@ -1,8 +1,8 @@
 //! A condition's input as nginx's variables: which there are, and which text has no equal.
 
-use super::bytes::Encoding;
 use crate::function::Function;
 use crate::template::{Names, Part, Template};
+use crate::translate::bytes::Encoding;
 use crate::variable::Variable;
 
 /// Where the text comes from, and how it is written there.

@@ -11,9 +11,9 @@
 use crate::pattern::ast::CharSet;
 use regex_syntax::utf8::{Utf8Sequence, Utf8Sequences};
 
-/// How nginx's variable holds the text.
+/// How a server holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::translate) enum Encoding {
+pub(super) enum Encoding {
     /// As it is.
     Raw,
     /// The rule decodes it: `{UrlDecode:…}`.
@@ -22,10 +22,10 @@ pub(in crate::translate) enum Encoding {
 
 /// A set of bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::translate) struct Bytes([bool; 256]);
+pub(super) struct Bytes([bool; 256]);
 
 impl Bytes {
-    pub(in crate::translate) fn of(test: impl Fn(u8) -> bool) -> Bytes {
+    pub(super) fn of(test: impl Fn(u8) -> bool) -> Bytes {
         let mut bytes = [false; 256];
         for (byte, member) in (0u8..=255).zip(bytes.iter_mut()) {
             *member = test(byte);
@@ -37,11 +37,11 @@ impl Bytes {
         Bytes::of(|b| (from..=to).contains(&b))
     }
 
-    pub(in crate::translate) fn contains(&self, byte: u8) -> bool {
+    pub(super) fn contains(&self, byte: u8) -> bool {
         self.0.get(usize::from(byte)).copied().unwrap_or(false)
     }
 
-    pub(in crate::translate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         !self.0.contains(&true)
     }
 
@@ -53,7 +53,7 @@ impl Bytes {
 const HEX: &str = "[0-9A-Fa-f]";
 
 /// One token whose byte is in the set. `(?!)`, which never matches, for the empty set.
-pub(in crate::translate) fn token(bytes: &Bytes, encoding: Encoding) -> String {
+pub(super) fn token(bytes: &Bytes, encoding: Encoding) -> String {
     if bytes.is_empty() {
         return "(?!)".to_owned();
     }
@@ -74,7 +74,7 @@ pub(in crate::translate) fn token(bytes: &Bytes, encoding: Encoding) -> String {
 
 /// The same, as the ways to write it, with a run of raw bytes first: to be repeated. Nothing for the empty
 /// set.
-pub(in crate::translate) fn run(bytes: &Bytes, encoding: Encoding) -> Vec<String> {
+pub(super) fn run(bytes: &Bytes, encoding: Encoding) -> Vec<String> {
     if bytes.is_empty() {
         return Vec::new();
     }
@@ -93,7 +93,7 @@ pub(in crate::translate) fn run(bytes: &Bytes, encoding: Encoding) -> Vec<String
 }
 
 /// Any token.
-pub(in crate::translate) fn any_token(encoding: Encoding) -> String {
+pub(super) fn any_token(encoding: Encoding) -> String {
     match encoding {
         Encoding::Raw => "[\\x00-\\xff]".to_owned(),
         Encoding::Percent => format!("(?:[^%]|%(?:{HEX}{HEX})?+)"),
@@ -102,7 +102,7 @@ pub(in crate::translate) fn any_token(encoding: Encoding) -> String {
 
 /// Raw bytes only, whatever the encoding; in the decoded text they stand for themselves unless `%` is among
 /// them.
-pub(in crate::translate) fn class(bytes: &Bytes) -> String {
+pub(super) fn class(bytes: &Bytes) -> String {
     let mut ranges: Vec<(u8, u8)> = Vec::new();
     for byte in (0u8..=255).filter(|b| bytes.contains(*b)) {
         match ranges.last_mut() {
@@ -128,12 +128,12 @@ pub(in crate::translate) fn class(bytes: &Bytes) -> String {
 
 /// Letters and digits as themselves, everything else by number: nothing a rule holds is syntax, in PCRE or
 /// in nginx.
-pub(in crate::translate) fn escape(byte: u8) -> String {
+pub(super) fn escape(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("\\x{byte:02x}") }
 }
 
 /// Two hexadecimal digits for a byte in the set.
-pub(in crate::translate) fn hex_pairs(bytes: &Bytes) -> String {
+pub(super) fn hex_pairs(bytes: &Bytes) -> String {
     let mut ways: Vec<(u16, u16)> = Vec::new();
     for high in 0u8..16 {
         let low =
@@ -163,13 +163,8 @@ fn hex_digit(values: u16) -> String {
     }))
 }
 
-/// One character of the set.
-pub(in crate::translate) fn char(set: &CharSet, encoding: Encoding) -> String {
-    char_of(set, &|bytes| token(bytes, encoding))
-}
-
-/// The same from tokens of another make. A token must match in one way only.
-pub(in crate::translate) fn char_of(set: &CharSet, token: &impl Fn(&Bytes) -> String) -> String {
+/// One character of the set. A token must match in one way only.
+pub(super) fn char_of(set: &CharSet, token: &impl Fn(&Bytes) -> String) -> String {
     let ascii = Bytes::of(|b| b.is_ascii() && set.contains(char::from(b)));
     let wide = set.clone().intersection(&CharSet::of([('\u{80}', char::MAX)]));
     if wide.is_empty() {
@@ -187,13 +182,8 @@ pub(in crate::translate) fn char_of(set: &CharSet, token: &impl Fn(&Bytes) -> St
     format!("(?>{})", ways.join("|"))
 }
 
-/// A line terminator: `\n`, `\r`, U+2028, U+2029. None of their bytes can start within another character.
-pub(in crate::translate) fn line_terminator(encoding: Encoding) -> String {
-    char(&CharSet::line_terminators(), encoding)
-}
-
 /// The bytes with which a character of the set can start. Every byte above ASCII counts where one does.
-pub(in crate::translate) fn first_bytes(set: &CharSet) -> Bytes {
+pub(super) fn first_bytes(set: &CharSet) -> Bytes {
     let wide = !set.clone().intersection(&CharSet::of([('\u{80}', char::MAX)])).is_empty();
     Bytes::of(|b| if b.is_ascii() { set.contains(char::from(b)) } else { wide })
 }
