@@ -119,6 +119,9 @@ impl Gateway {
 struct Answer {
     active: Option<String>,
     error: Option<String>,
+    /// Connections that earlier rules still serve; the second step is done when there is none.
+    #[serde(default)]
+    older_connections: usize,
 }
 
 fn does_not_run(error: &io::Error) -> bool {
@@ -141,6 +144,7 @@ impl Driver for Gateway {
                 if let Some(error) = answer.error {
                     warnings.push(format!("the gateway could not read its rules: {error}"));
                 }
+                warnings.extend(render::still_by_older_rules("connection", answer.older_connections));
             }
             Err(e) => {
                 live.active = Some(false);

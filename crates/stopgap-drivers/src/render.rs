@@ -125,3 +125,15 @@ pub(crate) fn change(
         after,
     })
 }
+
+/// New rules are in force in two steps: for every new connection once they are applied, and for all once what
+/// was in progress has ended. What to say between the two.
+pub(crate) fn still_by_older_rules(what: &str, count: usize) -> Option<String> {
+    let plural = if count == 1 { "" } else { "s" };
+    (count > 0).then(|| {
+        format!(
+            "the rules are in force for every new connection; {count} {what}{plural} of before still end what \
+             they had begun, by the rules of then"
+        )
+    })
+}

@@ -26,7 +26,7 @@ use stopgap_feed::document::{ActionKind, Expect, Probe};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use common::{ATTACK, m1, ok, serve_origin};
+use common::{ATTACK, m1, ok, serve_origin, until};
 
 struct Server {
     folder: TempDir,
@@ -111,6 +111,23 @@ fn m1_is_put_on_proven_and_taken_off() {
     server.driver.settle(&Machine, &off).unwrap();
     assert_eq!(server.ask(ATTACK), ok());
     assert_eq!(server.names(), untouched);
+}
+
+#[test]
+fn what_older_rules_still_answer_is_told_until_it_ends() {
+    let server = Server::start();
+    let mut upload = TcpStream::connect(server.listener.address).unwrap();
+    write!(upload, "POST /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n1")
+        .unwrap();
+    // The origin has it: the rules of now have let it through.
+    until(|| !server.origin.lock().unwrap().is_empty());
+    let change = server.plan(&m1());
+    server.driver.apply(&Machine, &change).unwrap();
+    assert_eq!(server.ask(ATTACK), Answer::Closed, "the first step is done");
+    let warnings = || server.driver.observe(&Machine).unwrap().warnings;
+    assert!(warnings().iter().any(|w| w.contains("1 connection of before")), "{:?}", warnings());
+    upload.write_all(b"2").unwrap();
+    until(|| warnings().is_empty());
 }
 
 #[test]
