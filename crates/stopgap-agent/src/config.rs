@@ -5,6 +5,8 @@
 //! `[[target]]` tables, and every one in `facts.d` adds facts, in the order of their names. A
 //! `*.trust.toml` in `feeds.d` is a trust file that one of these tables names.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use stopgap_core::policy::{DEFAULT_SOAK_SECONDS, Removal};
 use stopgap_feed::{FeedName, Id};
+
+pub use network::{Bypass, NetworkConfig};
 
 /// Where the configuration is looked for when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/stopgap/stopgap.toml";
@@ -79,6 +83,8 @@ pub struct Config {
     pub soak_seconds: u64,
     /// How long an application may take to answer again after a change.
     pub settle: SignedDuration,
+    /// Which way requests go out.
+    pub network: NetworkConfig,
     /// Feeds, in order.
     pub feeds: Vec<FeedConfig>,
     /// Targets, in order.
@@ -93,9 +99,9 @@ pub struct Config {
 pub struct FeedConfig {
     /// Its name; the document must bear the same one.
     pub name: FeedName,
-    /// `https://…`, `http://…` or `file:///…`.
+    /// `https://…`, `http://…` or `file:///…`, which may be a folder of documents.
     pub url: String,
-    /// Tried in order when `url` does not answer.
+    /// Tried in order when `url` does not answer, or answers with a document that is refused.
     #[serde(default)]
     pub mirrors: Vec<String>,
     /// The trust file, relative to the file that names it.
@@ -106,6 +112,10 @@ pub struct FeedConfig {
     /// Whether a server whose version cannot be read counts as affected.
     #[serde(default)]
     pub unknown_applies: bool,
+    /// Whether a server on the internet may send the agent on to an address of a private network, of
+    /// this machine or of its neighborhood. A feed that stands at such an address itself may in any case.
+    #[serde(default)]
+    pub redirects_to_private: bool,
 }
 
 /// One `[[target]]`.
@@ -186,6 +196,11 @@ struct MainFile {
     removal: Removal,
     soak: Option<SignedDuration>,
     settle: Option<SignedDuration>,
+    internet_web_proxy: Option<String>,
+    #[serde(default)]
+    internet_web_proxy_bypass: Vec<String>,
+    internet_web_proxy_credentials: Option<PathBuf>,
+    ca_bundle: Option<PathBuf>,
     #[serde(default)]
     feed: Vec<FeedConfig>,
     #[serde(default)]
@@ -229,6 +244,14 @@ impl Config {
         let main: MainFile = parse(&path)?;
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let folder = folder.as_path();
+        let network = NetworkConfig::from_keys(
+            main.internet_web_proxy,
+            &main.internet_web_proxy_bypass,
+            main.internet_web_proxy_credentials,
+            main.ca_bundle,
+            folder,
+        )
+        .map_err(|message| ConfigError::Invalid { path: path.clone(), message })?;
         let mut config = Config {
             path: path.clone(),
             data: folder.join(main.data),
@@ -242,6 +265,7 @@ impl Config {
                 .soak
                 .map_or(DEFAULT_SOAK_SECONDS, |soak| u64::try_from(soak.as_secs()).unwrap_or(0)),
             settle: main.settle.unwrap_or(DEFAULT_SETTLE),
+            network,
             feeds: anchored(main.feed, folder),
             targets: main.target,
             facts: main.facts,
@@ -400,6 +424,7 @@ mod tests {
             ),
             ("[[target]]\nkind = \"iis7\"", "unknown variant `iis7`"),
             ("[[target]]\nkind = \"nginx\"\nname = \"feeds\"", "cannot be named `feeds`"),
+            ("internet_web_proxy = \"proxy\"", "`internet_web_proxy`: expected an address"),
             ("data = ", "TOML parse error at line 1"),
         ] {
             let message = load(main, &[]).unwrap_err().to_string();

@@ -27,7 +27,7 @@ use stopgap_feed::{FeedName, Id};
 
 use crate::config::Config;
 use crate::events::Event;
-use crate::fetch::Fetched;
+use crate::fetch::{Delivery, Fetched};
 use crate::home::{Home, HomeError};
 use crate::journal::{self, Journal};
 use crate::trust::{self, CurrentFeed};
@@ -65,7 +65,7 @@ pub struct Input<'a> {
     /// This server's facts.
     pub facts: &'a Facts,
     /// What was fetched; a feed that is not in it counts as not asked.
-    pub fetched: BTreeMap<FeedName, Fetched>,
+    pub fetched: BTreeMap<FeedName, Delivery>,
     /// Ids that do not wait for their wave.
     pub jump: Vec<Id>,
     /// What it may do.
@@ -198,8 +198,8 @@ impl<'a> Cycle<'a> {
             .feeds
             .iter()
             .map(|feed| {
-                let fetched = fetched.get(&feed.name).cloned().unwrap_or(Fetched::Skipped);
-                trust::judge(home, *host, feed, fetched, *now)
+                let delivery = fetched.get(&feed.name).cloned().unwrap_or_else(|| Fetched::Skipped.into());
+                trust::judge(home, *host, feed, delivery, *now)
             })
             .collect();
         // What a command that asks nobody finds is no failure of that command.

@@ -1,22 +1,88 @@
-//! Fetching: the octets of a feed, over HTTP or from a file, within limits.
+//! Fetching: the octets of a feed and what stands beside it, over HTTP or from a file, within limits.
 //!
-//! Nothing here is trusted. What comes back is verified elsewhere, so a hostile network can only
-//! withhold.
+//! ```text
+//!   each address in order:  document ─► co-signatures ─► revocation lists ─► judged: good? done
+//!        http.rs  redirects, limits, codes       file.rs  a file or a folder
+//!        clients.rs  direct, internet only, by proxy       address.rs  what is of the internet
+//! ```
+//!
+//! Nothing here is trusted. What comes back is verified again by the cycle, which alone decides; here a
+//! document is only judged to know whether the next address must be asked. A hostile network can
+//! withhold, and no more.
+
+mod address;
+mod clients;
+mod failure;
+mod file;
+mod gather;
+mod http;
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, LINK};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::Response;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
+use serde::{Deserialize, Serialize};
+use stopgap_core::plan::sha256_hex;
+use stopgap_feed::chain::MAX_CRL_BYTES;
+use url::Url;
 
-use crate::config::FeedConfig;
+use crate::config::NetworkConfig;
+use crate::trust::List;
+pub use address::{Lookup, is_public};
+use address::{Reach, system_lookup};
+pub use clients::FetcherError;
+use clients::{Clients, Network};
+pub use failure::{Failure, Fault};
+use http::Brought;
 
-/// The largest document that is read; the same limit as the verifier's.
-pub const MAX_DOCUMENT_BYTES: usize = 16 << 20;
-/// From the request to the last octet.
-const TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_REDIRECTS: usize = 5;
+/// How much an answer may cost. [`Limits::default`] is what the service uses; tests set them small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of a document: the verifier's own limit.
+    pub document: usize,
+    /// Octets of a revocation list: the verifier's own limit.
+    pub list: usize,
+    /// Redirects of one question. Browsers follow twenty; a feed with more than five is in a loop.
+    pub redirects: usize,
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// From the request to the last octet.
+    pub answer: Duration,
+    /// Each time of this length must bring...
+    pub window: Duration,
+    /// ...so many octets: a line that is slower than this is held open, not used.
+    pub window_bytes: usize,
+    /// For all that stands beside a document: co-signatures, and again lists. What is not here by then
+    /// counts as not there.
+    pub beside: Duration,
+    /// For one feed with all its addresses and attempts.
+    pub feed: Duration,
+    /// How often an address is asked, where the fault may pass.
+    pub attempts: usize,
+    /// The first wait between two attempts is a random part of this; each further one of three times as much.
+    pub first_wait: Duration,
+    /// Documents of a folder that are looked at.
+    pub folder: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            document: 16 << 20,
+            list: MAX_CRL_BYTES,
+            redirects: 5,
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            window: Duration::from_secs(10),
+            window_bytes: 10 << 10,
+            beside: Duration::from_secs(30),
+            feed: Duration::from_secs(180),
+            attempts: 3,
+            first_wait: Duration::from_millis(250),
+            folder: 256,
+        }
+    }
+}
 
 /// What a fetch brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,138 +91,154 @@ pub enum Fetched {
     Document {
         /// Its octets.
         bytes: Vec<u8>,
-        /// The validator for the next request.
-        etag: Option<String>,
+        /// What to say of it in the next request.
+        validators: Validators,
     },
     /// The server says that it is the one we have.
     Unchanged,
-    /// Nobody answered with a document: each address and its failure.
-    Failed(String),
+    /// Nobody answered with a document.
+    Failed(Failure),
     /// Nobody was asked.
     Skipped,
 }
 
-/// A document and where its changes are announced.
+/// What a server said of its document, to be sent back when it is asked again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validators {
+    /// `ETag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
+    /// SHA-256 of the address that said so, in hex. Another server's tag may mean another document,
+    /// and an address may hold a password.
+    #[serde(default)]
+    pub from: String,
+}
+
+impl Validators {
+    /// The same, as said by this address.
+    #[must_use]
+    fn by(self, address: &str) -> Validators {
+        Validators { from: sha256_hex(address.as_bytes()), ..self }
+    }
+
+    fn are_of(&self, address: &str) -> bool {
+        (self.etag.is_some() || self.last_modified.is_some()) && self.from == sha256_hex(address.as_bytes())
+    }
+}
+
+/// All that a feed's addresses brought, for the cycle to judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// What came.
+pub struct Delivery {
+    /// The document, or why there is none.
     pub fetched: Fetched,
+    /// The co-signatures beside the document that was brought, or that is unchanged.
+    pub cosignatures: Vec<Vec<u8>>,
+    /// Revocation lists, new or looked at again; those with the source of a list that is kept take its
+    /// place.
+    pub lists: Vec<List>,
+    /// What else was asked, and why that was no better: for the message of a refusal.
+    pub notes: Vec<String>,
     /// The event stream that the feed's own server announces.
     pub events: Option<Url>,
 }
 
-/// The HTTP client of this agent.
+impl From<Fetched> for Delivery {
+    fn from(fetched: Fetched) -> Delivery {
+        Delivery { fetched, cosignatures: Vec::new(), lists: Vec::new(), notes: Vec::new(), events: None }
+    }
+}
+
+/// One answer of one address, judged by nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The octets.
+    pub bytes: Vec<u8>,
+    /// The event stream that the address announces.
+    pub events: Option<Url>,
+}
+
+/// Asks, for this agent.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: Client,
+    clients: Clients,
+    network: Network,
+    limits: Limits,
+    reach: Reach,
 }
 
 impl Fetcher {
-    /// A client with the system's roots.
-    pub fn new() -> Result<Fetcher, reqwest::Error> {
-        let client = Client::builder()
-            .user_agent(concat!("stopgap/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirects())
-            .build()?;
-        Ok(Fetcher { client })
+    /// Reads what the network keys name, and makes the clients.
+    pub fn new(config: &NetworkConfig) -> Result<Fetcher, FetcherError> {
+        Fetcher::with(config, Limits::default(), is_public, system_lookup())
     }
 
-    /// The client, for the event stream.
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// The same with other limits, another idea of what is of the internet, and another resolver.
+    pub fn with(
+        config: &NetworkConfig,
+        limits: Limits,
+        is_public: fn(std::net::IpAddr) -> bool,
+        lookup: Lookup,
+    ) -> Result<Fetcher, FetcherError> {
+        let network = Network::read(config)?;
+        let reach = Reach { is_public, lookup };
+        let clients = Clients::new(&network, &reach, limits.connect)?;
+        Ok(Fetcher { clients, network, limits, reach })
     }
 
-    /// Asks the feed's addresses in order until one answers.
-    pub async fn fetch(&self, feed: &FeedConfig, etag: Option<&str>) -> Answer {
-        let mut failures = Vec::new();
-        for address in std::iter::once(&feed.url).chain(&feed.mirrors) {
-            match self.fetch_one(address, etag).await {
-                Ok(answer) => return answer,
-                Err(why) => failures.push(format!("{}: {why}", without_secrets(address))),
-            }
+    /// A fetcher for these keys where they, or the files that they name, are others than this one's.
+    pub fn renewed(&self, config: &NetworkConfig) -> Result<Option<Fetcher>, FetcherError> {
+        if Network::read(config)? == self.network {
+            return Ok(None);
         }
-        Answer { fetched: Fetched::Failed(failures.join("; ")), events: None }
+        Fetcher::with(config, self.limits, self.reach.is_public, self.reach.lookup.clone()).map(Some)
     }
 
-    async fn fetch_one(&self, address: &str, etag: Option<&str>) -> Result<Answer, String> {
-        let url = Url::parse(address).map_err(|error| format!("not an address: {error}"))?;
-        let asked = async {
-            match url.scheme() {
-                "file" => read_file(&url).await,
-                "http" | "https" => self.get(url, etag).await,
-                other => Err(format!("`{other}` is not supported: expected https, http or file")),
-            }
-        };
-        tokio::time::timeout(TIMEOUT, asked)
-            .await
-            .map_err(|_| format!("no complete answer within {} s", TIMEOUT.as_secs()))?
-    }
-
-    async fn get(&self, url: Url, etag: Option<&str>) -> Result<Answer, String> {
-        let mut request = self.client.get(url);
-        if let Some(etag) = etag {
-            request = request.header(IF_NONE_MATCH, etag);
+    /// Asks one address (https, http or a file) once, for at most `limit` octets. `to_private`: a
+    /// redirect may lead to a private network.
+    pub async fn octets(&self, address: &str, limit: usize, to_private: bool) -> Result<Answer, Failure> {
+        let url = parsed(address)?;
+        if url.scheme() == "file" {
+            return Ok(Answer { bytes: file::read(&url, limit).await?, events: None });
         }
-        let response = request.send().await.map_err(|error| causes(&error.without_url()))?;
-        let events = monitor(response.url(), response.headers());
-        let fetched = match response.status() {
-            StatusCode::NOT_MODIFIED if etag.is_some() => Fetched::Unchanged,
-            StatusCode::OK => {
-                let etag =
-                    response.headers().get(ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
-                Fetched::Document { bytes: read_bounded(response).await?, etag }
-            }
-            status => return Err(format!("the answer is {status}: expected 200 OK")),
-        };
-        Ok(Answer { fetched, events })
+        match self.get(url, to_private, None, limit).await? {
+            (Brought::Octets(bytes, _), events) => Ok(Answer { bytes, events }),
+            (Brought::Unchanged, _) => Err(Failure::new(Fault::UnchangedOfNothing, "nothing was brought")),
+        }
+    }
+
+    /// Opens an event stream: the head of its answer, which is 200.
+    pub async fn stream(&self, url: &Url, to_private: bool) -> Result<Response, Failure> {
+        let accept = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
+        let response = self.open(url.clone(), to_private, accept).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(Failure::new(Fault::HttpStatus, format!("the answer is {}: expected 200 OK", response.status())))
+    }
+
+    /// What it costs at most.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 
-/// At most five, and never from https to http: a redirect must not take the privacy of the request
-/// away. (Authenticity never rests on the transport.)
-fn redirects() -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(|attempt| {
-        let downgraded =
-            attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
-        if downgraded {
-            attempt.error("redirected from https to http")
-        } else if attempt.previous().len() > MAX_REDIRECTS {
-            attempt.error("too many redirects")
-        } else {
-            attempt.follow()
-        }
-    })
+fn parsed(address: &str) -> Result<Url, Failure> {
+    let url: Url =
+        address.parse().map_err(|error| Failure::new(Fault::Address, format!("not an address: {error}")))?;
+    if matches!(url.scheme(), "http" | "https" | "file") {
+        return Ok(url);
+    }
+    let message = format!("`{}` is not supported: expected https, http or file", url.scheme());
+    Err(Failure::new(Fault::Address, message))
 }
 
-async fn read_bounded(response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let too_large = || format!("the document is larger than {MAX_DOCUMENT_BYTES} bytes");
-    if response.content_length().is_some_and(|length| length > MAX_DOCUMENT_BYTES as u64) {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    let mut stream = response.bytes_stream();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| causes(&error.without_url()))?;
-        if bytes.len() + chunk.len() > MAX_DOCUMENT_BYTES {
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-async fn read_file(url: &Url) -> Result<Answer, String> {
-    use tokio::io::AsyncReadExt;
-    let path = url.to_file_path().map_err(|()| "not a path on this machine".to_owned())?;
-    let file = tokio::fs::File::open(&path).await.map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    let limit = MAX_DOCUMENT_BYTES as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).await.map_err(|error| error.to_string())?;
-    if bytes.len() > MAX_DOCUMENT_BYTES {
-        return Err(format!("the document is larger than {MAX_DOCUMENT_BYTES} bytes"));
-    }
-    Ok(Answer { fetched: Fetched::Document { bytes, etag: None }, events: None })
+/// An address as it may be logged: neither a password nor a token in its query is anybody's business.
+pub fn without_secrets(address: &str) -> String {
+    address.parse().map_or_else(|_| "an address that cannot be read".to_owned(), |url| http::shown(&url))
 }
 
 /// `Link: </events>; rel="monitor"` (RFC 8288, relation of RFC 5989), at the same origin only: a
@@ -180,40 +262,14 @@ fn monitor(base: &Url, headers: &HeaderMap) -> Option<Url> {
         .find(|url| url.origin() == base.origin())
 }
 
-/// An address as it may be logged: a password in it is nobody's business.
-fn without_secrets(address: &str) -> String {
-    let Ok(mut url) = Url::parse(address) else { return "an address that cannot be read".to_owned() };
-    if url.username().is_empty() && url.password().is_none() {
-        return address.to_owned();
-    }
-    // Only addresses that cannot have a user refuse to lose one.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.to_string()
-}
-
-/// An error with its causes: the outermost alone says only that sending failed.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_password_in_an_address_is_not_logged() {
-        let shown = without_secrets("https://me:secret@feed.example.org/feed.xml");
-        assert_eq!(shown, "https://feed.example.org/feed.xml");
+        let shown = without_secrets("https://me:secret@feed.example.org/feed.xml?key=secret");
+        assert_eq!(shown, "https://feed.example.org/feed.xml?…");
         assert_eq!(without_secrets("http://127.0.0.1:1/x"), "http://127.0.0.1:1/x");
     }
 
@@ -222,7 +278,7 @@ mod tests {
         let base: Url = "https://feed.example.org/feed.xml".parse().unwrap();
         let link = |value: &'static str| {
             let mut headers = HeaderMap::new();
-            headers.insert(LINK, reqwest::header::HeaderValue::from_static(value));
+            headers.insert(LINK, HeaderValue::from_static(value));
             monitor(&base, &headers).map(|url| url.to_string())
         };
         let here = Some("https://feed.example.org/events".to_owned());

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
-use reqwest::{Client, Url};
 use stopgap_feed::FeedName;
 use tokio::sync::mpsc;
 use tracing::debug;
+use url::Url;
+
+use crate::fetch::Fetcher;
 
 /// A stream without an octet for this long is dead: servers send a comment every 25 s.
 const SILENCE: Duration = Duration::from_secs(90);
@@ -23,8 +25,15 @@ const MAX_LINE: usize = 64 * 1024;
 const MIN_WAIT: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
-/// Follows `url` until `wake` is closed, sending the feed's name at each announcement.
-pub async fn follow(client: Client, url: Url, feed: FeedName, wake: mpsc::Sender<FeedName>) {
+/// Follows `url` until `wake` is closed, sending the feed's name at each announcement. `to_private`: a
+/// redirect may lead to a private network.
+pub async fn follow(
+    fetcher: Fetcher,
+    url: Url,
+    to_private: bool,
+    feed: FeedName,
+    wake: mpsc::Sender<FeedName>,
+) {
     let waits = || {
         ExponentialBuilder::default()
             .with_min_delay(MIN_WAIT)
@@ -36,7 +45,7 @@ pub async fn follow(client: Client, url: Url, feed: FeedName, wake: mpsc::Sender
     let mut wait = waits();
     while !wake.is_closed() {
         let start = Instant::now();
-        let ended = listen(&client, &url, &feed, &wake).await;
+        let ended = listen(&fetcher, &url, to_private, &feed, &wake).await;
         debug!(%feed, ?ended, "the event stream ended");
         // A stream says where it stands when it begins: one that is cut at once says the same again
         // and again, and is no reason to come back soon.
@@ -49,17 +58,16 @@ pub async fn follow(client: Client, url: Url, feed: FeedName, wake: mpsc::Sender
 
 /// One connection; ends with what went wrong, if anything did.
 async fn listen(
-    client: &Client,
+    fetcher: &Fetcher,
     url: &Url,
+    to_private: bool,
     feed: &FeedName,
     wake: &mpsc::Sender<FeedName>,
 ) -> Result<(), String> {
-    let request = client.get(url.clone()).header(reqwest::header::ACCEPT, "text/event-stream").send();
-    let response = tokio::time::timeout(HEAD, request)
+    let response = tokio::time::timeout(HEAD, fetcher.stream(url, to_private))
         .await
         .map_err(|_| "no answer".to_owned())?
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(|error| error.to_string())?;
+        .map_err(|failure| failure.to_string())?;
     let mut stream = response.bytes_stream();
     let mut reader = EventReader::default();
     while let Ok(Some(chunk)) = tokio::time::timeout(SILENCE, stream.next()).await {

@@ -6,7 +6,9 @@
 //!   operator.json        the operator's word
 //!   journal.jsonl        every change, before it happens
 //!   feeds/NAME.xml       the last document that was trusted, as it came
-//!   feeds/NAME.json      its serial, digest and ETag
+//!   feeds/NAME.json      its serial, digest and what its server says of it
+//!   feeds/NAME.cosignatures.json       what stood beside it
+//!   crls/NAME.json, NAME.N.crl         the revocation lists that its signers name
 //!   TARGET/sets, live    generated files (stopgap-drivers, `set`)
 //! ```
 //!

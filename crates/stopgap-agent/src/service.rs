@@ -3,7 +3,7 @@
 //! A cycle starts at once, every hour (a tenth more or less), when a feed's event stream says that
 //! something is out, and when a watched file changes. Signals end it between two cycles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::config::{Config, ConfigError, FeedConfig};
 use crate::cycle::{Done, Input, Mode, cycle, next_wait, words};
 use crate::events::Event;
 use crate::facts::facts;
-use crate::fetch::{Answer, Fetched, Fetcher};
+use crate::fetch::{Delivery, Failure, Fault, Fetched, Fetcher, FetcherError};
 use crate::follow::follow;
 use crate::home::{Home, HomeError};
 use crate::targets::targets;
-use crate::trust;
+use crate::trust::{self, Standing};
 use crate::watch::watch;
 
 /// Several changes within this time are one: an editor writes a file in pieces.
@@ -39,9 +39,9 @@ pub enum AgentError {
     /// The data folder.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// The HTTP client.
-    #[error("cannot make an HTTP client")]
-    Client(#[from] reqwest::Error),
+    /// The way out to the network.
+    #[error(transparent)]
+    Fetcher(#[from] FetcherError),
     /// Watching files.
     #[error("cannot watch files")]
     Watch(#[from] notify::Error),
@@ -52,7 +52,7 @@ pub enum AgentError {
 
 /// One cycle from outside the service: `plan` and `apply`.
 pub async fn once(config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done, AgentError> {
-    let fetcher = Fetcher::new()?;
+    let fetcher = Fetcher::new(&config.network)?;
     let (fetched, _) = fetch_all(&fetcher, &config).await;
     run_cycle(config, fetched, jump, mode).await
 }
@@ -76,7 +76,7 @@ enum Wake {
 pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     let mut config = Config::load(path, hostname)?;
     Home::open(&Machine, &config.data)?;
-    let fetcher = Fetcher::new()?;
+    let mut fetcher = Fetcher::new(&config.network)?;
     let (wake_file, mut file_changed) = mpsc::channel(1);
     let (wake_feed, mut feed_out) = mpsc::channel(16);
     let mut watching = watch(&config, wake_file.clone())?;
@@ -120,6 +120,15 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
             // The configuration that works goes on working.
             Err(error) => Event::Failed { detail: words(&error) }.log(),
         }
+        match fetcher.renewed(&config.network) {
+            Ok(None) => {}
+            Ok(Some(other)) => {
+                fetcher = other;
+                // What is followed goes the new way, too.
+                followed.clear();
+            }
+            Err(error) => Event::Failed { detail: words(&error) }.log(),
+        }
         // A drop-in folder may be new. Without a new watch the old one goes on.
         match watch(&config, wake_file.clone()) {
             Ok(new) => watching = new,
@@ -132,7 +141,7 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
 }
 
 /// One cycle; returns whether it went well.
-async fn lap(config: &Config, fetched: BTreeMap<FeedName, Fetched>) -> bool {
+async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>) -> bool {
     match run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await {
         Ok(done) => {
             done.events.iter().for_each(Event::log);
@@ -162,11 +171,13 @@ fn follow_all(
     followed: &mut BTreeMap<FeedName, Followed>,
     wake: &mpsc::Sender<FeedName>,
 ) {
-    let feeds: BTreeSet<&FeedName> = config.feeds.iter().map(|feed| &feed.name).collect();
-    followed.retain(|name, _| feeds.contains(name));
+    let feeds: BTreeMap<&FeedName, &FeedConfig> =
+        config.feeds.iter().map(|feed| (&feed.name, feed)).collect();
+    followed.retain(|name, _| feeds.contains_key(name));
     for (name, url) in streams {
         if followed.get(&name).is_none_or(|stream| stream.url != url) {
-            let task = follow(fetcher.client().clone(), url.clone(), name.clone(), wake.clone());
+            let to_private = feeds.get(&name).is_some_and(|feed| feed.redirects_to_private);
+            let task = follow(fetcher.clone(), url.clone(), to_private, name.clone(), wake.clone());
             let task = tokio::spawn(task).abort_handle();
             followed.insert(name, Followed { url, task });
         }
@@ -175,7 +186,7 @@ fn follow_all(
 
 /// A stream that is followed; dropping it ends that.
 struct Followed {
-    url: reqwest::Url,
+    url: url::Url,
     task: AbortHandle,
 }
 
@@ -185,36 +196,46 @@ impl Drop for Followed {
     }
 }
 
-type Streams = BTreeMap<FeedName, reqwest::Url>;
+type Streams = BTreeMap<FeedName, url::Url>;
 
 /// Asks every feed at once, before the lock: a slow network keeps no operator waiting.
-async fn fetch_all(fetcher: &Fetcher, config: &Config) -> (BTreeMap<FeedName, Fetched>, Streams) {
+async fn fetch_all(fetcher: &Fetcher, config: &Config) -> (BTreeMap<FeedName, Delivery>, Streams) {
     let home = Home::at(&config.data);
-    let home = &home;
-    let asked = config.feeds.iter().map(|feed| async move {
-        let validator = trust::validator(home, &Machine, &feed.name);
-        let answer = fetcher.fetch(feed, validator.as_deref()).await;
-        (feed, answer)
+    let asked = config.feeds.iter().map(|feed| {
+        let home = &home;
+        async move { (feed, fetch_one(fetcher, home, feed).await) }
     });
     let mut fetched = BTreeMap::new();
     let mut streams = Streams::new();
-    for (feed, answer) in futures_util::future::join_all(asked).await {
-        if let Some(url) = stream(feed, &answer) {
+    for (feed, delivery) in futures_util::future::join_all(asked).await {
+        if let Some(url) = stream(feed, &delivery) {
             streams.insert(feed.name.clone(), url);
         }
-        fetched.insert(feed.name.clone(), answer.fetched);
+        fetched.insert(feed.name.clone(), delivery);
     }
     (fetched, streams)
 }
 
-fn stream(feed: &FeedConfig, answer: &Answer) -> Option<reqwest::Url> {
-    let configured = feed.events.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
-    configured.or_else(|| answer.events.clone())
+/// Asks one feed's addresses. Without its trust file, or with a memory that is damaged, nobody is asked:
+/// the cycle finds the same and says so.
+async fn fetch_one(fetcher: &Fetcher, home: &Home, feed: &FeedConfig) -> Delivery {
+    let standing = trust::load_trust(&Machine, feed).and_then(|trust| {
+        Standing::load(home, &Machine, &feed.name, trust).map_err(|error| error.to_string())
+    });
+    match standing {
+        Ok(standing) => fetcher.fetch(feed, &standing, Timestamp::now()).await,
+        Err(message) => Fetched::Failed(Failure::new(Fault::File, message)).into(),
+    }
+}
+
+fn stream(feed: &FeedConfig, delivery: &Delivery) -> Option<url::Url> {
+    let configured = feed.events.as_deref().and_then(|url| url::Url::parse(url).ok());
+    configured.or_else(|| delivery.events.clone())
 }
 
 async fn run_cycle(
     config: Config,
-    fetched: BTreeMap<FeedName, Fetched>,
+    fetched: BTreeMap<FeedName, Delivery>,
     jump: Vec<Id>,
     mode: Mode,
 ) -> Result<Done, AgentError> {

@@ -3,6 +3,9 @@
 //! A document that is refused changes nothing: the last good one goes on counting, and what is
 //! applied stays applied. Only a cycle that applies moves the state; a plan never does.
 
+mod lists;
+mod standing;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -14,11 +17,13 @@ use stopgap_drivers::Host;
 use stopgap_feed::document::ActionType;
 use stopgap_feed::freshness::LastSeen;
 use stopgap_feed::trust::{Trust, TrustFile};
-use stopgap_feed::{FeedName, Refusal, VerifiedFeed, verify};
+use stopgap_feed::{FeedName, Refusal, VerifiedFeed};
 
 use crate::config::FeedConfig;
-use crate::fetch::Fetched;
+use crate::fetch::{Delivery, Fetched, Validators};
 use crate::home::{Home, HomeError, MAX_BYTES};
+pub use lists::{List, may_replace, merged};
+pub use standing::{Kept, Shown, Standing};
 
 /// `feeds/NAME.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +34,13 @@ pub struct Seen {
     pub last: Option<LastSeen>,
     /// SHA-256 of `feeds/NAME.xml` as it came, in hex.
     pub document_sha256: String,
-    /// The validator of the answer that brought it.
+    /// What the answer that brought it said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etag: Option<String>,
+    pub validators: Option<Validators>,
+    /// As an earlier version kept it. It is not known which address said so: it is not used.
+    #[serde(default, skip_serializing)]
+    #[allow(dead_code, reason = "its name must be known: others are refused")]
+    etag: Option<String>,
     /// When it was last verified.
     pub trusted_at: Timestamp,
     /// When it ends.
@@ -63,8 +72,10 @@ pub struct CurrentFeed {
     pub policy: FeedPolicy,
     /// For status.
     pub report: FeedReport,
-    /// What to write once the cycle applies: a newly trusted document.
-    pub news: Option<(Seen, Vec<u8>)>,
+    /// What to write once the cycle applies: a newly trusted document with its co-signatures.
+    pub news: Option<(Seen, Kept)>,
+    /// Revocation lists to write, whatever became of the document.
+    pub new_lists: Option<Vec<List>>,
     /// Somebody was asked in this cycle: its trouble is news.
     pub asked: bool,
 }
@@ -74,18 +85,15 @@ pub fn load(home: &Home, host: &dyn Host, name: &FeedName) -> Result<Option<Seen
     home.load(host, &format!("feeds/{name}.json"))
 }
 
-/// The validator for the next request: only while the document that it stands for is still here,
-/// since "unchanged" would be no answer without it.
-pub fn validator(home: &Home, host: &dyn Host, name: &FeedName) -> Option<String> {
-    let seen = load(home, host, name).ok().flatten()?;
-    cached(home, host, name, &seen).and(seen.etag)
-}
-
 /// Writes what [`judge`] found to be news. The document goes first: a state without its document
 /// would only be fetched again, while the reverse would forget a serial.
 pub fn store(home: &Home, host: &dyn Host, feed: &CurrentFeed, now: Timestamp) -> Result<(), HomeError> {
-    if let Some((seen, bytes)) = &feed.news {
-        home.write(host, &format!("feeds/{}.xml", feed.name), bytes)?;
+    if let Some(new) = &feed.new_lists {
+        lists::store(home, host, &feed.name, new)?;
+    }
+    if let Some((seen, kept)) = &feed.news {
+        standing::store_cosignatures(home, host, &feed.name, kept)?;
+        home.write(host, &format!("feeds/{}.xml", feed.name), &kept.bytes)?;
         home.save(host, &format!("feeds/{}.json", feed.name), seen)?;
     }
     if !feed.asked {
@@ -110,9 +118,10 @@ pub fn judge(
     home: &Home,
     host: &dyn Host,
     config: &FeedConfig,
-    fetched: Fetched,
+    delivery: impl Into<Delivery>,
     now: Timestamp,
 ) -> CurrentFeed {
+    let delivery = delivery.into();
     let mut feed = CurrentFeed {
         name: config.name.clone(),
         verified: None,
@@ -126,7 +135,8 @@ pub fn judge(
             message: None,
         },
         news: None,
-        asked: fetched != Fetched::Skipped,
+        new_lists: None,
+        asked: delivery.fetched != Fetched::Skipped,
     };
     let trust = match load_trust(host, config) {
         Ok(trust) => trust,
@@ -137,44 +147,57 @@ pub fn judge(
         }
     };
     feed.policy.allow = trust.allow.clone();
-    let seen = match load(home, host, &config.name) {
-        Ok(seen) => seen,
+    let standing = match Standing::load(home, host, &config.name, trust) {
+        Ok(standing) => standing,
         // What was applied stays; without its memory the feed could be rolled back.
         Err(error) => return feed.failed("trust-state", error.to_string()),
     };
-    if let Some(seen) = &seen {
+    if let Some(seen) = &standing.seen {
         feed.report.serial = seen.last.as_ref().map(|last| last.serial);
         feed.report.trusted_at = Some(seen.trusted_at);
         feed.report.expires = seen.expires;
     }
-    let last = seen.as_ref().and_then(|seen| seen.last.clone());
-    let revocation = trust.local_revocation();
-    let check = |bytes: &[u8]| verify(&trust, bytes, last.as_ref(), &revocation, now);
-    match fetched {
-        Fetched::Document { bytes, etag } => match check(&bytes) {
+    let lists = merged(&standing.lists, &delivery.lists);
+    if lists != standing.lists {
+        feed.new_lists = Some(lists.clone());
+    }
+    if let Some(shown) = standing.presented(&delivery) {
+        match standing.judge(&shown.as_presented(), &lists, now) {
             Ok(verified) => {
-                feed.policy.allow = trust.allowed_in(&verified);
-                return feed.trusted(verified, seen.as_ref(), bytes, etag, now);
+                feed.policy.allow = standing.trust.allowed_in(&verified);
+                let validators = match &delivery.fetched {
+                    Fetched::Document { validators, .. } => Some(validators.clone()),
+                    _ => standing.validators().cloned(),
+                };
+                return feed.trusted(verified, &standing, shown.kept(), validators, now);
             }
-            Err(refusal) => feed = feed.refused(&refusal),
-        },
-        Fetched::Unchanged => {}
-        Fetched::Failed(message) => feed = feed.failed("unreachable", message),
-        Fetched::Skipped => {
-            if let Ok(Some(Some(trouble))) = home.load::<Option<Trouble>>(host, &trouble_file(&config.name)) {
-                let message = format!("{} (since {})", trouble.message, trouble.at);
-                feed = feed.failed(&trouble.code, message);
+            Err(refusal) => feed = feed.refused(&refusal, &delivery.notes),
+        }
+    } else {
+        match delivery.fetched {
+            Fetched::Failed(failure) => feed = feed.failed(failure.fault.code(), failure.message),
+            Fetched::Skipped => {
+                let trouble = home.load::<Option<Trouble>>(host, &trouble_file(&config.name));
+                if let Ok(Some(Some(trouble))) = trouble {
+                    let message = format!("{} (since {})", trouble.message, trouble.at);
+                    feed = feed.failed(&trouble.code, message);
+                }
             }
+            Fetched::Document { .. } | Fetched::Unchanged => {}
         }
     }
-    let Some(seen) = seen else { return feed };
-    match cached(home, host, &config.name, &seen) {
-        Some(bytes) => match check(&bytes) {
+    if standing.seen.is_none() {
+        return feed;
+    }
+    match &standing.kept {
+        Some(kept) => match standing.judge(&kept.as_presented(), &lists, now) {
             Ok(verified) => {
-                feed.policy.allow = trust.allowed_in(&verified);
+                feed.policy.allow = standing.trust.allowed_in(&verified);
                 feed.verified = Some(verified);
             }
-            Err(refusal) if feed.report.error.is_none() => feed = feed.refused(&refusal),
+            Err(refusal) if feed.report.error.is_none() => feed = feed.refused(&refusal, &[]),
+            // Told once where it is the same: the server said that nothing had changed.
+            Err(refusal) if feed.report.error.as_deref() == Some(refusal.code()) => {}
             // That the last good document has ended too matters more than why no newer one came.
             Err(refusal) => {
                 let newer = feed.report.message.take().unwrap_or_default();
@@ -192,12 +215,6 @@ pub fn judge(
 /// What is in the ledger was allowed when it was put on.
 const WHEN_TRUSTED: [ActionType; 4] =
     [ActionType::DoNothing, ActionType::UrlRewrite, ActionType::Service, ActionType::AppPool];
-
-/// The cached document, if it is the one that was trusted.
-fn cached(home: &Home, host: &dyn Host, name: &FeedName, seen: &Seen) -> Option<Vec<u8>> {
-    let bytes = home.read(host, &format!("feeds/{name}.xml")).ok().flatten()?;
-    (sha256_hex(&bytes) == seen.document_sha256).then_some(bytes)
-}
 
 /// Reads a feed's trust file and what it names; the error is a sentence.
 pub fn load_trust(host: &dyn Host, config: &FeedConfig) -> Result<Trust, String> {
@@ -220,22 +237,25 @@ impl CurrentFeed {
         self
     }
 
-    fn refused(self, refusal: &Refusal) -> CurrentFeed {
-        self.failed(refusal.code(), refusal.to_string())
+    /// `notes`: what else was asked, and was no better.
+    fn refused(self, refusal: &Refusal, notes: &[String]) -> CurrentFeed {
+        let also: String = notes.iter().map(|note| format!("; also asked: {note}")).collect();
+        self.failed(refusal.code(), format!("{refusal}{also}"))
     }
 
     fn trusted(
         mut self,
         verified: VerifiedFeed,
-        seen: Option<&Seen>,
-        bytes: Vec<u8>,
-        etag: Option<String>,
+        standing: &Standing,
+        kept: Kept,
+        validators: Option<Validators>,
         now: Timestamp,
     ) -> CurrentFeed {
         let news = Seen {
             last: verified.last_seen(),
-            document_sha256: sha256_hex(&bytes),
-            etag,
+            document_sha256: sha256_hex(&kept.bytes),
+            validators,
+            etag: None,
             trusted_at: now,
             expires: verified.document().expires,
         };
@@ -243,9 +263,11 @@ impl CurrentFeed {
         self.report.trusted_at = Some(now);
         self.report.expires = news.expires;
         self.verified = Some(verified);
-        let same = |seen: &&Seen| seen.document_sha256 == news.document_sha256 && seen.etag == news.etag;
-        if seen.filter(same).is_none() {
-            self.news = Some((news, bytes));
+        let same =
+            |seen: &&Seen| seen.document_sha256 == news.document_sha256 && seen.validators == news.validators;
+        let is_known = standing.seen.as_ref().filter(same).is_some();
+        if !is_known || standing.kept.as_ref() != Some(&kept) {
+            self.news = Some((news, kept));
         }
         self
     }

@@ -16,11 +16,10 @@
 use std::fmt::Write;
 
 use stopgap_agent::cycle::{Done, Mode};
-use stopgap_agent::fetch::Fetched;
 use stopgap_agent::operator::Terms;
 
 use crate::feed::document;
-use crate::world::World;
+use crate::world::{World, unreachable};
 
 /// Plays a script (`> step` lines; comments and blank lines stay) and returns it with what each step
 /// printed below it.
@@ -46,7 +45,7 @@ fn perform(world: &mut World, step: &str) -> String {
     match verb {
         "publish" => world.publish(document(rest, world.now)),
         "publish-octets" => world.publish(rest.as_bytes().to_vec()),
-        "unreachable" => world.feed = Fetched::Failed("connection refused".into()),
+        "unreachable" => world.feed = unreachable("connection refused"),
         "fact" => {
             let (name, version) = rest.split_once(' ').unwrap();
             world.facts.insert(name.into(), version.into());

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use stopgap_agent::config::{Config, FeedConfig};
+use stopgap_agent::config::{Config, FeedConfig, NetworkConfig};
 use stopgap_agent::cycle::{Done, Input, Mode, Target, cycle};
-use stopgap_agent::fetch::Fetched;
+use stopgap_agent::fetch::{Failure, Fault, Fetched, Validators};
 use stopgap_agent::home::{Home, HomeError};
 use stopgap_agent::operator::Operator;
 use stopgap_core::Ledger;
@@ -98,13 +98,13 @@ impl World {
             home,
             config: config(),
             facts: BTreeMap::new(),
-            feed: Fetched::Failed("nothing is published yet".into()),
+            feed: unreachable("nothing is published yet"),
             now: "2026-11-22T03:00:00Z".parse().unwrap(),
         }
     }
 
     pub fn publish(&mut self, document: Vec<u8>) {
-        self.feed = Fetched::Document { bytes: document, etag: None };
+        self.feed = Fetched::Document { bytes: document, validators: Validators::default() };
     }
 
     pub fn wait(&mut self, time: SignedDuration) {
@@ -123,7 +123,7 @@ impl World {
             config: &self.config,
             targets: &targets,
             facts: &facts,
-            fetched: BTreeMap::from([("example".parse().unwrap(), self.feed.clone())]),
+            fetched: BTreeMap::from([("example".parse().unwrap(), self.feed.clone().into())]),
             jump: Vec::new(),
             mode,
             now: self.now,
@@ -181,6 +181,11 @@ impl World {
     }
 }
 
+/// Nobody answers.
+pub fn unreachable(message: &str) -> Fetched {
+    Fetched::Failed(Failure::new(Fault::Unreachable, message))
+}
+
 fn settings() -> Settings {
     Settings {
         name: "gateway".into(),
@@ -207,6 +212,7 @@ fn config() -> Config {
         removal: Removal::Automatic,
         soak_seconds: DEFAULT_SOAK_SECONDS,
         settle: SignedDuration::from_secs(120),
+        network: NetworkConfig::default(),
         feeds: vec![FeedConfig {
             name: "example".parse().unwrap(),
             url: "https://feed.example.org/feed.xml".into(),
@@ -214,6 +220,7 @@ fn config() -> Config {
             trust: "/etc/stopgap/trust.toml".into(),
             events: None,
             unknown_applies: false,
+            redirects_to_private: false,
         }],
         targets: Vec::new(),
         facts: BTreeMap::new(),

@@ -8,7 +8,8 @@ use serde::Serialize;
 use stopgap_agent::config::Config;
 use stopgap_agent::fetch::{Fetched, Fetcher};
 use stopgap_agent::home::Home;
-use stopgap_agent::{facts, targets, trust};
+use stopgap_agent::trust::{self, Standing};
+use stopgap_agent::{facts, targets};
 use stopgap_core::observed::Hook;
 use stopgap_drivers::Machine;
 
@@ -96,17 +97,23 @@ fn feeds(config: &Config) -> anyhow::Result<Vec<Finding>> {
             "no [[feed]] is configured: nothing can ever be applied",
         )]);
     }
-    let fetcher = Fetcher::new()?;
+    let fetcher = Fetcher::new(&config.network)?;
     let runtime = system::runtime()?;
     let mut findings = Vec::new();
     for feed in &config.feeds {
         let what = format!("feed {}", feed.name);
-        match trust::load_trust(&Machine, feed) {
-            Ok(_) => findings.push(finding(Level::Ok, format_args!("{what} trust"), feed.trust.display())),
-            Err(message) => findings.push(finding(Level::Error, format_args!("{what} trust"), message)),
-        }
-        findings.push(match runtime.block_on(fetcher.fetch(feed, None)).fetched {
-            Fetched::Failed(message) => finding(Level::Warning, what, message),
+        let trust = match trust::load_trust(&Machine, feed) {
+            Ok(trust) => trust,
+            Err(message) => {
+                findings.push(finding(Level::Error, format_args!("{what} trust"), message));
+                continue;
+            }
+        };
+        findings.push(finding(Level::Ok, format_args!("{what} trust"), feed.trust.display()));
+        let standing = Standing::new(trust);
+        let delivery = runtime.block_on(fetcher.fetch(feed, &standing, Timestamp::now()));
+        findings.push(match delivery.fetched {
+            Fetched::Failed(failure) => finding(Level::Warning, what, failure),
             _ => finding(Level::Ok, what, &feed.url),
         });
     }

@@ -1,0 +1,197 @@
+//! The network keys of `stopgap.toml`: which way requests go out, and whose TLS certificates count.
+//!
+//! They apply to every feed, its mirrors, its event stream and its revocation lists. The variables
+//! `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are not read: whoever can set a variable of
+//! a service must not choose its way.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use url::{Host, Url};
+
+/// How requests leave this server. The default: directly, with the system's roots.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkConfig {
+    /// `internet_web_proxy`: `http://HOST:PORT` or `https://HOST:PORT`.
+    pub proxy: Option<Url>,
+    /// `internet_web_proxy_bypass`: hosts that are asked directly.
+    pub bypass: Vec<Bypass>,
+    /// `internet_web_proxy_credentials`: a file with `user:password`, absolute.
+    pub credentials: Option<PathBuf>,
+    /// `ca_bundle`: PEM certificates that count in place of the system's, absolute.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+impl NetworkConfig {
+    /// From the four keys as written in a file of `folder`; the error is a sentence that names the key.
+    pub(super) fn from_keys(
+        proxy: Option<String>,
+        bypass: &[String],
+        credentials: Option<PathBuf>,
+        ca_bundle: Option<PathBuf>,
+        folder: &Path,
+    ) -> Result<NetworkConfig, String> {
+        if proxy.is_none() && (!bypass.is_empty() || credentials.is_some()) {
+            return Err("`internet_web_proxy_bypass` and `internet_web_proxy_credentials` mean nothing \
+                        without `internet_web_proxy`: expected one, found none"
+                .to_owned());
+        }
+        let bypass: Result<Vec<Bypass>, String> = bypass.iter().map(|text| text.parse()).collect();
+        Ok(NetworkConfig {
+            proxy: proxy.as_deref().map(proxy_address).transpose()?,
+            bypass: bypass?,
+            credentials: credentials.map(|file| folder.join(file)),
+            ca_bundle: ca_bundle.map(|file| folder.join(file)),
+        })
+    }
+
+    /// The proxy that a request to this host goes through, if any.
+    pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
+        let passes = url.host().is_none_or(|host| self.bypass.iter().any(|bypass| bypass.matches(&host)));
+        self.proxy.as_ref().filter(|_| !passes)
+    }
+}
+
+fn proxy_address(text: &str) -> Result<Url, String> {
+    let key = "internet_web_proxy";
+    // Not even the found text is repeated: what is wrong may be where a password stands.
+    let url: Url = text.parse().map_err(|error| {
+        format!("`{key}`: expected an address such as http://proxy.example:3128 ({error})")
+    })?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!(
+            "`{key}`: expected an address without user and password, found some: put `user:password` into a \
+             file of its own, and its name into `internet_web_proxy_credentials`"
+        ));
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(format!("`{key}`: expected http://HOST:PORT or https://HOST:PORT, found `{url}`"));
+    }
+    Ok(url)
+}
+
+/// One entry of `internet_web_proxy_bypass`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bypass {
+    /// `feed.corp.example`: this host alone.
+    Host(String),
+    /// `*.corp.example`: every host below it; held as `.corp.example`.
+    Below(String),
+    /// `10.0.0.0/8` or `10.1.2.3`: hosts that are written as such an address. Names are not resolved
+    /// for it.
+    Network(IpAddr, u8),
+}
+
+impl Bypass {
+    fn matches(&self, host: &Host<&str>) -> bool {
+        match (self, host) {
+            (Bypass::Host(name), Host::Domain(host)) => same(host, name),
+            (Bypass::Below(end), Host::Domain(host)) => {
+                let host = host.trim_end_matches('.').to_ascii_lowercase();
+                host.len() > end.len() && host.ends_with(end.as_str())
+            }
+            (Bypass::Network(network, bits), Host::Ipv4(host)) => within(*network, *bits, (*host).into()),
+            (Bypass::Network(network, bits), Host::Ipv6(host)) => within(*network, *bits, (*host).into()),
+            _ => false,
+        }
+    }
+}
+
+fn same(host: &str, name: &str) -> bool {
+    host.trim_end_matches('.').eq_ignore_ascii_case(name)
+}
+
+/// Whether the first `bits` of both are the same.
+fn within(network: IpAddr, bits: u8, host: IpAddr) -> bool {
+    let differ = match (network, host) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(a.to_bits() ^ b.to_bits()) << 96,
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() ^ b.to_bits(),
+        _ => return false,
+    };
+    differ.leading_zeros() >= u32::from(bits)
+}
+
+impl std::str::FromStr for Bypass {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Bypass, String> {
+        let wrong = || {
+            format!(
+                "`internet_web_proxy_bypass`: expected a host (feed.corp.example), all below a domain \
+                 (*.corp.example) or a network (10.0.0.0/8), found `{text}`"
+            )
+        };
+        if let Some((address, bits)) = text.split_once('/') {
+            let address: IpAddr = address.parse().map_err(|_| wrong())?;
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let bits = bits.parse().ok().filter(|bits| *bits <= most).ok_or_else(wrong)?;
+            return Ok(Bypass::Network(address, bits));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Bypass::Network(address, if address.is_ipv4() { 32 } else { 128 }));
+        }
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(wrong());
+        }
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        Ok(if text.starts_with("*.") { Bypass::Below(format!(".{name}")) } else { Bypass::Host(name) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(bypass: &[&str]) -> NetworkConfig {
+        let bypass: Vec<String> = bypass.iter().map(|text| (*text).to_owned()).collect();
+        let proxy = Some("http://proxy.example:3128".to_owned());
+        NetworkConfig::from_keys(proxy, &bypass, None, None, Path::new("/etc/stopgap")).unwrap()
+    }
+
+    #[test]
+    fn hosts_below_a_domain_networks_and_names_are_asked_directly() {
+        let network = network(&["*.corp.example", "10.0.0.0/8", "fd00::/8", "LocalHost", "192.0.2.7"]);
+        let direct = |url: &str| network.proxy_for(&url.parse().unwrap()).is_none();
+        for url in [
+            "https://feed.corp.example/feed.xml",
+            "https://a.b.CORP.example./",
+            "http://10.255.0.1/",
+            "http://[fd12::1]/",
+            "http://localhost:8080/",
+            "http://192.0.2.7/",
+        ] {
+            assert!(direct(url), "{url}");
+        }
+        for url in [
+            "https://corp.example/",
+            "https://evilcorp.example/",
+            "http://11.0.0.1/",
+            "http://[fe12::1]/",
+            "http://localhost.example/",
+            "http://192.0.2.8/",
+            "https://10.0.0.1.example/",
+        ] {
+            assert!(!direct(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_without_a_password() {
+        let keys = |proxy: Option<&str>, bypass: &[&str]| {
+            let bypass: Vec<String> = bypass.iter().map(|text| (*text).to_owned()).collect();
+            NetworkConfig::from_keys(proxy.map(str::to_owned), &bypass, None, None, Path::new("/"))
+                .unwrap_err()
+        };
+        let with_password = keys(Some("http://me:secret@proxy:3128"), &[]);
+        assert!(with_password.contains("internet_web_proxy_credentials"), "{with_password}");
+        assert!(!with_password.contains("secret"), "{with_password}");
+        assert!(keys(Some("socks5://proxy:1080"), &[]).contains("expected http://HOST:PORT"));
+        assert!(keys(Some("proxy:3128"), &[]).contains("internet_web_proxy"));
+        assert!(keys(None, &["localhost"]).contains("without `internet_web_proxy`"));
+        for entry in ["10.0.0.0/33", "*.", "*", "a b", "http://x", ""] {
+            assert!(keys(Some("http://proxy"), &[entry]).contains("expected a host"), "{entry}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One feed: its addresses in order, what stands beside a document, and when to ask the next.
+//!
+//! The next address is asked where one does not answer, and where its document is refused: a mirror
+//! that was left behind, or taken over, hides nothing that another has.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use jiff::Timestamp;
+use stopgap_feed::cosignature::{MAX_COSIGNATURE_BYTES, MAX_COSIGNATURES, beside};
+use stopgap_feed::{Refusal, RevocationMode, VerifiedFeed, distribution_points};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::debug;
+use url::Url;
+
+use super::failure::{Failure, Fault};
+use super::http::Brought;
+use super::{Delivery, Fetched, Fetcher, Limits, Validators, file, parsed, without_secrets};
+use crate::config::FeedConfig;
+use crate::trust::{List, Standing, may_replace, merged};
+
+/// A delivery, and what is wrong with its document.
+struct Judged {
+    delivery: Delivery,
+    verdict: Result<VerifiedFeed, Refusal>,
+}
+
+impl Judged {
+    /// Of two, one of which is to be kept: a document that is believed, then the higher serial.
+    fn rank(&self) -> Option<u64> {
+        self.verdict.as_ref().ok().map(|feed| feed.document().serial.unwrap_or(0))
+    }
+}
+
+impl Fetcher {
+    /// Asks the feed's addresses in order until one has a document that `standing` believes; what may
+    /// pass is asked again, after waits that grow. Where no document is believed, the first that came is
+    /// delivered, so that the cycle can say what is wrong with it.
+    pub async fn fetch(&self, feed: &FeedConfig, standing: &Standing, now: Timestamp) -> Delivery {
+        let deadline = Instant::now() + self.limits.feed;
+        let mut waits = waits(&self.limits);
+        let mut round: Vec<&str> =
+            std::iter::once(&feed.url).chain(&feed.mirrors).map(String::as_str).collect();
+        let mut failures = BTreeMap::new();
+        let mut notes = Vec::new();
+        let mut refused: Option<Delivery> = None;
+        loop {
+            let mut again = Vec::new();
+            for address in round {
+                let place = without_secrets(address);
+                let asked = timeout_at(deadline, self.address(feed, address, standing, now)).await;
+                match asked.unwrap_or_else(|_| Err(out_of_time(&self.limits))) {
+                    Ok(Judged { delivery, verdict: Ok(_) }) => return Delivery { notes, ..delivery },
+                    Ok(Judged { delivery, verdict: Err(refusal) }) => {
+                        debug!(%place, code = refusal.code(), "a document is refused");
+                        // What is wrong with the one that is delivered, the cycle says itself.
+                        if refused.is_some() {
+                            notes.push(format!("{place}: {}: {refusal}", refusal.code()));
+                        }
+                        refused = refused.or(Some(delivery));
+                        failures.remove(&place);
+                    }
+                    Err(failure) => {
+                        debug!(%place, code = failure.fault.code(), "no answer");
+                        if failure.passing {
+                            again.push(address);
+                        }
+                        failures.insert(place, failure);
+                    }
+                }
+            }
+            round = again;
+            match waits.next() {
+                Some(wait) if !round.is_empty() && Instant::now() + wait < deadline => sleep(wait).await,
+                _ => break,
+            }
+        }
+        if let Some(delivery) = refused {
+            notes.extend(failures.iter().map(|(place, failure)| format!("{place}: {failure}")));
+            return Delivery { notes, ..delivery };
+        }
+        Delivery::from(Fetched::Failed(all(feed, &failures)))
+    }
+
+    async fn address(
+        &self,
+        feed: &FeedConfig,
+        address: &str,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Result<Judged, Failure> {
+        let url = parsed(address)?;
+        if url.scheme() == "file" {
+            return self.from_disk(&url, standing, now).await;
+        }
+        let validators = standing.validators().filter(|validators| validators.are_of(address));
+        let (brought, events) =
+            self.get(url, feed.redirects_to_private, validators, self.limits.document).await?;
+        let fetched = match brought {
+            Brought::Unchanged => Fetched::Unchanged,
+            Brought::Octets(bytes, validators) => {
+                Fetched::Document { bytes, validators: validators.by(address) }
+            }
+        };
+        let mut delivery = Delivery { events, ..Delivery::from(fetched) };
+        let mut cosignatures = Vec::new();
+        let asked = self.cosignatures(feed, address, standing, &mut cosignatures);
+        // What came in time is kept: the others are not there, as far as we know.
+        let _ = timeout(self.limits.beside, asked).await;
+        delivery.cosignatures = cosignatures;
+        if standing.trust.revocation != RevocationMode::Off {
+            let mut lists = Vec::new();
+            let asked = self.lists(feed, standing, &delivery, now, &mut lists);
+            let _ = timeout(self.limits.beside, asked).await;
+            delivery.lists = lists;
+        }
+        judged(standing, delivery, now)
+    }
+
+    /// The co-signatures beside a document; what is not there is left out.
+    async fn cosignatures(
+        &self,
+        feed: &FeedConfig,
+        address: &str,
+        standing: &Standing,
+        found: &mut Vec<Vec<u8>>,
+    ) {
+        for number in 1..=standing.trust.cosigners.len().min(MAX_COSIGNATURES) {
+            let place = beside(address, number);
+            match self.octets(&place, MAX_COSIGNATURE_BYTES, feed.redirects_to_private).await {
+                Ok(answer) => found.push(answer.bytes),
+                Err(failure) => debug!(place = %without_secrets(&place), %failure, "no co-signature"),
+            }
+        }
+    }
+
+    /// The lists that the certificates of a document's signers name, where what is kept is not of the
+    /// last hour, or does not answer. Only certificates whose path was verified are asked for addresses.
+    async fn lists(
+        &self,
+        feed: &FeedConfig,
+        standing: &Standing,
+        delivery: &Delivery,
+        now: Timestamp,
+        found: &mut Vec<List>,
+    ) {
+        let Some(document) = standing.presented(delivery) else { return };
+        let Ok(points) = distribution_points(&standing.trust, &document.as_presented(), now) else { return };
+        let kept = merged(&standing.lists, &[]);
+        let unknown = matches!(standing.judge(&document.as_presented(), &kept, now), Err(refusal) if refusal.code().starts_with("crl-"));
+        for point in points {
+            let old = standing.lists.iter().find(|list| list.source == point);
+            if old.is_some_and(|old| old.is_fresh(now, unknown)) {
+                continue;
+            }
+            match self.list(&point, old, feed.redirects_to_private, now).await {
+                Ok(list) => {
+                    if may_replace(standing, &document.as_presented(), old, &list, now) {
+                        found.push(list);
+                    }
+                }
+                Err(failure) => debug!(place = %without_secrets(&point), %failure, "no revocation list"),
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        point: &str,
+        old: Option<&List>,
+        to_private: bool,
+        now: Timestamp,
+    ) -> Result<List, Failure> {
+        let validators = old.map(|old| &old.validators).filter(|validators| validators.are_of(point));
+        let (brought, _) = self.get(parsed(point)?, to_private, validators, self.limits.list).await?;
+        match (brought, old) {
+            (Brought::Octets(bytes, validators), _) => Ok(List::new(point, bytes, validators.by(point), now)),
+            (Brought::Unchanged, Some(old)) => Ok(List { fetched_at: now, ..old.clone() }),
+            (Brought::Unchanged, None) => Err(Failure::new(Fault::UnchangedOfNothing, "nothing is kept")),
+        }
+    }
+
+    /// A file, or the document of a folder that is believed and has the highest serial. Nobody on the
+    /// network is asked for lists: such a server may have none.
+    async fn from_disk(&self, url: &Url, standing: &Standing, now: Timestamp) -> Result<Judged, Failure> {
+        let mut best: Option<Judged> = None;
+        let mut unread = None;
+        let lists = if standing.trust.revocation == RevocationMode::Off {
+            Vec::new()
+        } else {
+            file::lists(url).await?
+        };
+        let lists: Vec<List> = lists
+            .into_iter()
+            .map(|(url, bytes)| List::new(url.as_str(), bytes, Validators::default(), now))
+            .collect();
+        for place in file::documents(url, self.limits.folder).await? {
+            let bytes = match file::read(&place, self.limits.document).await {
+                Ok(bytes) => bytes,
+                Err(failure) => {
+                    unread = unread.or(Some(failure.at(&without_secrets(place.as_str()))));
+                    continue;
+                }
+            };
+            let fetched = Fetched::Document { bytes, validators: Validators::default() };
+            let mut delivery = Delivery { lists: lists.clone(), ..Delivery::from(fetched) };
+            for number in 1..=standing.trust.cosigners.len().min(MAX_COSIGNATURES) {
+                let beside = parsed(&beside(place.as_str(), number))?;
+                delivery.cosignatures.extend(file::read(&beside, MAX_COSIGNATURE_BYTES).await.ok());
+            }
+            let next = judged(standing, delivery, now)?;
+            if best.as_ref().is_none_or(|best| best.rank() < next.rank()) {
+                best = Some(next);
+            }
+        }
+        best.ok_or_else(|| unread.unwrap_or_else(|| Failure::new(Fault::File, "there is no document")))
+    }
+}
+
+fn judged(standing: &Standing, delivery: Delivery, now: Timestamp) -> Result<Judged, Failure> {
+    let lists = merged(&standing.lists, &delivery.lists);
+    let nothing = || Failure::new(Fault::UnchangedOfNothing, "not modified, but nothing is kept here");
+    let document = standing.presented(&delivery).ok_or_else(nothing)?;
+    let verdict = standing.judge(&document.as_presented(), &lists, now);
+    Ok(Judged { delivery, verdict })
+}
+
+/// Exponential, and each a random part of itself: a fleet that lost its feed in one moment must not
+/// come back in one moment.
+fn waits(limits: &Limits) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(limits.first_wait)
+        .with_factor(3.0)
+        .with_max_times(limits.attempts.saturating_sub(1))
+        .build()
+        .map(|longest| longest.mul_f64(fastrand::f64()))
+}
+
+fn out_of_time(limits: &Limits) -> Failure {
+    let message = format!("no time left: all addresses together have {} s", limits.feed.as_secs_f64());
+    Failure::new(Fault::TooSlow, message)
+}
+
+/// One failure for all: the code of the first address's, and every sentence.
+fn all(feed: &FeedConfig, failures: &BTreeMap<String, Failure>) -> Failure {
+    let places = std::iter::once(&feed.url).chain(&feed.mirrors).map(|address| without_secrets(address));
+    let told: Vec<(String, &Failure)> =
+        places.filter_map(|place| failures.get(&place).map(|failure| (place, failure))).collect();
+    let fault = told.first().map_or(Fault::Unreachable, |(_, failure)| failure.fault);
+    let words = |(place, failure): &(String, &Failure)| format!("{place}: {}", failure.message);
+    Failure::new(fault, told.iter().map(words).collect::<Vec<_>>().join("; "))
+}

@@ -1,0 +1,156 @@
+//! Revocation lists that were fetched, and how they are kept: `crls/NAME.json` says what each is, and
+//! `crls/NAME.N.crl` are its octets.
+//!
+//! Each is judged where a document is judged, on its own. Here is only what is kept, how long, and that
+//! nobody on the way makes this server forget a revocation.
+
+use jiff::{SignedDuration, Timestamp};
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
+use stopgap_core::plan::sha256_hex;
+use stopgap_drivers::Host;
+use stopgap_feed::chain::MAX_CRL_BYTES;
+use stopgap_feed::{FeedName, Presented};
+
+use super::Standing;
+use crate::fetch::Validators;
+use crate::home::{FOLDER_MODE, Home, HomeError};
+
+/// Lists of one feed that are kept: as many as certificates are asked for, and as many from files.
+const MAX_LISTS: usize = 32;
+/// Octets of all of them together. The largest public authorities' lists have ten million.
+const MAX_TOTAL_BYTES: usize = 64 << 20;
+/// A list is asked for again after this time. (Within the tenth by which cycles vary.)
+const REFRESH: SignedDuration = SignedDuration::from_mins(50);
+/// One that does not answer (it ran out, say) is asked for again after this time.
+const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
+
+/// A revocation list as it came, judged by nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// The address or file that it came from.
+    pub source: String,
+    /// Its octets, DER or PEM.
+    pub bytes: Vec<u8>,
+    /// What to say of it in the next request.
+    pub validators: Validators,
+    /// When it was last asked for.
+    pub fetched_at: Timestamp,
+}
+
+impl List {
+    /// A list from this address.
+    pub fn new(source: &str, bytes: Vec<u8>, validators: Validators, fetched_at: Timestamp) -> List {
+        List { source: source.to_owned(), bytes, validators, fetched_at }
+    }
+
+    /// For the verifier; `None` where it is PEM and cannot be read.
+    pub(super) fn der(&self) -> Option<CertificateRevocationListDer<'static>> {
+        if self.bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+            return CertificateRevocationListDer::from_pem_slice(&self.bytes).ok();
+        }
+        Some(CertificateRevocationListDer::from(self.bytes.clone()))
+    }
+
+    /// Whether it need not be asked for again. `unknown`: with it, revocation is not known.
+    pub(crate) fn is_fresh(&self, now: Timestamp, unknown: bool) -> bool {
+        let age = now.duration_since(self.fetched_at);
+        let longest = if unknown { REFRESH_UNKNOWN } else { REFRESH };
+        // A clock that ran backwards makes nothing fresh.
+        age < longest && age >= SignedDuration::ZERO
+    }
+}
+
+/// `crls/NAME.json`, one for each list, in the order of the files' numbers from 1.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    source: String,
+    sha256: String,
+    fetched_at: Timestamp,
+    #[serde(default)]
+    validators: Validators,
+}
+
+fn index(name: &FeedName) -> String {
+    format!("crls/{name}.json")
+}
+
+fn octets(name: &FeedName, at: usize) -> String {
+    format!("crls/{name}.{}.crl", at + 1)
+}
+
+/// What is kept, with what came in the place of that of the same source, within the bounds.
+pub fn merged(kept: &[List], new: &[List]) -> Vec<List> {
+    let mut all: Vec<List> = Vec::new();
+    let replaced = |list: &&List| new.iter().all(|new| new.source != list.source);
+    let mut total = 0;
+    // What came last is what is in use.
+    for list in new.iter().chain(kept.iter().filter(replaced)) {
+        total += list.bytes.len();
+        if all.len() == MAX_LISTS || total > MAX_TOTAL_BYTES || list.bytes.len() > MAX_CRL_BYTES {
+            break;
+        }
+        all.push(list.clone());
+    }
+    all.sort_by(|a, b| a.source.cmp(&b.source));
+    all
+}
+
+/// Whether a list that came may take the place of the one that is kept: not of one by which a signer of
+/// this document is revoked, nor of a newer one. Whoever can put another list on the way could else
+/// undo a revocation with last week's.
+pub fn may_replace(
+    standing: &Standing,
+    presented: &Presented<'_>,
+    old: Option<&List>,
+    new: &List,
+    now: Timestamp,
+) -> bool {
+    let Some(old) = old.filter(|old| old.bytes != new.bytes) else { return true };
+    let one = std::slice::from_ref(old);
+    let revokes = matches!(standing.judge(presented, one, now), Err(refusal) if refusal.code() == "revoked-certificate");
+    !revokes
+}
+
+/// What is kept.
+pub(super) fn load(home: &Home, host: &dyn Host, name: &FeedName) -> Result<Vec<List>, HomeError> {
+    let entries: Option<Vec<Entry>> = home.load(host, &index(name))?;
+    let mut all = Vec::new();
+    for (at, entry) in entries.unwrap_or_default().into_iter().take(MAX_LISTS).enumerate() {
+        let file = octets(name, at);
+        let damaged = || HomeError::Damaged {
+            path: home.path(&file),
+            message: "it is not the revocation list that was kept".to_owned(),
+        };
+        let bytes = home.read(host, &file)?.ok_or_else(damaged)?;
+        if sha256_hex(&bytes) != entry.sha256 {
+            return Err(damaged());
+        }
+        let Entry { source, validators, fetched_at, .. } = entry;
+        all.push(List { source, bytes, validators, fetched_at });
+    }
+    Ok(all)
+}
+
+/// Keeps these and no others.
+pub(super) fn store(home: &Home, host: &dyn Host, name: &FeedName, lists: &[List]) -> Result<(), HomeError> {
+    let folder = home.path("crls");
+    host.create_dir_all(&folder, FOLDER_MODE).map_err(|source| HomeError::Io {
+        what: "create",
+        path: folder.clone(),
+        source,
+    })?;
+    let mut entries = Vec::new();
+    for (at, list) in lists.iter().take(MAX_LISTS).enumerate() {
+        home.write(host, &octets(name, at), &list.bytes)?;
+        entries.push(Entry {
+            source: list.source.clone(),
+            sha256: sha256_hex(&list.bytes),
+            fetched_at: list.fetched_at,
+            validators: list.validators.clone(),
+        });
+    }
+    home.save(host, &index(name), &entries)
+}
