@@ -42,6 +42,16 @@ struct Idle {
     uploaders: Queue<Uploader>,
 }
 
+impl Idle {
+    /// Closes the connection that was idle for longest; false where there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let since = |front: Option<Instant>| front.map_or((true, None), |since| (false, Some(since)));
+        let wire = since(self.wires.front().map(|(since, _)| *since));
+        let uploader = since(self.uploaders.front().map(|(since, _)| *since));
+        if wire <= uploader { self.wires.pop_front().is_some() } else { self.uploaders.pop_front().is_some() }
+    }
+}
+
 /// With the time since when each is idle.
 type Queue<T> = VecDeque<(Instant, T)>;
 
@@ -213,11 +223,14 @@ impl Pool {
         }
     }
 
+    /// Keeps the newest: where there are enough, the one that was idle for longest makes room, whichever kind it
+    /// is of.
     fn checkin<T>(&self, of: impl Fn(&mut Idle) -> &mut Queue<T>, connection: T) {
         let mut idle = self.lock();
-        if idle.wires.len() + idle.uploaders.len() < self.limits.upstream_idle {
-            of(&mut idle).push_back((Instant::now(), connection));
+        if idle.wires.len() + idle.uploaders.len() >= self.limits.upstream_idle && !idle.drop_oldest() {
+            return;
         }
+        of(&mut idle).push_back((Instant::now(), connection));
     }
 
     /// Closes connections that were idle for too long. To be called now and then: nobody looks at an

@@ -87,7 +87,7 @@ impl Wire {
         if let Err(error) = self.socket.write_all(head).await {
             return Err((error.into(), true));
         }
-        for _ in 0..=MAX_INTERIM {
+        for interim in 0..=MAX_INTERIM {
             let response = loop {
                 match parse(&mut self.inbox) {
                     Ok(Some(response)) => break response,
@@ -100,7 +100,8 @@ impl Wire {
                     Ok(_) => continue,
                     Err(error) => error,
                 };
-                return Err((ended, self.inbox.is_empty()));
+                // An interim response is one: the origin has begun with the request.
+                return Err((ended, interim == 0 && self.inbox.is_empty()));
             };
             let status = response.status();
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {

@@ -13,6 +13,10 @@ use crate::harness::*;
 /// An origin that sends the next of its answers whenever a request head is there, octet for octet; the
 /// number of connections that it has had.
 async fn origin_saying(answers: &[&str]) -> (Running, Arc<AtomicUsize>) {
+    origin_with(Limits { upstream_idle_time: PATIENCE, ..Limits::default() }, answers).await
+}
+
+async fn origin_with(limits: Limits, answers: &[&str]) -> (Running, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -29,19 +33,24 @@ async fn origin_saying(answers: &[&str]) -> (Running, Arc<AtomicUsize>) {
                     if head.ends_with(b"\r\n\r\n") {
                         head.clear();
                         let answer = answers.lock().unwrap().pop().unwrap_or_default();
-                        if answer.is_empty() {
+                        let (answer, closes) = match answer.strip_suffix(CLOSE) {
+                            Some(answer) => (answer, true),
+                            None => (answer.as_str(), answer.is_empty()),
+                        };
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        if closes {
                             return;
                         }
-                        stream.write_all(answer.as_bytes()).await.unwrap();
                     }
                 }
             });
         }
     });
-    let limits = Limits { upstream_idle_time: PATIENCE, ..Limits::default() };
     (Running::before(Origin::start().await, upstream, limits, None).await, connections)
 }
 
+/// At the end of an answer: the origin closes the connection behind it.
+const CLOSE: &str = "CLOSE";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const STOLEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen";
 
@@ -78,6 +87,32 @@ async fn a_connection_is_kept_behind_a_trailer_section() {
         assert_eq!(gateway.get("/").await.unwrap().body, "ok");
     }
     assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// Whether an origin that has said so much, and then closes a kept connection, sees the request once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_sent_again_only_where_no_response_had_begun() {
+    for (begun, expected) in [("", 200), ("HTTP/1.1 102 Processing\r\n\r\n", 502), ("HTTP/1.1 2", 502)] {
+        let closing = format!("{begun}{CLOSE}");
+        let (gateway, connections) = origin_saying(&[OK, &closing, OK]).await;
+        assert_eq!(gateway.get("/").await.unwrap().status, 200);
+        let second = gateway.get("/again").await.unwrap();
+        assert_eq!(second.status, expected, "{begun:?}");
+        assert_eq!(connections.load(Ordering::Relaxed), if expected == 200 { 2 } else { 1 }, "{begun:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_carried_bodies_do_not_keep_out_the_others() {
+    let limits = Limits { upstream_idle: 1, upstream_idle_time: PATIENCE, ..Limits::default() };
+    let (gateway, connections) = origin_with(limits, &[OK; 4]).await;
+    let mut client = gateway.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n\r\n").await;
+    assert_eq!(client.response().await.unwrap().status, 200);
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/").await.unwrap().body, "ok");
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 2, "the first GET's connection is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
