@@ -64,8 +64,30 @@ impl Engine {
     /// # Errors
     /// [`CompileError`]: the rule, the part of it, the reason. One bad rule refuses the set.
     pub fn compile(rules: &RuleSet, limits: &EngineLimits) -> Result<Engine, CompileError> {
-        let (program, outbound) = (compile::compile(rules, limits)?, outbound::compile(rules, limits)?);
-        Ok(Engine { program, outbound, steps: limits.steps })
+        Engine::build(rules, limits, None)
+    }
+
+    /// The same after a change of the rules: patterns that `earlier` has, too, are not read again, and those of
+    /// them that its requests have made it prepare stay prepared. What comes out says what [`Engine::compile`]
+    /// would say; `earlier` goes on as it is.
+    ///
+    /// # Errors
+    /// As for [`Engine::compile`].
+    pub fn compile_after(
+        earlier: &Engine,
+        rules: &RuleSet,
+        limits: &EngineLimits,
+    ) -> Result<Engine, CompileError> {
+        Engine::build(rules, limits, Some(earlier))
+    }
+
+    fn build(
+        rules: &RuleSet,
+        limits: &EngineLimits,
+        earlier: Option<&Engine>,
+    ) -> Result<Engine, CompileError> {
+        let program = compile::compile(rules, limits, earlier.map(|earlier| &earlier.program))?;
+        Ok(Engine { program, outbound: outbound::compile(rules, limits)?, steps: limits.steps })
     }
 
     /// What the rules say to this request.

@@ -19,6 +19,7 @@
 
 pub(crate) mod ast;
 pub(crate) mod chain;
+mod char_set;
 mod error;
 mod fold;
 mod linear;
@@ -31,6 +32,7 @@ mod vm;
 pub use error::{OverLimit, PatternError};
 
 use ast::Node;
+pub(crate) use parser::Room;
 use std::ops::Range;
 
 /// The bounds of one pattern.
@@ -217,29 +219,17 @@ pub(crate) fn same_letter(a: char, b: char) -> bool {
     a == b || fold::canonicalize(a) == fold::canonicalize(b)
 }
 
-/// Whether a pattern is so small that preparing it takes well under a millisecond and cannot fail: its sets,
-/// once repetitions are written out, have few ranges of characters. (A pattern of 100 letters has 200.)
-pub(crate) fn is_light(node: &Node) -> bool {
-    const RANGES: usize = 1_000;
-    ranges(node) <= RANGES
-}
-
-fn ranges(node: &Node) -> usize {
-    match node {
-        Node::Empty | Node::Assert(_) | Node::BackReference { .. } => 1,
-        Node::Set(set) => 1 + set.ranges().count(),
-        Node::Group { node, .. } | Node::Look { node, .. } => 1 + ranges(node),
-        Node::Concat(nodes) | Node::Alternate(nodes) => {
-            nodes.iter().fold(1, |sum: usize, node| sum.saturating_add(ranges(node)))
-        }
-        Node::Repeat { node, min, max, .. } => {
-            let times = max.map_or(min.saturating_add(1), |max| max.max(1));
-            ranges(node).saturating_mul(usize::try_from(times).unwrap_or(usize::MAX))
-        }
-    }
-}
-
 /// Parses a pattern for a translator, which needs its structure.
 pub(crate) fn parse(text: &str, ignore_case: bool, limits: &PatternLimits) -> Result<Node, PatternError> {
     parser::parse(text, ignore_case, limits)
+}
+
+/// The same in memory that is used again.
+pub(crate) fn parse_in(
+    room: &mut Room,
+    text: &str,
+    ignore_case: bool,
+    limits: &PatternLimits,
+) -> Result<Node, PatternError> {
+    parser::parse_in(room, text, ignore_case, limits)
 }

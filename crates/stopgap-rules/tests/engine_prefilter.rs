@@ -66,6 +66,50 @@ fn the_verdict_is_that_of_every_rule_in_turn() {
     assert!((all / 4..all * 9 / 10).contains(&guarded), "{guarded} of {all}");
 }
 
+/// An engine that takes over what the one before it had read says what it would say by itself.
+#[test]
+fn an_engine_made_after_another_says_the_same() {
+    let limits = EngineLimits::default();
+    let mut dice = Dice::new(20_260_502);
+    let mut acted = 0;
+    for _ in 0..150 {
+        let set = made::set(&mut dice);
+        let earlier = Engine::compile(&set, &limits).unwrap();
+        let mut changed = made::set(&mut dice);
+        changed.maps.clear();
+        let kept = set.rules.iter().filter(|_| dice.roll(4) != 0).cloned();
+        changed.rules.splice(1..1, kept);
+        changed.maps.clone_from(&set.maps);
+        let (after, alone) =
+            (Engine::compile_after(&earlier, &changed, &limits), Engine::compile(&changed, &limits));
+        let (Ok(after), Ok(alone)) = (after, alone) else { panic!("{changed:#?}") };
+        drop(earlier);
+        for _ in 0..40 {
+            let (target, headers) = made::request(&mut dice);
+            let headers = headers.iter().map(|(name, value)| (*name, value.as_slice()));
+            let request = Request::new("GET", &target, headers, Connection::default());
+            let verdict = after.evaluate(&request);
+            assert_eq!(verdict, alone.evaluate(&request), "{changed:#?}");
+            acted += usize::from(verdict != Verdict::default());
+        }
+    }
+    assert!(acted > 1_000, "{acted}");
+}
+
+/// What was checked within wider limits is checked again.
+#[test]
+fn an_engine_made_after_another_keeps_to_its_own_limits() {
+    let set = rules(&abort("long", r#"><add input="{URL}" pattern="twelve chars"/>"#));
+    let earlier = Engine::compile(&set, &EngineLimits::default()).unwrap();
+    let mut narrow = EngineLimits::default();
+    narrow.pattern.length = 5;
+    assert!(Engine::compile_after(&earlier, &set, &EngineLimits::default()).is_ok());
+    assert_eq!(
+        Engine::compile_after(&earlier, &set, &narrow).unwrap_err(),
+        Engine::compile(&set, &narrow).unwrap_err()
+    );
+}
+
 fn abort(name: &str, conditions: &str) -> String {
     format!(
         r#"<rule name="{name}"><match url=".*"/><conditions {conditions}</conditions><action type="AbortRequest"/></rule>"#

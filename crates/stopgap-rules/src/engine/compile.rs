@@ -4,10 +4,10 @@
 use super::EngineLimits;
 use super::inputs::{self, Input, Inputs, Shared};
 use super::matcher::{Matcher, Patterns};
-use super::prefilter::{Guard, Prefilter};
+use super::prefilter::{Guards, Prefilter};
 use crate::model::{Action, Grouping, Level, MatchType, Rule, RuleSet};
 use crate::pattern::PatternError;
-use crate::pattern::literal::Literals;
+use crate::pattern::literal::Choice;
 pub use crate::template::TemplateError;
 use crate::template::{Names, Part, Template};
 use crate::variable::Variable;
@@ -170,7 +170,12 @@ impl Map {
     }
 }
 
-pub(super) fn compile(set: &RuleSet, limits: &EngineLimits) -> Result<Program, CompileError> {
+/// `earlier`: a program whose patterns are taken where this set has them, too.
+pub(super) fn compile(
+    set: &RuleSet,
+    limits: &EngineLimits,
+    earlier: Option<&Program>,
+) -> Result<Program, CompileError> {
     let enabled: Vec<&Rule> = set.rules.iter().filter(|rule| rule.enabled).collect();
     if enabled.len() > limits.rules {
         return Err(CompileError::TooManyRules { found: enabled.len(), limit: limits.rules });
@@ -187,19 +192,33 @@ pub(super) fn compile(set: &RuleSet, limits: &EngineLimits) -> Result<Program, C
         .collect();
     let own: Vec<String> = own.into_iter().collect();
     let names = Names { maps: &maps, own: &own };
-    let mut compiler = Compiler { names, patterns: Patterns::new(&limits.pattern), inputs: Inputs::new() };
-    let (mut rules, mut guards) = (Vec::with_capacity(enabled.len()), Vec::with_capacity(enabled.len()));
-    for rule in enabled {
-        let (rule, guard) = compiler.rule(rule)?;
-        rules.push(rule);
-        guards.push(guard);
+    let matchers = earlier.into_iter().flat_map(Program::matchers);
+    let patterns = Patterns::new(&limits.pattern, enabled.len()).after(matchers);
+    let mut compiler = Compiler { names, patterns, inputs: Inputs::new() };
+    let rules = enabled.into_iter().map(|rule| compiler.rule(rule)).collect::<Result<Vec<_>, _>>()?;
+    let prefilter = prefilter(&rules);
+    for rule in prefilter.unguarded().iter().filter_map(|at| rules.get(at)) {
+        // Every request will need it.
+        rule.matchers().for_each(Matcher::prepare);
     }
     Ok(Program {
         rules,
         maps: set.maps.iter().map(table).collect(),
         inputs: compiler.inputs.finish(),
-        prefilter: Prefilter::new(guards),
+        prefilter,
     })
+}
+
+impl Program {
+    fn matchers(&self) -> impl Iterator<Item = &Matcher> {
+        self.rules.iter().flat_map(CompiledRule::matchers)
+    }
+}
+
+impl CompiledRule {
+    fn matchers(&self) -> impl Iterator<Item = &Matcher> {
+        std::iter::once(&self.url).chain(self.conditions.iter().map(|condition| &condition.matcher))
+    }
 }
 
 fn table(map: &crate::model::RewriteMap) -> Map {
@@ -217,8 +236,8 @@ struct Compiler<'a> {
     inputs: Inputs,
 }
 
-impl Compiler<'_> {
-    fn rule(&mut self, rule: &Rule) -> Result<(CompiledRule, Vec<Guard>), CompileError> {
+impl<'a> Compiler<'a> {
+    fn rule(&mut self, rule: &'a Rule) -> Result<CompiledRule, CompileError> {
         if rule.conditions.list.iter().any(|c| c.match_type != MatchType::Pattern) {
             return Err(CompileError::FileCondition { rule: rule.name.clone() });
         }
@@ -262,7 +281,7 @@ impl Compiler<'_> {
                 replace: variable.replace,
             });
         }
-        let mut inputs = Vec::new();
+        let mut inputs = Vec::with_capacity(rule.conditions.list.len());
         for condition in &rule.conditions.list {
             let place = || format!("condition {:?}", condition.input);
             inputs.push(self.inputs.input(&condition.input, |text| {
@@ -275,16 +294,19 @@ impl Compiler<'_> {
         }
 
         // Captures cost time, so a pattern makes them only where a template of this rule reads them.
-        let mut templates: Vec<&Template> = inputs.iter().filter_map(Input::own).collect();
-        templates.extend(set.iter().map(|set| &set.value));
-        if let CompiledAction::Rewrite { url, .. } | CompiledAction::Redirect { url, .. } = &action {
-            templates.push(url);
-        }
-        let reads_rule = templates.iter().any(|t| t.any(&|part| matches!(part, Part::Rule(_))));
-        let reads_condition = templates.iter().any(|t| t.any(&|part| matches!(part, Part::Condition(_))));
+        let address = match &action {
+            CompiledAction::Rewrite { url, .. } | CompiledAction::Redirect { url, .. } => Some(url),
+            _ => None,
+        };
+        let reads = |test: fn(&Part) -> bool| {
+            let values = set.iter().map(|set| &set.value);
+            inputs.iter().filter_map(Input::own).chain(values).chain(address).any(|t| t.any(&test))
+        };
+        let reads_rule = reads(|part| matches!(part, Part::Rule(_)));
+        let reads_condition = reads(|part| matches!(part, Part::Condition(_)));
 
         let patterns = &mut self.patterns;
-        let mut matcher = |pattern: &str, ignore_case, captures, place: &str| {
+        let mut matcher = |pattern: &'a str, ignore_case, captures, place: &str| {
             patterns.matcher(pattern, rule.pattern_syntax, ignore_case, captures).map_err(|source| {
                 CompileError::Pattern {
                     rule: rule.name.clone(),
@@ -294,26 +316,19 @@ impl Compiler<'_> {
                 }
             })
         };
-        let (url, url_literals) = matcher(
+        let url = matcher(
             &rule.match_url.url,
             rule.match_url.ignore_case,
             reads_rule && !rule.match_url.negate,
             "match url",
         )?;
-        let mut conditions = Vec::new();
-        let mut literals = Vec::new();
+        let mut conditions = Vec::with_capacity(rule.conditions.list.len());
         for (condition, input) in rule.conditions.list.iter().zip(inputs) {
             let captures = reads_condition && !condition.negate;
-            let (matcher, found) =
-                matcher(&condition.pattern, condition.ignore_case, captures, &condition.input)?;
-            // A condition that holds where its pattern does not match needs nothing of the text.
-            let input_of = input.shared().filter(|_| !condition.negate);
-            literals.push(input_of.map(|input| (input, found)));
+            let matcher = matcher(&condition.pattern, condition.ignore_case, captures, &condition.input)?;
             conditions.push(CompiledCondition { input, matcher, negate: condition.negate });
         }
-        let url_literals = if rule.match_url.negate { Vec::new() } else { url_literals };
-        let guards = guards(rule, url_literals, literals);
-        let rule = CompiledRule {
+        Ok(CompiledRule {
             name: rule.name.clone(),
             level: rule.level.clone(),
             stop: rule.stop_processing,
@@ -324,40 +339,63 @@ impl Compiler<'_> {
             conditions,
             set,
             action,
-        };
-        if guards.is_empty() {
-            // Every request will need it.
-            rule.url.prepare();
-            rule.conditions.iter().for_each(|condition| condition.matcher.prepare());
-        }
-        Ok((rule, guards))
+        })
     }
+}
+
+fn prefilter(rules: &[CompiledRule]) -> Prefilter {
+    let mut all = Guards::new(rules.len());
+    for rule in rules {
+        guards(rule, &mut all);
+        all.end_rule();
+    }
+    Prefilter::new(&all)
 }
 
 /// What the rule cannot match without, each by itself: something in its address; in one of its conditions where
 /// all must hold, in every one where any will do; else its level.
-fn guards(rule: &Rule, url: Vec<Literals>, conditions: Vec<Option<(usize, Vec<Literals>)>>) -> Vec<Guard> {
-    let mut guards: Vec<Guard> =
-        url.into_iter().map(|literals| Guard::new(inputs::PATH, &literals)).collect();
-    match rule.conditions.grouping {
+fn guards<'r>(rule: &'r CompiledRule, guards: &mut Guards<'r>) {
+    let mut any = false;
+    if !rule.url_negate {
+        for choice in rule.url.literals().iter() {
+            guards.add(inputs::PATH, choice);
+            any = true;
+        }
+    }
+    match rule.grouping {
         Grouping::MatchAll => {
-            for (input, choices) in conditions.into_iter().flatten() {
-                guards.extend(choices.iter().map(|literals| Guard::new(input, literals)));
+            for condition in &rule.conditions {
+                let Some((input, choices)) = condition.needs() else { continue };
+                for choice in choices {
+                    guards.add(input, choice);
+                    any = true;
+                }
             }
         }
         Grouping::MatchAny => {
-            let best = |condition: &Option<(usize, Vec<Literals>)>| {
-                let (input, choices) = condition.as_ref()?;
-                Some(Guard::new(*input, choices.first()?))
+            let best = |condition: &'r CompiledCondition| {
+                let (input, mut choices) = condition.needs()?;
+                Some((input, choices.next()?))
             };
-            let all: Option<Vec<Guard>> = conditions.iter().map(best).collect();
-            guards.extend(all.and_then(|all| all.into_iter().reduce(Guard::or)));
+            let all: Option<Vec<(usize, Choice)>> = rule.conditions.iter().map(best).collect();
+            if let Some(all) = all.filter(|all| !all.is_empty()) {
+                guards.add_any_of(&all);
+                any = true;
+            }
         }
     }
     // Names of folders are compared by a table that folds nothing outside ASCII into it, as literals are.
     let level = rule.level.path();
-    if guards.is_empty() && !rule.level.is_site() && level.is_ascii() {
-        guards.push(Guard::of_level(inputs::PATH, level));
+    if !any && !rule.level.is_site() && level.is_ascii() {
+        guards.add_level(inputs::PATH, level);
     }
-    guards
+}
+
+impl CompiledCondition {
+    /// The shared input, and what must be in it. A condition that holds where its pattern does not match needs
+    /// nothing of the text.
+    fn needs(&self) -> Option<(usize, impl Iterator<Item = Choice<'_>>)> {
+        let input = self.input.shared().filter(|_| !self.negate)?;
+        Some((input, self.matcher.literals().iter()))
+    }
 }

@@ -7,35 +7,85 @@
 
 mod grams;
 
-use crate::pattern::literal::Literals;
+use crate::pattern::literal::Choice;
 use crate::pattern::{Budget, OverLimit};
 use grams::Grams;
-use std::collections::HashMap;
+use std::borrow::Cow;
 
-/// What one rule is guarded by: literals, folded, and the input in which each is looked for.
-#[derive(Debug, Clone)]
-pub(super) struct Guard {
-    literals: Vec<(usize, Vec<u8>)>,
-    /// See [`Literals::rarity`].
+/// What the rules are guarded by, rule by rule: any of a rule's guards will do.
+#[derive(Debug)]
+pub(super) struct Guards<'l> {
+    /// Folded, with the input in which each is looked for.
+    literals: Vec<Literal<'l>>,
+    guards: Vec<Guard>,
+    /// Where each rule's guards end.
+    rules: Vec<usize>,
+}
+
+/// The input, and the literal.
+type Literal<'l> = (usize, Cow<'l, [u8]>);
+
+/// A guard with its literals.
+type Choosable<'g> = (&'g Guard, &'g [Literal<'g>]);
+
+/// Literals of which a match needs one.
+#[derive(Debug)]
+struct Guard {
+    /// Its last literal is the one before.
+    end: usize,
+    /// See [`Choice::rarity`].
     rarity: u32,
 }
 
-impl Guard {
-    pub(super) fn new(input: usize, literals: &Literals) -> Guard {
-        let of_input = literals.iter().map(|literal| (input, literal.to_owned())).collect();
-        Guard { literals: of_input, rarity: literals.rarity() }
+impl<'l> Guards<'l> {
+    /// For about so many rules.
+    pub(super) fn new(rules: usize) -> Guards<'l> {
+        let room = rules.saturating_mul(2);
+        Guards {
+            literals: Vec::with_capacity(room),
+            guards: Vec::with_capacity(room),
+            rules: Vec::with_capacity(rules),
+        }
+    }
+
+    pub(super) fn add(&mut self, input: usize, choice: Choice<'l>) {
+        self.add_any_of(&[(input, choice)]);
+    }
+
+    /// Where any of these may be needed.
+    pub(super) fn add_any_of(&mut self, choices: &[(usize, Choice<'l>)]) {
+        let mut rarity = u32::MAX;
+        for (input, choice) in choices {
+            self.literals.extend(choice.iter().map(|literal| (*input, Cow::Borrowed(literal))));
+            rarity = rarity.min(choice.rarity());
+        }
+        self.guards.push(Guard { end: self.literals.len(), rarity });
     }
 
     /// What a path below a level holds.
-    pub(super) fn of_level(input: usize, level: &str) -> Guard {
+    pub(super) fn add_level(&mut self, input: usize, level: &str) {
         let literal = format!("/{}", level.to_ascii_lowercase()).into_bytes();
-        Guard { literals: vec![(input, literal)], rarity: 0 }
+        self.literals.push((input, Cow::Owned(literal)));
+        self.guards.push(Guard { end: self.literals.len(), rarity: 0 });
     }
 
-    /// Where either may be needed.
-    pub(super) fn or(mut self, other: Guard) -> Guard {
-        self.literals.extend(other.literals);
-        Guard { literals: self.literals, rarity: self.rarity.min(other.rarity) }
+    /// What is added next guards the next rule.
+    pub(super) fn end_rule(&mut self) {
+        self.rules.push(self.guards.len());
+    }
+
+    /// The guards of each rule, each with its literals.
+    fn iter(&self) -> impl Iterator<Item = impl Iterator<Item = Choosable<'_>>> {
+        let (mut first, mut literal) = (0, 0);
+        self.rules.iter().map(move |end| {
+            let guards = self.guards.get(first..*end).unwrap_or_default();
+            let from = literal;
+            (first, literal) = (*end, guards.last().map_or(literal, |guard| guard.end));
+            let starts = std::iter::once(from).chain(guards.iter().map(|guard| guard.end));
+            starts
+                .zip(guards)
+                .map(|(from, guard)| (guard, self.literals.get(from..guard.end).unwrap_or_default()))
+        })
     }
 }
 
@@ -60,25 +110,25 @@ struct Scanner {
 }
 
 impl Prefilter {
-    /// From the guards of each rule, in their order: any of a rule's guards will do, and the one is taken whose
-    /// literals the fewest requests hold and the fewest other rules.
-    pub(super) fn new(choices: Vec<Vec<Guard>>) -> Prefilter {
-        let mut counts: HashMap<&[u8], u32> = HashMap::new();
-        for (_, literal) in choices.iter().flatten().flat_map(|guard| &guard.literals) {
-            *counts.entry(literal).or_default() += 1;
-        }
-        let crowd = |guard: &&Guard| {
-            let most = guard.literals.iter().filter_map(|(_, literal)| counts.get(literal.as_slice())).max();
-            most.copied().unwrap_or(1).max(1).ilog2()
+    /// From the guards of each rule: the one is taken whose literals the fewest requests hold and the fewest
+    /// other rules.
+    pub(super) fn new(guards: &Guards) -> Prefilter {
+        let mut counts = Counts::new(guards.literals.len());
+        guards.literals.iter().for_each(|(_, literal)| counts.add(literal));
+        let value = |(guard, literals): &Choosable| {
+            let most = literals.iter().map(|(_, literal)| counts.of(literal)).max();
+            i64::from(guard.rarity) - 4 * i64::from(most.unwrap_or(1).max(1).ilog2())
         };
-        let mut unguarded = Rules::none(choices.len());
-        let mut all: Vec<(usize, Vec<u8>, usize)> = Vec::new();
-        for (rule, guards) in choices.iter().enumerate() {
-            let best =
-                guards.iter().max_by_key(|guard| i64::from(guard.rarity) - 4 * i64::from(crowd(guard)));
-            match best {
-                Some(guard) => {
-                    all.extend(guard.literals.iter().map(|(input, literal)| (*input, literal.clone(), rule)));
+        let mut unguarded = Rules::none(guards.rules.len());
+        // With the first bytes as a number, which decides most comparisons.
+        let mut all: Vec<(usize, u64, &[u8], usize)> = Vec::with_capacity(guards.rules.len());
+        for (rule, guards) in guards.iter().enumerate() {
+            match guards.max_by_key(value) {
+                Some((_, literals)) => {
+                    all.extend(literals.iter().map(|(input, literal)| {
+                        let first = literal.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first));
+                        (*input, first, &**literal, rule)
+                    }));
                 }
                 None => unguarded.add(rule),
             }
@@ -88,14 +138,11 @@ impl Prefilter {
         let mut literals = 0;
         let scanners = all.chunk_by(|a, b| a.0 == b.0).filter_map(|of_input| {
             let (input, ..) = of_input.first()?;
-            let given = of_input.iter().map(|(_, literal, rule)| (literal.as_slice(), *rule)).collect();
-            let grams = grams::sorted(given)
-                .into_iter()
-                .map(|(width, given)| Grams::new(width, given.into_iter(), &mut literals));
+            let given = of_input.iter().map(|(.., literal, rule)| (*literal, *rule)).collect();
             Some(Scanner {
                 input: *input,
                 last: of_input.iter().map(|(.., rule)| *rule).max()?,
-                grams: grams.collect(),
+                grams: grams::of(given, &mut literals),
             })
         });
         let scanners = scanners.collect();
@@ -127,6 +174,30 @@ impl Prefilter {
         let at = self.scanners.binary_search_by_key(&input, |scanner| scanner.input);
         let Some(scanner) = at.ok().and_then(|at| self.scanners.get(at)) else { return Ok(()) };
         scanner.grams.iter().try_for_each(|grams| grams.scan(text.as_bytes(), found, budget))
+    }
+}
+
+/// How many guards hold each literal, roughly: two literals may share a count.
+struct Counts {
+    shift: u32,
+    counts: Vec<u32>,
+}
+
+impl Counts {
+    /// Room for so many literals.
+    fn new(literals: usize) -> Counts {
+        let size = literals.saturating_mul(4).next_power_of_two().clamp(64, 1 << 18);
+        Counts { shift: 64 - size.ilog2(), counts: vec![0; size] }
+    }
+
+    fn add(&mut self, literal: &[u8]) {
+        if let Some(count) = self.counts.get_mut(grams::hash_of(literal, self.shift)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn of(&self, literal: &[u8]) -> u32 {
+        self.counts.get(grams::hash_of(literal, self.shift)).copied().unwrap_or(0)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The structure of a pattern: what the parser makes and every matcher reads.
 
-use super::fold;
-use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
+pub(crate) use super::char_set::{CharSet, LINE_TERMINATORS};
 
 /// A node. Case is already folded into the sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +44,49 @@ pub(crate) enum Assertion {
     NotWordBoundary,
 }
 
+/// How large a pattern is once counted repetitions are written out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measure {
+    pub(crate) nodes: usize,
+    /// Of characters, in all sets.
+    pub(crate) ranges: usize,
+}
+
+impl Measure {
+    fn plus(self, nodes: usize, ranges: usize) -> Measure {
+        Measure { nodes: self.nodes.saturating_add(nodes), ranges: self.ranges.saturating_add(ranges) }
+    }
+
+    /// Whether a pattern is so small that preparing it takes well under a millisecond and cannot fail. (A
+    /// pattern of 100 letters has 200 ranges.)
+    pub(crate) fn is_light(self) -> bool {
+        const RANGES: usize = 1_000;
+        self.ranges <= RANGES
+    }
+}
+
 impl Node {
     /// Nodes, with counted repetitions written out.
     pub(crate) fn size(&self) -> usize {
+        self.measure().nodes
+    }
+
+    pub(crate) fn measure(&self) -> Measure {
         match self {
-            Node::Empty | Node::Set(_) | Node::Assert(_) | Node::BackReference { .. } => 1,
-            Node::Group { node, .. } | Node::Look { node, .. } => node.size().saturating_add(2),
+            Node::Empty | Node::Assert(_) | Node::BackReference { .. } => Measure { nodes: 1, ranges: 1 },
+            Node::Set(set) => Measure { nodes: 1, ranges: 1 + set.size() },
+            Node::Group { node, .. } | Node::Look { node, .. } => node.measure().plus(2, 1),
             Node::Concat(nodes) | Node::Alternate(nodes) => {
-                nodes.iter().fold(1, |sum: usize, node| sum.saturating_add(node.size()).saturating_add(1))
+                nodes.iter().fold(Measure { nodes: 1, ranges: 1 }, |sum, node| {
+                    let more = node.measure();
+                    sum.plus(more.nodes.saturating_add(1), more.ranges)
+                })
             }
             Node::Repeat { node, min, max, .. } => {
                 let times = max.map_or(min.saturating_add(1), |max| max.max(1));
-                node.size().saturating_add(3).saturating_mul(usize::try_from(times).unwrap_or(usize::MAX))
+                let times = usize::try_from(times).unwrap_or(usize::MAX);
+                let once = node.measure().plus(3, 0);
+                Measure { nodes: once.nodes.saturating_mul(times), ranges: once.ranges.saturating_mul(times) }
             }
         }
     }
@@ -99,132 +129,5 @@ impl Node {
                 }
                 Node::Concat(nodes) | Node::Alternate(nodes) => nodes.iter().any(|node| node.any(test)),
             }
-    }
-}
-
-/// A set of characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CharSet {
-    class: ClassUnicode,
-}
-
-/// LineTerminator, ECMA-262 section 12.3: what `.` does not take.
-pub(crate) const LINE_TERMINATORS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
-
-impl CharSet {
-    /// No character.
-    pub(crate) fn none() -> CharSet {
-        CharSet { class: ClassUnicode::empty() }
-    }
-
-    /// Every character: `[^]`.
-    pub(crate) fn any() -> CharSet {
-        CharSet::none().negated()
-    }
-
-    /// `.`
-    pub(crate) fn dot() -> CharSet {
-        CharSet::line_terminators().negated()
-    }
-
-    pub(crate) fn line_terminators() -> CharSet {
-        CharSet::of(LINE_TERMINATORS.map(|c| (c, c)))
-    }
-
-    /// One character, with those that are equal to it when case is ignored.
-    pub(crate) fn one(char: char, ignore_case: bool) -> CharSet {
-        if ignore_case && char.is_ascii_alphabetic() {
-            let (upper, lower) = (char.to_ascii_uppercase(), char.to_ascii_lowercase());
-            return CharSet::of([(upper, upper), (lower, lower)]);
-        }
-        let set = CharSet::of([(char, char)]);
-        if ignore_case && !char.is_ascii() { set.closed() } else { set }
-    }
-
-    pub(crate) fn of(ranges: impl IntoIterator<Item = (char, char)>) -> CharSet {
-        let ranges = ranges.into_iter().map(|(from, to)| ClassUnicodeRange::new(from, to));
-        CharSet { class: ClassUnicode::new(ranges) }
-    }
-
-    /// `\d`
-    pub(crate) fn digits() -> CharSet {
-        CharSet::of([('0', '9')])
-    }
-
-    /// `\w`
-    pub(crate) fn word() -> CharSet {
-        CharSet::of([('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')])
-    }
-
-    /// `\s`: WhiteSpace (12.2) and LineTerminator.
-    pub(crate) fn space() -> CharSet {
-        CharSet::of([
-            ('\t', '\r'),
-            (' ', ' '),
-            ('\u{a0}', '\u{a0}'),
-            ('\u{1680}', '\u{1680}'),
-            ('\u{2000}', '\u{200a}'),
-            ('\u{2028}', '\u{2029}'),
-            ('\u{202f}', '\u{202f}'),
-            ('\u{205f}', '\u{205f}'),
-            ('\u{3000}', '\u{3000}'),
-            ('\u{feff}', '\u{feff}'),
-        ])
-    }
-
-    pub(crate) fn negated(mut self) -> CharSet {
-        self.class.negate();
-        self
-    }
-
-    pub(crate) fn union(mut self, other: &CharSet) -> CharSet {
-        self.class.union(&other.class);
-        self
-    }
-
-    pub(crate) fn intersection(mut self, other: &CharSet) -> CharSet {
-        self.class.intersect(&other.class);
-        self
-    }
-
-    /// With every character that is equal to one of these when case is ignored.
-    pub(crate) fn closed(mut self) -> CharSet {
-        let ascii = self.ranges().all(|(_, to)| to.is_ascii());
-        let mut more = Vec::new();
-        if ascii {
-            // ASCII folds only with itself, so the large table is not needed.
-            for letter in 'a'..='z' {
-                let upper = letter.to_ascii_uppercase();
-                if self.contains(letter) || self.contains(upper) {
-                    more.extend([letter, upper]);
-                }
-            }
-        } else {
-            for class in fold::classes() {
-                if class.iter().any(|c| self.contains(*c)) {
-                    more.extend(class);
-                }
-            }
-        }
-        self.class.union(&ClassUnicode::new(more.into_iter().map(|c| ClassUnicodeRange::new(c, c))));
-        self
-    }
-
-    pub(crate) fn contains(&self, char: char) -> bool {
-        let ranges = self.class.ranges();
-        let at = ranges.partition_point(|range| range.end() < char);
-        ranges.get(at).is_some_and(|range| range.start() <= char)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.class.ranges().is_empty()
-    }
-
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = (char, char)> + '_ {
-        self.class.ranges().iter().map(|range| (range.start(), range.end()))
-    }
-
-    pub(crate) fn class(&self) -> &ClassUnicode {
-        &self.class
     }
 }

@@ -18,14 +18,25 @@ pub(super) fn canonicalize(char: char) -> char {
 }
 
 /// Every class of two and more characters that are equal when case is ignored.
-pub(super) fn classes() -> &'static [Vec<char>] {
-    static CLASSES: OnceLock<Vec<Vec<char>>> = OnceLock::new();
+pub(super) fn classes() -> impl Iterator<Item = &'static [char]> {
+    by_form().values().map(Vec::as_slice)
+}
+
+/// The characters that are equal to this one when case is ignored, and itself; nothing where there are none.
+pub(super) fn equals(char: char) -> Option<&'static [char]> {
+    by_form().get(&canonicalize(char)).map(Vec::as_slice)
+}
+
+/// Classes by their canonical form.
+fn by_form() -> &'static HashMap<char, Vec<char>> {
+    static CLASSES: OnceLock<HashMap<char, Vec<char>>> = OnceLock::new();
     CLASSES.get_or_init(|| {
         let mut by_form: HashMap<char, Vec<char>> = HashMap::new();
         for char in '\0'..='\u{ffff}' {
             by_form.entry(canonicalize(char)).or_default().push(char);
         }
-        by_form.into_values().filter(|class| class.len() > 1).collect()
+        by_form.retain(|_, class| class.len() > 1);
+        by_form
     })
 }
 

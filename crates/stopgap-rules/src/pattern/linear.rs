@@ -49,7 +49,7 @@ impl Linear {
 }
 
 pub(crate) fn set(set: &CharSet) -> Hir {
-    Hir::class(Class::Unicode(set.class().clone()))
+    Hir::class(Class::Unicode(set.class()))
 }
 
 fn hir(node: &Node) -> Hir {

@@ -5,9 +5,15 @@
 //! are folded likewise: ECMAScript folds nothing outside ASCII into it, and a set that goes further than that
 //! ends a literal, so that none is ever missed. What is not here: looking for them.
 
+mod choices;
+mod text;
+
 use super::ast::{Assertion, CharSet, Node};
 use std::cmp::Reverse;
 use std::sync::OnceLock;
+use text::Text;
+
+pub(crate) use choices::{Choice, Choices};
 
 /// Bytes of a literal. A longer one tells no more.
 const MAX_LENGTH: usize = 64;
@@ -23,36 +29,31 @@ const MAX_CHOICES: usize = 4;
 /// Literals of which every match contains one. Never empty; each has 2 to 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Literals {
-    any: Vec<Vec<u8>>,
+    any: Vec<Text>,
     rarity: u32,
 }
 
 impl Literals {
-    /// Of these; nothing where there is none, too many, or one of them is too short.
-    pub(crate) fn of(any: Vec<Vec<u8>>) -> Option<Literals> {
-        let mut any: Vec<Vec<u8>> = any.into_iter().map(fold).collect();
-        any.sort_unstable();
-        any.dedup();
+    /// Of these, folded; nothing where there is none, too many, or one of them is too short.
+    fn of(mut any: Vec<Text>) -> Option<Literals> {
+        if any.len() > 1 {
+            any.sort_unstable();
+            any.dedup();
+        }
         if any.len() > MAX_LITERALS || any.iter().any(|literal| literal.len() < MIN_LENGTH) {
             return None;
         }
         let rarest = any.iter().map(|literal| rarity(literal)).min()?;
         Some(Literals { rarity: rarest.saturating_sub(any.len().ilog2()), any })
     }
-
-    /// Bits of surprise, roughly, that the likeliest of them carries: the higher, the fewer texts hold one.
-    pub(crate) fn rarity(&self) -> u32 {
-        self.rarity
-    }
-
-    /// The literals.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.any.iter().map(Vec::as_slice)
-    }
 }
 
 /// What a pattern cannot match without: each of these by itself, the rarest first. None where it has none.
-pub(crate) fn required(node: &Node) -> Vec<Literals> {
+pub(crate) fn required(node: &Node) -> Choices {
+    Choices::of(&needed(node))
+}
+
+fn needed(node: &Node) -> Vec<Literals> {
     look(node).choices()
 }
 
@@ -68,14 +69,18 @@ pub(crate) fn is_always(node: &Node) -> bool {
     }
 }
 
-/// The byte that stands for both cases of a letter.
-fn fold(mut literal: Vec<u8>) -> Vec<u8> {
-    literal.make_ascii_lowercase();
-    literal
-}
-
 /// How rarely a byte is met in requests, in bits.
 pub(crate) fn weight(byte: u8) -> u32 {
+    static WEIGHTS: OnceLock<[u8; 256]> = OnceLock::new();
+    let weights = WEIGHTS.get_or_init(|| {
+        let mut weights = [0; 256];
+        weights.iter_mut().zip(0..=u8::MAX).for_each(|(weight, byte)| *weight = of_byte(byte));
+        weights
+    });
+    weights.get(usize::from(byte)).copied().unwrap_or(0).into()
+}
+
+fn of_byte(byte: u8) -> u8 {
     match byte {
         b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' | b'/' | b'.' | b'0'..=b'9' => 3,
         b'a'..=b'z' | b'=' | b'&' | b'-' | b' ' | b'%' | b';' | b',' | b':' => 4,
@@ -100,31 +105,39 @@ fn rarity(literal: &[u8]) -> u32 {
 /// Whether all of it is met in nearly every request.
 fn is_common(literal: &[u8]) -> bool {
     // Three bytes and fewer are.
-    literal.windows(4).all(is_common_gram)
+    literal.array_windows::<4>().all(|window| is_common_gram(u32::from_be_bytes(*window).into()))
 }
 
-/// Whether four bytes in a row are met in nearly every request. Now and then it says so of others.
-pub(crate) fn is_common_gram(window: &[u8]) -> bool {
+/// Whether four bytes in a row, the first of them the highest of a number, are met in nearly every request. Now
+/// and then it says so of others.
+pub(crate) fn is_common_gram(four: u64) -> bool {
     const BITS: u32 = 15;
     static GRAMS: OnceLock<Vec<bool>> = OnceLock::new();
-    let place = |window: &[u8]| {
-        let gram = window.iter().fold(0, |gram: u32, byte| (gram << 8) | u32::from(*byte));
-        usize::try_from(gram.wrapping_mul(0x9E37_79B1) >> (32 - BITS)).unwrap_or(0)
+    let place = |four: u64| {
+        let four = u32::try_from(four).unwrap_or(u32::MAX);
+        usize::try_from(four.wrapping_mul(0x9E37_79B1) >> (32 - BITS)).unwrap_or(0)
     };
     let grams = GRAMS.get_or_init(|| {
         let mut grams = vec![false; 1 << BITS];
         for window in COMMON.windows(4) {
-            if let Some(gram) = grams.get_mut(place(window)) {
-                *gram = true;
+            if let Some(common) = grams.get_mut(place(gram(window))) {
+                *common = true;
             }
         }
         grams
     });
-    grams.get(place(window)).copied().unwrap_or(false)
+    grams.get(place(four)).copied().unwrap_or(false)
+}
+
+fn gram(window: &[u8]) -> u64 {
+    window.iter().fold(0, |gram, byte| (gram << 8) | u64::from(*byte))
 }
 
 /// The best of both.
 fn both(mut some: Vec<Literals>, more: Vec<Literals>) -> Vec<Literals> {
+    if more.is_empty() {
+        return some;
+    }
     some.extend(more);
     some.sort_by_key(|literals| Reverse(literals.rarity));
     some.truncate(MAX_CHOICES);
@@ -134,9 +147,9 @@ fn both(mut some: Vec<Literals>, more: Vec<Literals>) -> Vec<Literals> {
 /// What is known of a part of a pattern.
 struct Found {
     /// All that it can take, folded, where that is a few strings.
-    exact: Option<Vec<Vec<u8>>>,
+    exact: Option<Vec<Text>>,
     /// What it both begins and ends with, where it is an open repetition.
-    turns: Option<Vec<Vec<u8>>>,
+    turns: Option<Vec<Text>>,
     /// What it cannot match without, beside that.
     required: Vec<Literals>,
 }
@@ -150,14 +163,14 @@ impl Found {
         both(self.exact.or(self.turns).and_then(Literals::of).into_iter().collect(), self.required)
     }
 
-    fn exactly(strings: Vec<Vec<u8>>) -> Found {
+    fn exactly(strings: Vec<Text>) -> Found {
         Found { exact: Some(strings), turns: None, required: Vec::new() }
     }
 }
 
 fn look(node: &Node) -> Found {
     match node {
-        Node::Empty | Node::Assert(_) => Found::exactly(vec![Vec::new()]),
+        Node::Empty | Node::Assert(_) => Found::exactly(vec![Text::EMPTY]),
         Node::Set(set) => match strings(set) {
             Some(strings) => Found::exactly(strings),
             None => Found::nothing(),
@@ -168,34 +181,23 @@ fn look(node: &Node) -> Found {
         Node::Repeat { node, min, max, .. } => repeat(node, *min, *max),
         // It takes nothing; what it looks for still lies in the text.
         Node::Look { negate, node } => Found {
-            exact: Some(vec![Vec::new()]),
+            exact: Some(vec![Text::EMPTY]),
             turns: None,
-            required: if *negate { Vec::new() } else { required(node) },
+            required: if *negate { Vec::new() } else { needed(node) },
         },
         Node::BackReference { .. } => Found::nothing(),
     }
 }
 
-/// The one character of ASCII that a set holds, be it in both cases.
-fn single(set: &CharSet) -> Option<u8> {
-    let mut bytes = set.ranges().map(|(from, to)| {
-        let byte = u8::try_from(from).ok().filter(|byte| from == to && byte.is_ascii());
-        byte.map(|byte| byte.to_ascii_lowercase())
-    });
-    let first = bytes.next()??;
-    bytes.all(|byte| byte == Some(first)).then_some(first)
-}
-
 /// The characters of a set, folded, where they are few.
-fn strings(set: &CharSet) -> Option<Vec<Vec<u8>>> {
-    let mut strings: Vec<Vec<u8>> = Vec::new();
+fn strings(set: &CharSet) -> Option<Vec<Text>> {
+    let mut strings: Vec<Text> = Vec::new();
     for (from, to) in set.ranges() {
         if u32::from(to) - u32::from(from) >= 8 {
             return None;
         }
         for char in from..=to {
-            let mut bytes = [0; 4];
-            let string = fold(char.encode_utf8(&mut bytes).as_bytes().to_owned());
+            let string = Text::of(char.to_ascii_lowercase());
             if !strings.contains(&string) {
                 strings.push(string);
             }
@@ -209,10 +211,10 @@ fn strings(set: &CharSet) -> Option<Vec<Vec<u8>>> {
 }
 
 fn concat(nodes: &[Node]) -> Found {
-    let mut run = Run { strings: vec![Vec::new()], whole: true, best: Vec::new() };
+    let mut run = Run { strings: vec![Text::EMPTY], whole: true, best: Vec::new() };
     for node in nodes {
         if let Node::Set(set) = node
-            && let Some(byte) = single(set)
+            && let Some(byte) = set.single().and_then(|char| u8::try_from(char).ok())
         {
             run.push_byte(byte);
             continue;
@@ -227,7 +229,7 @@ fn concat(nodes: &[Node]) -> Found {
                 run.push(&turns);
                 run.cut(turns);
             }
-            (None, None) => run.cut(vec![Vec::new()]),
+            (None, None) => run.cut(vec![Text::EMPTY]),
         }
     }
     run.end()
@@ -235,7 +237,7 @@ fn concat(nodes: &[Node]) -> Found {
 
 /// Strings in a row, as long as they are few.
 struct Run {
-    strings: Vec<Vec<u8>>,
+    strings: Vec<Text>,
     /// Whether nothing was left out since the beginning.
     whole: bool,
     best: Vec<Literals>,
@@ -245,14 +247,14 @@ impl Run {
     /// The same for one byte, which is what most patterns are made of.
     fn push_byte(&mut self, byte: u8) {
         if self.strings.iter().any(|string| string.len() >= MAX_LENGTH) {
-            self.cut(vec![vec![byte]]);
+            self.cut(vec![Text::of(char::from(byte))]);
         } else {
             self.strings.iter_mut().for_each(|string| string.push(byte));
         }
     }
 
-    fn push(&mut self, next: &[Vec<u8>]) {
-        if next.iter().all(Vec::is_empty) && !next.is_empty() {
+    fn push(&mut self, next: &[Text]) {
+        if next.iter().all(|text| text.is_empty()) && !next.is_empty() {
             return;
         }
         match product(&self.strings, next) {
@@ -262,7 +264,7 @@ impl Run {
     }
 
     /// Ends the run and begins one with these.
-    fn cut(&mut self, next: Vec<Vec<u8>>) {
+    fn cut(&mut self, next: Vec<Text>) {
         let strings = std::mem::replace(&mut self.strings, next);
         self.best = both(std::mem::take(&mut self.best), Literals::of(strings).into_iter().collect());
         self.whole = false;
@@ -277,24 +279,24 @@ impl Run {
     }
 }
 
-fn product(before: &[Vec<u8>], after: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
-    let mut strings: Vec<Vec<u8>> = Vec::new();
+fn product(before: &[Text], after: &[Text]) -> Option<Vec<Text>> {
+    let mut strings: Vec<Text> = Vec::new();
     for left in before {
         for right in after {
-            if strings.len() == MAX_STRINGS || left.len() + right.len() > MAX_LENGTH {
+            if strings.len() == MAX_STRINGS {
                 return None;
             }
-            strings.push([left.as_slice(), right].concat());
+            strings.push(left.followed_by(right)?);
         }
     }
     Some(strings)
 }
 
-fn times(strings: Vec<Vec<u8>>, count: u32) -> Option<Vec<Vec<u8>>> {
-    let mut all = vec![Vec::new()];
+fn times(strings: Vec<Text>, count: u32) -> Option<Vec<Text>> {
+    let mut all = vec![Text::EMPTY];
     for _ in 0..count {
         all = product(&all, &strings)?;
-        if all.iter().all(Vec::is_empty) {
+        if all.iter().all(|text| text.is_empty()) {
             break;
         }
     }
@@ -302,15 +304,15 @@ fn times(strings: Vec<Vec<u8>>, count: u32) -> Option<Vec<Vec<u8>>> {
 }
 
 fn alternate(nodes: &[Node]) -> Found {
-    let mut exact: Option<Vec<Vec<u8>>> = Some(Vec::new());
-    let mut any: Vec<Vec<u8>> = Vec::new();
+    let mut exact: Option<Vec<Text>> = Some(Vec::new());
+    let mut any: Vec<Text> = Vec::new();
     let mut complete = true;
     for node in nodes {
         let found = look(node);
         let strings = found.exact.as_ref().filter(|_| found.required.is_empty());
         match (&mut exact, strings) {
             (Some(all), Some(strings)) if all.len() + strings.len() <= MAX_STRINGS => {
-                all.extend(strings.iter().cloned());
+                all.extend(strings);
             }
             _ => exact = None,
         }
@@ -331,13 +333,13 @@ fn alternate(nodes: &[Node]) -> Found {
 
 fn repeat(node: &Node, min: u32, max: Option<u32>) -> Found {
     if max == Some(0) {
-        return Found::exactly(vec![Vec::new()]);
+        return Found::exactly(vec![Text::EMPTY]);
     }
     let found = look(node);
     if min == 0 {
         let Some(strings) = found.exact.filter(|_| max == Some(1)) else { return Found::nothing() };
         // `a?`: with it or without. What a look-ahead inside needs is needed in one case only.
-        let mut all = vec![Vec::new()];
+        let mut all = vec![Text::EMPTY];
         all.extend(strings);
         return if all.len() <= MAX_STRINGS { Found::exactly(all) } else { Found::nothing() };
     }
@@ -357,8 +359,10 @@ mod tests {
 
     fn found(pattern: &str, ignore_case: bool) -> String {
         let node = parse(pattern, ignore_case, &PatternLimits::default()).unwrap();
-        let literals = required(&node).into_iter().next().map(|literals| literals.any).unwrap_or_default();
-        literals.iter().map(|l| String::from_utf8_lossy(l)).collect::<Vec<_>>().join("|")
+        let choices = required(&node);
+        let literals: Option<Vec<_>> =
+            choices.iter().next().map(|choice| choice.iter().map(String::from_utf8_lossy).collect());
+        literals.unwrap_or_default().join("|")
     }
 
     #[test]

@@ -5,11 +5,31 @@ use super::{PatternError, PatternLimits};
 
 /// Parses a pattern.
 pub(super) fn parse(text: &str, ignore_case: bool, limits: &PatternLimits) -> Result<Node, PatternError> {
+    parse_in(&mut Room::default(), text, ignore_case, limits)
+}
+
+/// Memory that one pattern after the other is parsed in.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    chars: Vec<char>,
+    /// The terms of all sequences that are open, the innermost last.
+    terms: Vec<Node>,
+}
+
+pub(super) fn parse_in(
+    room: &mut Room,
+    text: &str,
+    ignore_case: bool,
+    limits: &PatternLimits,
+) -> Result<Node, PatternError> {
     limits.check_length(text)?;
-    let chars: Vec<char> = text.chars().collect();
-    let groups = count_groups(&chars);
+    let Room { chars, terms } = room;
+    chars.clear();
+    chars.extend(text.chars());
+    terms.clear();
+    let groups = count_groups(chars);
     limits.check_groups(groups)?;
-    let mut parser = Parser { chars, at: 0, groups, opened: 0, depth: 0, ignore_case, limits };
+    let mut parser = Parser { chars, terms, at: 0, groups, opened: 0, depth: 0, ignore_case, limits };
     let node = parser.disjunction()?;
     match parser.peek() {
         None => Ok(node),
@@ -34,7 +54,9 @@ fn count_groups(chars: &[char]) -> u32 {
 }
 
 struct Parser<'a> {
-    chars: Vec<char>,
+    chars: &'a [char],
+    /// See [`Room`].
+    terms: &'a mut Vec<Node>,
     at: usize,
     /// In the whole pattern.
     groups: u32,
@@ -59,29 +81,32 @@ impl Parser<'_> {
         if self.depth > self.limits.depth {
             return Err(PatternError::TooDeep { at: self.at + 1, limit: self.limits.depth });
         }
-        let mut alternatives = vec![self.alternative()?];
+        let first = self.alternative()?;
+        let mut alternatives = Vec::new();
         while self.take('|') {
             alternatives.push(self.alternative()?);
         }
         self.depth -= 1;
-        match alternatives.len() {
-            1 => Ok(alternatives.pop().unwrap_or(Node::Empty)),
-            _ => Ok(Node::Alternate(alternatives)),
+        if alternatives.is_empty() {
+            return Ok(first);
         }
+        alternatives.insert(0, first);
+        Ok(Node::Alternate(alternatives))
     }
 
     fn alternative(&mut self) -> Result<Node, PatternError> {
-        let mut terms = Vec::new();
+        let open = self.terms.len();
         while let Some(char) = self.peek() {
             if char == '|' || char == ')' {
                 break;
             }
-            terms.push(self.term(char)?);
+            let term = self.term(char)?;
+            self.terms.push(term);
         }
-        match terms.len() {
+        match self.terms.len() - open {
             0 => Ok(Node::Empty),
-            1 => Ok(terms.pop().unwrap_or(Node::Empty)),
-            _ => Ok(Node::Concat(terms)),
+            1 => Ok(self.terms.pop().unwrap_or(Node::Empty)),
+            _ => Ok(Node::Concat(self.terms.drain(open..).collect())),
         }
     }
 

@@ -10,7 +10,6 @@
 use super::Found;
 use crate::pattern::literal::{is_common_gram, weight};
 use crate::pattern::{Budget, OverLimit};
-use std::cmp::Reverse;
 use std::ops::Range;
 
 /// Literals with one gram that are compared at a place. Where there are more, the gram alone stands for the
@@ -62,16 +61,16 @@ impl Width {
 pub(super) type Given<'l> = Vec<(&'l [u8], usize)>;
 
 /// Each of these literals in its width: the quickest for which it is long enough and has grams that few of the
-/// others hold.
-pub(super) fn sorted(given: Given) -> Vec<(Width, Given)> {
-    let mut sorted = Vec::new();
+/// others hold. `number` counts literals.
+pub(super) fn of(given: Given, number: &mut usize) -> Vec<Grams> {
+    let mut built = Vec::new();
     let mut rest = given;
     for width in Width::ALL {
         if rest.is_empty() {
             break;
         }
-        let mut crowds = Crowds::new(width, rest.len());
         let fitting = |literal: &[u8]| literal.len() >= width.least();
+        let mut crowds = Crowds::new(width, rest.len());
         for same in rest.chunk_by(|a, b| a.0 == b.0) {
             if let Some((literal, _)) = same.first().filter(|(literal, _)| fitting(literal)) {
                 crowds.count(literal);
@@ -82,16 +81,30 @@ pub(super) fn sorted(given: Given) -> Vec<(Width, Given)> {
             4..8 => width == Width::Middle,
             _ => width == Width::Short,
         };
-        let taken = |(literal, _): &(&[u8], usize)| {
-            fitting(literal) && (last(literal.len()) || crowds.of_best_row(literal) <= MAX_AT_GRAM)
-        };
-        let (mine, others): (Given, Given) = rest.into_iter().partition(taken);
+        let mut grams = Grams::new(width);
+        let (mut places, mut others) = (Vec::new(), Vec::new());
+        for same in rest.chunk_by(|a, b| a.0 == b.0) {
+            let row = same
+                .first()
+                .filter(|(literal, _)| fitting(literal))
+                .map(|(literal, _)| (literal, crowds.best_row(literal)));
+            match row {
+                Some((literal, row)) if last(literal.len()) || row.crowd <= MAX_AT_GRAM => {
+                    grams.literal(literal, number);
+                    grams
+                        .rules_of_last(same.iter().map(|(_, rule)| u32::try_from(*rule).unwrap_or(u32::MAX)));
+                    places.extend(grams.row(literal, row.at));
+                }
+                _ => others.extend_from_slice(same),
+            }
+        }
         rest = others;
-        if !mine.is_empty() {
-            sorted.push((width, mine));
+        if !places.is_empty() {
+            grams.index(&places, number);
+            built.push(grams);
         }
     }
-    sorted
+    built
 }
 
 /// Literals of one width.
@@ -101,8 +114,7 @@ pub(super) struct Grams {
     /// How many bits of a hash are dropped to find a word of the table.
     shift: u32,
     table: Vec<u64>,
-    slots: Slots,
-    places: Vec<Place>,
+    places: Places,
     literals: Vec<Literal>,
     bytes: Vec<u8>,
     rules: Vec<u32>,
@@ -125,40 +137,16 @@ struct Literal {
 }
 
 impl Grams {
-    /// From literals of this width and the rule of each, sorted. `number` counts literals.
-    pub(super) fn new<'l>(
-        width: Width,
-        given: impl Iterator<Item = (&'l [u8], usize)>,
-        number: &mut usize,
-    ) -> Grams {
-        let mut built = Grams {
+    fn new(width: Width) -> Grams {
+        Grams {
             width,
             shift: 0,
             table: Vec::new(),
-            slots: Slots::new(0),
-            places: Vec::new(),
+            places: Places::default(),
             literals: Vec::new(),
             bytes: Vec::new(),
             rules: Vec::new(),
-        };
-        let mut last: &[u8] = &[];
-        for (literal, rule) in given {
-            if literal != last || built.literals.is_empty() {
-                built.literal(literal, number);
-                last = literal;
-            }
-            built.rules.push(u32::try_from(rule).unwrap_or(u32::MAX));
-            if let Some(literal) = built.literals.last_mut() {
-                literal.rules.end += 1;
-            }
         }
-        let mut crowds = Crowds::new(width, built.literals.len());
-        let all = 0..length(&built.literals);
-        all.clone().for_each(|literal| crowds.count(built.bytes_of(literal)));
-        let places: Vec<Place> =
-            all.flat_map(|literal| crowds.choose(built.bytes_of(literal), literal)).collect();
-        built.index(places, number);
-        built
     }
 
     fn literal(&mut self, literal: &[u8], number: &mut usize) {
@@ -173,34 +161,54 @@ impl Grams {
         *number += 1;
     }
 
-    fn bytes_of(&self, literal: u32) -> &[u8] {
-        match self.literals.get(place(literal)) {
-            Some(literal) => slice(&self.bytes, &literal.bytes),
-            None => &[],
+    fn rules_of_last(&mut self, rules: impl Iterator<Item = u32>) {
+        self.rules.extend(rules);
+        let end = length(&self.rules);
+        if let Some(literal) = self.literals.last_mut() {
+            literal.rules.end = end;
         }
     }
 
-    fn index(&mut self, mut places: Vec<Place>, number: &mut usize) {
-        places.sort_unstable();
+    /// The grams of the last literal, from this place on.
+    fn row(&self, literal: &[u8], at: usize) -> impl Iterator<Item = Place> + use<> {
+        let (width, stride) = (self.width.gram(), self.width.stride());
+        let number = length(&self.literals).saturating_sub(1);
+        let mut row = [Place { gram: 0, literal: number, offset: 0 }; 4];
+        let windows = literal.windows(width).enumerate().skip(at);
+        for (place, (at, window)) in row.iter_mut().zip(windows) {
+            (place.gram, place.offset) = (gram(window), u32::try_from(at).unwrap_or(0));
+        }
+        row.into_iter().take(stride)
+    }
+
+    fn index(&mut self, places: &[Place], number: &mut usize) {
         let words = (places.len() * BITS_PER_GRAM / 64).next_power_of_two().max(2);
         self.shift = 64 - words.ilog2().min(63);
         self.table = vec![0; words];
-        self.slots = Slots::new(places.len());
-        for of_gram in places.chunk_by(|a, b| a.gram == b.gram) {
-            let Some(Place { gram, .. }) = of_gram.first().copied() else { continue };
-            let from = length(&self.places);
-            let exact = if of_gram.len() > MAX_AT_GRAM { MAX_AT_GRAM - 1 } else { of_gram.len() };
-            self.places.extend(of_gram.iter().take(exact));
-            if exact < of_gram.len() {
-                let literal = self.crowd(gram, of_gram.get(exact..).unwrap_or_default(), number);
-                self.places.push(Place { gram, literal, offset: 0 });
-            }
-            self.slots.insert(gram, from..length(&self.places));
-            let (word, bits) = self.bits(gram);
-            if let Some(word) = self.table.get_mut(word) {
-                *word |= bits;
+        let sorted = Places::sorted(places);
+        let mut kept = Vec::with_capacity(places.len());
+        let mut starts = Vec::with_capacity(sorted.starts.len());
+        for bucket in sorted.buckets() {
+            starts.push(length(&kept));
+            for of_gram in bucket.chunk_by(|a, b| a.gram == b.gram) {
+                let Some(Place { gram, .. }) = of_gram.first().copied() else { continue };
+                let exact = if of_gram.len() > MAX_AT_GRAM { MAX_AT_GRAM - 1 } else { of_gram.len() };
+                kept.extend(of_gram.iter().take(exact));
+                if exact < of_gram.len() {
+                    let literal = self.crowd(gram, of_gram.get(exact..).unwrap_or_default(), number);
+                    kept.push(Place { gram, literal, offset: 0 });
+                }
+                let (word, bits) = self.bits(gram);
+                if let Some(word) = self.table.get_mut(word) {
+                    *word |= bits;
+                }
             }
         }
+        starts.push(length(&kept));
+        self.places = Places { places: kept, starts, ..sorted };
+        self.literals.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        self.rules.shrink_to_fit();
     }
 
     /// A literal of the gram alone, for the rules of all of these.
@@ -211,12 +219,8 @@ impl Grams {
         }
         let bytes = gram.to_be_bytes();
         self.literal(bytes.get(8 - self.width.gram()..).unwrap_or_default(), number);
-        self.rules.extend(rules);
-        let end = length(&self.rules);
-        if let Some(literal) = self.literals.last_mut() {
-            literal.rules.end = end;
-        }
-        length(&self.literals) - 1
+        self.rules_of_last(rules.into_iter());
+        length(&self.literals).saturating_sub(1)
     }
 
     /// Adds the rules of every literal that the text holds.
@@ -270,10 +274,8 @@ impl Grams {
         budget: &mut Budget,
     ) -> Result<(), OverLimit> {
         // At the beginning of a text the gram is not whole, and nothing starts before it.
-        let (Some(places), Some(from)) = (self.slots.get(gram), end.checked_sub(self.width.gram())) else {
-            return Ok(());
-        };
-        for Place { literal, offset, .. } in slice(&self.places, places) {
+        let Some(from) = end.checked_sub(self.width.gram()) else { return Ok(()) };
+        for Place { literal, offset, .. } in self.places.of(gram) {
             let Some(literal) = self.literals.get(place(*literal)) else { continue };
             if found.literals.has(literal.number) {
                 continue;
@@ -300,41 +302,67 @@ fn fold(block: u32) -> u32 {
     block | (capitals >> 2)
 }
 
-/// Grams and their places: open addressing, at most half full.
-#[derive(Debug)]
-struct Slots {
+/// Places in buckets by the hash of their gram, sorted in each.
+#[derive(Debug, Default)]
+struct Places {
     shift: u32,
-    slots: Vec<Option<(u64, Range<u32>)>>,
+    /// Where each bucket starts, and where the last one ends.
+    starts: Vec<u32>,
+    places: Vec<Place>,
 }
 
-impl Slots {
-    fn new(grams: usize) -> Slots {
-        let size = (grams * 2).next_power_of_two().max(2);
-        Slots { shift: 64 - size.ilog2().min(63), slots: vec![None; size] }
-    }
-
-    fn places(&self, gram: u64) -> impl Iterator<Item = usize> + use<> {
-        let (size, first) = (self.slots.len(), hash(gram, self.shift));
-        (0..size).map(move |step| (first + step) & (size - 1))
-    }
-
-    /// A gram that is not there yet.
-    fn insert(&mut self, gram: u64, places: Range<u32>) {
-        let free = self.places(gram).find(|at| matches!(self.slots.get(*at), Some(None)));
-        if let Some(slot) = free.and_then(|at| self.slots.get_mut(at)) {
-            *slot = Some((gram, places));
-        }
-    }
-
-    fn get(&self, gram: u64) -> Option<&Range<u32>> {
-        for at in self.places(gram) {
-            match self.slots.get(at)? {
-                Some((known, places)) if *known == gram => return Some(places),
-                Some(_) => {}
-                None => return None,
+impl Places {
+    /// By counting: each place is moved once.
+    fn sorted(given: &[Place]) -> Places {
+        let size = given.len().next_power_of_two().max(2);
+        let shift = 64 - size.ilog2().min(63);
+        let mut starts = vec![0u32; size + 1];
+        for place in given {
+            if let Some(count) = starts.get_mut(hash(place.gram, shift)) {
+                *count += 1;
             }
         }
-        None
+        let mut end = 0;
+        for start in &mut starts {
+            end += *start;
+            *start = end;
+        }
+        // Filled from the end of each bucket, so that its start is left.
+        let mut places = vec![Place { gram: 0, literal: 0, offset: 0 }; given.len()];
+        for place in given.iter().rev() {
+            if let Some(start) = starts.get_mut(hash(place.gram, shift)) {
+                *start = start.saturating_sub(1);
+                if let Some(free) = places.get_mut(self::place(*start)) {
+                    *free = *place;
+                }
+            }
+        }
+        let mut sorted = Places { shift, starts, places };
+        for ends in sorted.starts.windows(2) {
+            if let [from, to] = ends
+                && let Some(bucket) = sorted.places.get_mut(place(*from)..place(*to))
+                && bucket.len() > 1
+            {
+                bucket.sort_unstable();
+            }
+        }
+        sorted
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &[Place]> {
+        self.starts.windows(2).map(|ends| match ends {
+            [from, to] => slice(&self.places, &(*from..*to)),
+            _ => &[],
+        })
+    }
+
+    fn of(&self, gram: u64) -> &[Place] {
+        let at = hash(gram, self.shift);
+        let (Some(from), Some(to)) = (self.starts.get(at), self.starts.get(at + 1)) else { return &[] };
+        let bucket = slice(&self.places, &(*from..*to));
+        let from = bucket.partition_point(|place| place.gram < gram);
+        let to = bucket.partition_point(|place| place.gram <= gram);
+        bucket.get(from..to).unwrap_or_default()
     }
 }
 
@@ -356,43 +384,68 @@ impl Crowds {
     }
 
     fn count(&mut self, literal: &[u8]) {
-        for window in literal.windows(self.width.gram()) {
-            if let Some(known) = self.counts.get_mut(hash(gram(window), self.shift)) {
+        for gram in grams(literal, self.width.gram()) {
+            if let Some(known) = self.counts.get_mut(hash(gram, self.shift)) {
                 *known = known.saturating_add(1);
             }
         }
     }
 
-    fn at(&self, window: &[u8]) -> u32 {
-        self.counts.get(hash(gram(window), self.shift)).copied().unwrap_or(0).into()
+    /// The literal's best grams, as many in a row as there are bytes from block to block.
+    fn best_row(&self, literal: &[u8]) -> Row {
+        let (width, stride) = (self.width.gram(), self.width.stride());
+        let mask = u64::MAX >> (64 - 8 * width);
+        let mut best = Row { at: 0, crowd: usize::MAX };
+        let mut most = i64::MIN;
+        // The scores and crowds of the last grams, as many as a row has.
+        let mut row = [(i64::MAX, 0u16); 4];
+        let (mut last, mut rare, mut common) = (0u64, 0, 0);
+        let leaving = std::iter::repeat_n(0, width).chain(literal.iter().map(|byte| weight(*byte)));
+        for ((end, byte), leaves) in (1usize..).zip(literal).zip(leaving) {
+            last = last << 8 | u64::from(*byte);
+            rare = rare + weight(*byte) - leaves;
+            if width >= 4 {
+                common = if end >= 4 && is_common_gram(last & 0xffff_ffff) { common + 1 } else { 0 };
+            }
+            let Some(at) = end.checked_sub(width) else { continue };
+            let crowd = self.counts.get(hash(last & mask, self.shift)).copied().unwrap_or(0);
+            // All of the four bytes in a row that it holds are.
+            let is_common = width >= 4 && common > width - 4;
+            let counted = u32::from(crowd) + if is_common { COMMON } else { 0 };
+            let score = i64::from(rare) - 3 * i64::from(counted.max(1).ilog2());
+            if let Some(oldest) = row.get_mut(at % stride) {
+                *oldest = (score, crowd);
+            }
+            let Some(from) = (at + 1).checked_sub(stride) else { continue };
+            let lowest = row.iter().map(|(score, _)| *score).min().unwrap_or(i64::MIN);
+            if lowest > most {
+                most = lowest;
+                let crowd = row.iter().map(|(_, crowd)| usize::from(*crowd)).max().unwrap_or(0);
+                best = Row { at: from, crowd };
+            }
+        }
+        best
     }
+}
 
-    fn score(&self, window: &[u8]) -> i64 {
-        let rare: u32 = window.iter().map(|byte| weight(*byte)).sum();
-        let common = window.len() >= 4 && window.windows(4).all(is_common_gram);
-        let crowd = self.at(window) + if common { COMMON } else { 0 };
-        i64::from(rare) - 3 * i64::from(crowd.max(1).ilog2())
-    }
+/// Grams in a row.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Where in the literal the first of them starts.
+    at: usize,
+    /// How many literals hold the one that most of them hold.
+    crowd: usize,
+}
 
-    /// Where the literal's best grams start, as many in a row as there are bytes from block to block.
-    fn best_row(&self, literal: &[u8]) -> usize {
-        let scores: Vec<i64> = literal.windows(self.width.gram()).map(|window| self.score(window)).collect();
-        let rows = scores.windows(self.width.stride()).map(|row| row.iter().min().copied());
-        rows.enumerate().max_by_key(|(at, score)| (*score, Reverse(*at))).map_or(0, |(at, _)| at)
-    }
-
-    /// How many literals hold the gram of that row that most of them hold.
-    fn of_best_row(&self, literal: &[u8]) -> usize {
-        let row = literal.windows(self.width.gram()).skip(self.best_row(literal)).take(self.width.stride());
-        row.map(|window| place(self.at(window))).max().unwrap_or(0)
-    }
-
-    fn choose(&self, bytes: &[u8], literal: u32) -> Vec<Place> {
-        let windows = bytes.windows(self.width.gram()).enumerate();
-        let row = windows.skip(self.best_row(bytes)).take(self.width.stride());
-        row.map(|(at, window)| Place { gram: gram(window), literal, offset: u32::try_from(at).unwrap_or(0) })
-            .collect()
-    }
+/// All grams of a literal that are so wide.
+fn grams(literal: &[u8], width: usize) -> impl Iterator<Item = u64> {
+    let mask = u64::MAX >> (64 - 8 * width);
+    let mut last = 0;
+    let ends = literal.iter().map(move |byte| {
+        last = (last << 8 | u64::from(*byte)) & mask;
+        last
+    });
+    ends.skip(width - 1)
 }
 
 fn gram(window: &[u8]) -> u64 {
@@ -404,6 +457,13 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 fn hash(gram: u64, shift: u32) -> usize {
     usize::try_from(gram.wrapping_mul(GOLDEN) >> shift).unwrap_or(0)
+}
+
+/// The same for a whole literal.
+pub(super) fn hash_of(literal: &[u8], shift: u32) -> usize {
+    let (chunks, rest) = literal.as_chunks::<8>();
+    let chunks = chunks.iter().map(|chunk| u64::from_be_bytes(*chunk)).chain([gram(rest)]);
+    hash(chunks.fold(0, |mixed, chunk| (mixed ^ chunk).wrapping_mul(GOLDEN).rotate_left(23)), shift)
 }
 
 fn length<T>(list: &[T]) -> u32 {

@@ -1,13 +1,25 @@
 use super::*;
+use crate::pattern::ast::{CharSet, Node};
+use crate::pattern::literal::{Choices, required};
+
+/// The literals of a pattern that is a text.
+fn of(text: &str) -> Choices {
+    required(&Node::Concat(text.chars().map(|char| Node::Set(CharSet::one(char, false))).collect()))
+}
 
 fn found(guards: &[&[(usize, &str)]], texts: &[&str]) -> Vec<usize> {
-    let guard = |guard: &&[(usize, &str)]| {
-        let of_input = |(input, literal): &(usize, &str)| {
-            Guard::new(*input, &Literals::of(vec![literal.as_bytes().to_vec()]).unwrap())
-        };
-        guard.iter().map(of_input).reduce(Guard::or).into_iter().collect()
-    };
-    let prefilter = Prefilter::new(guards.iter().map(guard).collect());
+    let choices: Vec<Vec<(usize, Choices)>> =
+        guards.iter().map(|guard| guard.iter().map(|(input, text)| (*input, of(text))).collect()).collect();
+    let mut guards = Guards::new(choices.len());
+    for rule in &choices {
+        let any: Vec<(usize, Choice)> =
+            rule.iter().map(|(input, choices)| (*input, choices.iter().next().unwrap())).collect();
+        if !any.is_empty() {
+            guards.add_any_of(&any);
+        }
+        guards.end_rule();
+    }
+    let prefilter = Prefilter::new(&guards);
     let mut found = Found::new(&prefilter);
     for (input, text) in texts.iter().enumerate() {
         prefilter.scan(input, text, &mut found, &mut Budget::new(1_000_000)).unwrap();
@@ -48,11 +60,13 @@ fn literals_that_share_every_gram_are_all_found() {
 #[test]
 fn a_text_full_of_beginnings_costs_a_bounded_number_of_steps() {
     let literals: Vec<String> = (0..10_000).map(|n| format!("aaaa{n:05}")).collect();
-    let guards = literals
-        .iter()
-        .map(|l| vec![Guard::new(0, &Literals::of(vec![l.clone().into_bytes()]).unwrap())])
-        .collect();
-    let prefilter = Prefilter::new(guards);
+    let choices: Vec<Choices> = literals.iter().map(|literal| of(literal)).collect();
+    let mut guards = Guards::new(choices.len());
+    for choices in &choices {
+        choices.iter().for_each(|choice| guards.add(0, choice));
+        guards.end_rule();
+    }
+    let prefilter = Prefilter::new(&guards);
     let mut found = Found::new(&prefilter);
     let mut budget = Budget::new(1_000_000);
     prefilter.scan(0, &"aaaa0".repeat(13_000), &mut found, &mut budget).unwrap();
