@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::world::{Origin, Seen, VULNERABLE, World, ask, send, stopgap, text, wait_until};
-use stopgap_publish::card::{Card, fingerprint};
+use stopgap_feed::card::{Card, fingerprint};
 
 #[test]
 fn a_feed_of_all_mitigations_is_one_command_and_its_card_is_all_that_a_server_needs() {

@@ -20,7 +20,7 @@ const MICROSOFT: [(&str, &str); 6] = [
 ];
 
 /// The folder with Microsoft's document; `None`, said aloud, where there is no corpus.
-fn microsoft(test: &str) -> Option<PathBuf> {
+pub fn microsoft(test: &str) -> Option<PathBuf> {
     let corpus = std::env::var_os("STOPGAP_CORPUS")
         .map_or_else(|| Path::new(ROOT).join("../shared/corpus"), PathBuf::from);
     let folder = corpus.join("ms-feed");

@@ -7,6 +7,7 @@
 mod catalogue;
 mod cli;
 mod feeds;
+mod first_trust;
 mod kill;
 mod life;
 mod load;

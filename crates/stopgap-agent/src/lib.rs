@@ -13,6 +13,7 @@ pub mod config;
 pub mod cycle;
 pub mod events;
 pub mod facts;
+pub mod feeds;
 pub mod fetch;
 pub mod follow;
 pub mod home;

@@ -62,6 +62,11 @@ pub async fn once_offline(config: Config, mode: Mode) -> Result<Done, AgentError
     run_cycle(config, BTreeMap::new(), Vec::new(), mode).await
 }
 
+/// One cycle with what was brought by hand: `feed import`. It is judged as what comes over the network.
+pub async fn once_with(config: Config, fetched: BTreeMap<FeedName, Delivery>) -> Result<Done, AgentError> {
+    run_cycle(config, fetched, Vec::new(), Mode::Apply).await
+}
+
 /// What starts a cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wake {

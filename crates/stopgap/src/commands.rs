@@ -28,6 +28,8 @@ mod rules;
 mod server;
 #[cfg(feature = "agent")]
 mod status;
+#[cfg(feature = "agent")]
+mod test_connectivity;
 
 use std::path::PathBuf;
 
@@ -74,6 +76,9 @@ enum Command {
     /// List Server, ID, Type, Description and Status
     #[cfg(feature = "agent")]
     GetMitigations(get_mitigations::Args),
+    /// Test whether the feeds can be had and believed, step by step
+    #[cfg(feature = "agent")]
+    TestConnectivity(test_connectivity::Args),
     /// Keep mitigations from being applied here; what is in force stays
     #[cfg(feature = "agent")]
     Block(block::BlockArgs),
@@ -90,7 +95,7 @@ enum Command {
     #[cfg(feature = "agent")]
     #[command(subcommand)]
     Server(server::Command),
-    /// Start a feed, write, check, sign, verify and serve it
+    /// Follow feeds; start one, write, check, sign, verify and serve it
     #[command(subcommand)]
     Feed(feed::Command),
     /// Run the reverse proxy
@@ -124,6 +129,8 @@ pub fn run(cli: Cli) -> Outcome {
         #[cfg(feature = "agent")]
         Command::GetMitigations(args) => get_mitigations::run(args, config),
         #[cfg(feature = "agent")]
+        Command::TestConnectivity(args) => test_connectivity::run(args, config),
+        #[cfg(feature = "agent")]
         Command::Block(args) => block::block(args, config),
         #[cfg(feature = "agent")]
         Command::Unblock(args) => block::unblock(args, config),
@@ -133,7 +140,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Retry(args) => retry::run(args, config),
         #[cfg(feature = "agent")]
         Command::Server(command) => server::run(command, config),
-        Command::Feed(command) => feed::run(command),
+        Command::Feed(command) => feed::run(command, config),
         #[cfg(feature = "gateway")]
         Command::Gateway(command) => gateway::run(command),
         Command::Rules(command) => rules::run(command),

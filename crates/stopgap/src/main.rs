@@ -1,6 +1,8 @@
 //! The `stopgap` binary: one file a command, each of which reads its arguments, calls a library
 //! and prints. Names, JSON and exit codes are API.
 
+#[cfg(feature = "agent")]
+mod ask;
 mod commands;
 #[cfg(feature = "demo")]
 mod demo;

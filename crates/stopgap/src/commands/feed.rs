@@ -1,25 +1,57 @@
-//! `stopgap feed`: the publisher's bench, and `feed verify` for everybody.
+//! `stopgap feed`: the feeds of this server, the publisher's bench, and `feed verify` for everybody.
 
+#[cfg(feature = "agent")]
+mod add;
+#[cfg(feature = "agent")]
+mod export;
+#[cfg(feature = "agent")]
+mod import;
 #[cfg(feature = "publish")]
 mod init;
 #[cfg(feature = "publish")]
 mod lint;
+#[cfg(feature = "agent")]
+mod list;
 #[cfg(feature = "publish")]
 mod new;
 #[cfg(feature = "publish")]
 mod prove;
 #[cfg(feature = "publish")]
 mod publish;
+#[cfg(feature = "agent")]
+mod remove;
 #[cfg(feature = "publish")]
 mod serve;
 #[cfg(feature = "publish")]
 mod sign;
+#[cfg(feature = "agent")]
+mod trust;
 mod verify;
+
+use std::path::Path;
 
 use crate::exit::Outcome;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Follow a feed from now on, by its publisher's card
+    #[cfg(feature = "agent")]
+    Add(add::Args),
+    /// List the feeds of this server, or what they released
+    #[cfg(feature = "agent")]
+    List(list::Args),
+    /// Show which roots can sign a feed, and what else must hold
+    #[cfg(feature = "agent")]
+    Trust(trust::Args),
+    /// Stop following a feed
+    #[cfg(feature = "agent")]
+    Remove(remove::Args),
+    /// Bring a document that was carried here, and run a cycle
+    #[cfg(feature = "agent")]
+    Import(import::Args),
+    /// Write what a feed brought into a folder, to be carried to another server
+    #[cfg(feature = "agent")]
+    Export(export::Args),
     /// Start a feed with its own PKI
     #[cfg(feature = "publish")]
     Init(init::Args),
@@ -45,8 +77,21 @@ pub enum Command {
     Verify(verify::Args),
 }
 
-pub fn run(command: Command) -> Outcome {
+#[cfg_attr(not(feature = "agent"), allow(unused_variables))]
+pub fn run(command: Command, config: &Path) -> Outcome {
     match command {
+        #[cfg(feature = "agent")]
+        Command::Add(args) => add::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::List(args) => list::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Trust(args) => trust::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Remove(args) => remove::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Import(args) => import::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Export(args) => export::run(args, config),
         #[cfg(feature = "publish")]
         Command::Init(args) => init::run(args),
         #[cfg(feature = "publish")]
