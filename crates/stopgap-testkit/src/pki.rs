@@ -4,8 +4,9 @@
 #![allow(clippy::expect_used, reason = "a fixture that cannot be made is a broken test")]
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls_pki_types::CertificateDer;
 use stopgap_feed::{Trust, TrustFile};
@@ -30,6 +31,9 @@ pub struct Options {
     pub from: Day,
     /// The day after its last.
     pub to: Day,
+    /// Where its revocation list is said to be: the intermediate's at `…/issuer.crl`, the root's at
+    /// `…/root.crl`.
+    pub lists: Option<String>,
 }
 
 impl Default for Options {
@@ -41,6 +45,7 @@ impl Default for Options {
             purposes: vec![CODE_SIGNING_PURPOSE.into(), FEED_SIGNING_PURPOSE.into()],
             from: (2020, 1, 1),
             to: (2049, 12, 31),
+            lists: None,
         }
     }
 }
@@ -70,7 +75,12 @@ pub struct TestPki {
     pub key_pem: String,
     root_der: CertificateDer<'static>,
     options: Options,
+    /// Names and keys (PKCS#8 PEM) of root and intermediate, for their lists.
+    authorities: [(CertificateParams, String); 2],
 }
+
+/// The signing certificate's serial number, and the intermediate's.
+const SERIALS: [u64; 2] = [77, 7];
 
 impl Default for TestPki {
     fn default() -> Self {
@@ -89,10 +99,18 @@ impl TestPki {
         };
         let (root, root_key) = authority(&options.root, 1);
         let root_certificate = root.self_signed(&root_key).expect("a root");
+        let root_pem = (root.clone(), root_key.serialize_pem());
         let root_issuer = Issuer::new(root, root_key);
-        let (intermediate, intermediate_key) = authority(&options.issuer, 0);
+        let (mut intermediate, intermediate_key) = authority(&options.issuer, 0);
+        let point = |name: &str| {
+            let base = options.lists.iter();
+            base.map(|base| CrlDistributionPoint { uris: vec![format!("{base}/{name}")] }).collect::<Vec<_>>()
+        };
+        intermediate.crl_distribution_points = point("root.crl");
+        intermediate.serial_number = Some(SerialNumber::from(SERIALS[1]));
         let intermediate_certificate =
             intermediate.signed_by(&intermediate_key, &root_issuer).expect("an intermediate");
+        let intermediate_pem = (intermediate.clone(), intermediate_key.serialize_pem());
         let intermediate_issuer = Issuer::new(intermediate, intermediate_key);
 
         let mut leaf = named(&options.signer);
@@ -102,6 +120,8 @@ impl TestPki {
         leaf.not_after = date_time_ymd(year, month, day);
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = options.purposes.iter().map(|oid| purpose(oid)).collect();
+        leaf.crl_distribution_points = point("issuer.crl");
+        leaf.serial_number = Some(SerialNumber::from(SERIALS[0]));
         let leaf_key = key();
         let leaf_certificate =
             leaf.signed_by(&leaf_key, &intermediate_issuer).expect("a signing certificate");
@@ -111,7 +131,40 @@ impl TestPki {
             key_pem: leaf_key.serialize_pem(),
             root_der: root_certificate.der().clone(),
             options,
+            authorities: [root_pem, intermediate_pem],
         }
+    }
+
+    /// The intermediate's revocation list (DER), on which the signing certificate stands or not.
+    pub fn issuer_list(&self, revoked: bool, from: Day, to: Day) -> Vec<u8> {
+        self.list(1, revoked.then_some(SERIALS[0]), from, to)
+    }
+
+    /// The root's revocation list (DER), on which the intermediate stands or not.
+    pub fn root_list(&self, revoked: bool, from: Day, to: Day) -> Vec<u8> {
+        self.list(0, revoked.then_some(SERIALS[1]), from, to)
+    }
+
+    fn list(&self, authority: usize, revoked: Option<u64>, from: Day, to: Day) -> Vec<u8> {
+        let (params, key) = self.authorities.get(authority).expect("root or intermediate");
+        let key = KeyPair::from_pem(key).expect("a key");
+        let day = |(year, month, day): Day| date_time_ymd(year, month, day);
+        let revoked = revoked.map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: day(from),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: day(from),
+            next_update: day(to),
+            crl_number: SerialNumber::from(1u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.into_iter().collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer = Issuer::from_params(params, &key);
+        list.signed_by(&issuer).expect("a list").der().to_vec()
     }
 
     /// The root certificate.

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use stopgap_core::plan::sha256_hex;
 use stopgap_drivers::Host;
 use stopgap_feed::chain::MAX_CRL_BYTES;
+use stopgap_feed::trust::CLOCK_TOLERANCE_SECONDS;
 use stopgap_feed::{FeedName, Presented};
+use x509_cert::der::{Decode as _, Header, Reader as _, SliceReader, Tag};
+use x509_cert::time::Time;
 
 use super::Standing;
 use crate::fetch::Validators;
@@ -51,6 +54,10 @@ impl List {
             return CertificateRevocationListDer::from_pem_slice(&self.bytes).ok();
         }
         Some(CertificateRevocationListDer::from(self.bytes.clone()))
+    }
+
+    fn issued(&self) -> Option<Timestamp> {
+        this_update(&self.der()?)
     }
 
     /// Whether it need not be asked for again. `unknown`: with it, revocation is not known.
@@ -99,8 +106,9 @@ pub fn merged(kept: &[List], new: &[List]) -> Vec<List> {
 }
 
 /// Whether a list that came may take the place of the one that is kept: not of one by which a signer of
-/// this document is revoked, nor of a newer one. Whoever can put another list on the way could else
-/// undo a revocation with last week's.
+/// this document is revoked, nor of a newer one, and not if it is of the future or shows that it is
+/// none of its authority's. Whoever can put another list on the way could else undo a revocation with
+/// last week's.
 pub fn may_replace(
     standing: &Standing,
     presented: &Presented<'_>,
@@ -109,9 +117,37 @@ pub fn may_replace(
     now: Timestamp,
 ) -> bool {
     let Some(old) = old.filter(|old| old.bytes != new.bytes) else { return true };
-    let one = std::slice::from_ref(old);
-    let revokes = matches!(standing.judge(presented, one, now), Err(refusal) if refusal.code() == "revoked-certificate");
-    !revokes
+    let code = |list| standing.judge_by(presented, list, now).err().map(|refusal| refusal.code());
+    if code(old) == Some("revoked-certificate") {
+        return false;
+    }
+    let Some(issued) = new.issued() else { return false };
+    let is_older = old.issued().is_some_and(|old| issued < old);
+    let of_the_future = issued.duration_since(now) > SignedDuration::from_secs(CLOCK_TOLERANCE_SECONDS.into());
+    let is_false = matches!(code(new), Some("crl-forged" | "crl-unreadable" | "crl-invalid"));
+    !(is_older || of_the_future || is_false)
+}
+
+/// `thisUpdate` of a list (RFC 5280 section 5.1.2.4), without reading the list itself, which may have a
+/// million entries.
+fn this_update(der: &[u8]) -> Option<Timestamp> {
+    let mut reader = SliceReader::new(der).ok()?;
+    // CertificateList, and TBSCertList in it: both are entered, not skipped.
+    for _ in 0..2 {
+        Header::decode(&mut reader).ok().filter(|header| header.tag() == Tag::Sequence)?;
+    }
+    if Tag::peek(&reader).ok()? == Tag::Integer {
+        skip(&mut reader)?; // version
+    }
+    skip(&mut reader)?; // signature
+    skip(&mut reader)?; // issuer
+    let time = Time::decode(&mut reader).ok()?;
+    Timestamp::from_second(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok()
+}
+
+fn skip(reader: &mut SliceReader<'_>) -> Option<()> {
+    let header = Header::decode(reader).ok()?;
+    reader.read_slice(header.length()).ok().map(|_| ())
 }
 
 /// What is kept.

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use stopgap_core::plan::sha256_hex;
 use stopgap_drivers::Host;
 use stopgap_feed::cosignature::MAX_COSIGNATURES;
-use stopgap_feed::{FeedName, Presented, Refusal, Trust, VerifiedFeed, verify_presented};
+use stopgap_feed::{
+    FeedName, Presented, Refusal, Revocation, RevocationMode, Trust, VerifiedFeed, verify_presented,
+};
 
 use super::{List, Seen, lists};
 use crate::fetch::{Delivery, Fetched, Validators};
@@ -121,8 +123,28 @@ impl Standing {
     ) -> Result<VerifiedFeed, Refusal> {
         let mut revocation = self.trust.local_revocation();
         revocation.crls.extend(lists.iter().filter_map(List::der));
+        self.judge_with(presented, &revocation, now)
+    }
+
+    /// What one list alone says of a document, where revocation must be known.
+    pub(super) fn judge_by(
+        &self,
+        presented: &Presented<'_>,
+        list: &List,
+        now: Timestamp,
+    ) -> Result<VerifiedFeed, Refusal> {
+        let crls = list.der().into_iter().collect();
+        self.judge_with(presented, &Revocation { mode: RevocationMode::Require, crls }, now)
+    }
+
+    fn judge_with(
+        &self,
+        presented: &Presented<'_>,
+        revocation: &Revocation,
+        now: Timestamp,
+    ) -> Result<VerifiedFeed, Refusal> {
         let last = self.seen.as_ref().and_then(|seen| seen.last.as_ref());
-        verify_presented(&self.trust, presented, last, &revocation, now)
+        verify_presented(&self.trust, presented, last, revocation, now)
     }
 }
 
