@@ -1,0 +1,363 @@
+//! A second reading of how IIS merges its configuration, deliberately naive: for every URL level the files
+//! from the server down to it are read again from their text, and their sections are laid one after the
+//! other. Nothing is cached and nothing is shared with the crate, so that the two can be compared.
+//!
+//! In: the files of a drive C:, path -> text. Out: for each application, virtual directory and location that
+//! a file names, the entries of each collection in their order, and what IIS would answer with an error.
+//! Sources stand at the functions; `D` is "Deep Dive into IIS Configuration with IIS 7 and IIS 8", `L` "How to
+//! Use Locking in IIS Configuration", `U` "URL Rewrite Module (2.0) Configuration Reference", all Microsoft's,
+//! and `S` the schema that the module installs (rewrite_schema.xml).
+//!
+//! Not here: patterns, actions and values of attributes; sections other than the module's.
+
+pub mod sites;
+pub mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sites::Server;
+use tree::{El, Piece};
+
+/// The file of the server's own level.
+pub const HOST: &str = "Windows/System32/inetsrv/config/applicationHost.config";
+
+/// Something that IIS refuses at a level: `(code, level, key)`.
+pub type Violation = (String, String, String);
+
+/// An entry of a collection, with the file that it stands in.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub name: String,
+    pub file: String,
+    el: El,
+    /// Place of the file in the chain; locks hold for files further down only.
+    depth: usize,
+}
+
+/// The collections of a level, by name: `globalRules`, `rules`, `outboundRules`, `preConditions`,
+/// `customTags`, `rewriteMaps`, `allowedServerVariables`, `providers`.
+pub type Level = BTreeMap<String, Vec<Entry>>;
+
+/// What the files say.
+#[derive(Debug, Default)]
+pub struct Reading {
+    pub levels: BTreeMap<String, Level>,
+    pub violations: BTreeSet<Violation>,
+    /// Levels whose chain holds the same file twice: `(level, file)`.
+    pub twice: BTreeSet<(String, String)>,
+}
+
+impl Reading {
+    /// One line for each entry and violation, as the golden cases have it.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        for (path, level) in &self.levels {
+            out += &format!("[{path}]\n");
+            for (collection, entries) in level {
+                for entry in entries {
+                    out += &format!("{collection}: {} < {}\n", entry.name, entry.file);
+                }
+            }
+            for (code, _, key) in self.violations.iter().filter(|v| v.1 == *path) {
+                out += &format!("! {code} {key}\n");
+            }
+            for (_, file) in self.twice.iter().filter(|t| t.0 == *path) {
+                out += &format!("twice: {file}\n");
+            }
+        }
+        out
+    }
+}
+
+/// Reads a drive.
+pub fn read(files: &BTreeMap<String, String>) -> Reading {
+    let mut reading = Reading::default();
+    let host = files.get(HOST).map(|text| tree::parse(text));
+    let Some(Ok(host)) = host else {
+        reading.violations.insert(("malformed-xml".into(), String::new(), HOST.into()));
+        return reading;
+    };
+    let server = Server::of(&host);
+    let mut levels = server.levels();
+    // Locations name levels of their own, also those of files that only such a level reads.
+    for _ in 0..4 {
+        for level in levels.clone() {
+            for (at, file) in server.chain(files, &level) {
+                for piece in tree::pieces(files, &file, &at).unwrap_or_default() {
+                    if server.has_site(&piece.target)
+                        && !levels.iter().any(|l| l.eq_ignore_ascii_case(&piece.target))
+                    {
+                        levels.insert(piece.target.clone());
+                    }
+                }
+            }
+        }
+    }
+    for level in levels {
+        let merged = merge(files, &server, &level, &mut reading);
+        reading.levels.insert(level, merged);
+    }
+    reading
+}
+
+fn merge(files: &BTreeMap<String, String>, server: &Server, path: &str, reading: &mut Reading) -> Level {
+    let chain = server.chain(files, path);
+    let mut level = Level::new();
+    let mut found: Vec<(String, String)> = vec![];
+    let mut earlier: Vec<(usize, Piece)> = vec![];
+    for (depth, (at, file)) in chain.iter().enumerate() {
+        if chain.iter().filter(|(_, other)| other == file).count() > 1 {
+            reading.twice.insert((path.into(), file.clone()));
+        }
+        let mut pieces = match tree::pieces(files, file, at) {
+            Ok(pieces) => pieces,
+            Err(code) => {
+                found.push((code, file.clone()));
+                continue;
+            }
+        };
+        pieces.retain(|piece| under(path, &piece.target));
+        // D: "The order of location tags is of no importance"; the nearer one is laid on top.
+        pieces.sort_by_key(|piece| segments(&piece.target));
+        for (n, piece) in pieces.iter().enumerate() {
+            // The error that IIS words as "Sections must only appear once per config file"; L for `.`.
+            if pieces[..n]
+                .iter()
+                .any(|p| p.section == piece.section && p.target.eq_ignore_ascii_case(&piece.target))
+            {
+                found.push(("duplicate-section".into(), piece.section.clone()));
+                continue;
+            }
+            // Not inherited: the location's own application reads it, those below do not.
+            if !piece.inherit && server.application(path) != server.application(&piece.target) {
+                continue;
+            }
+            if piece.both_modes {
+                found.push(("override-mode-twice".into(), piece.section.clone()));
+            }
+            // U: global rules stand at the server and work there alone.
+            if depth == 0 && piece.section == "globalRules" && !path.is_empty() {
+                continue;
+            }
+            let Some(definition) = server.definitions.get(&piece.section) else {
+                found.push(("unknown-section".into(), piece.section.clone()));
+                continue;
+            };
+            if depth > 0 && !definition.allowed_in(server, at) {
+                found.push(("wrong-level".into(), piece.section.clone()));
+                continue;
+            }
+            if depth > 0 && !allowed(definition.allow, &earlier, piece, depth) {
+                found.push(("locked-section".into(), piece.section.clone()));
+                continue;
+            }
+            match &piece.body {
+                Ok(body) => lay(&mut level, &earlier, piece, body, file, depth, &mut found),
+                Err(code) => found.push((code.clone(), piece.section.clone())),
+            }
+        }
+        earlier.extend(pieces.into_iter().map(|piece| (depth, piece)));
+    }
+    references(&level, &mut found);
+    level.retain(|_, entries| !entries.is_empty());
+    reading.violations.extend(found.into_iter().map(|(code, key)| (code, path.to_owned(), key)));
+    level
+}
+
+/// D, "Locking": `Inherit` walks up to the definition; only files above can lock or unlock.
+fn allowed(default: bool, earlier: &[(usize, Piece)], piece: &Piece, depth: usize) -> bool {
+    let mut mode = default;
+    for (_, lock) in earlier.iter().filter(|(d, p)| *d < depth && p.section == piece.section) {
+        if under(&piece.target, &lock.target) {
+            mode = lock.mode.unwrap_or(mode);
+        }
+    }
+    mode
+}
+
+/// Lays one section over what the levels above gave.
+fn lay(
+    level: &mut Level,
+    earlier: &[(usize, Piece)],
+    piece: &Piece,
+    body: &El,
+    file: &str,
+    depth: usize,
+    found: &mut Vec<(String, String)>,
+) {
+    let section = piece.section.as_str();
+    // S: the names of the elements that add to each collection, and the elements beside them.
+    let (adds, beside): (&str, &[(&str, &str)]) = match section {
+        "globalRules" | "rules" => ("rule", &[]),
+        "outboundRules" => ("rule", &[("preConditions", "preCondition"), ("customTags", "tags")]),
+        "rewriteMaps" => ("rewriteMap", &[]),
+        "providers" => ("provider", &[]),
+        "allowedServerVariables" => ("add", &[]),
+        _ => return found.push(("unknown-section".into(), section.into())),
+    };
+    let above = |collection: &str| -> Vec<&El> {
+        let sections = earlier.iter().filter(|(d, p)| *d < depth && p.section == section);
+        let bodies = sections.filter_map(|(_, p)| p.body.as_ref().ok());
+        if collection == section {
+            bodies.collect()
+        } else {
+            bodies.filter_map(|b| b.child(collection)).collect()
+        }
+    };
+    collect(level, &above(section), section, adds, body, beside, file, depth, found);
+    for (collection, adds) in beside {
+        for (n, inner) in body.children.iter().filter(|c| c.name == *collection).enumerate() {
+            if n > 0 || above(section).iter().any(|lock| locks(lock, collection)) {
+                found.push((
+                    if n > 0 { "duplicate-element" } else { "locked-element" }.into(),
+                    (*collection).into(),
+                ));
+            }
+            collect(level, &above(collection), collection, adds, inner, &[], file, depth, found);
+        }
+    }
+}
+
+/// L, tasks 2 to 4: whether an element of a file above locks a directive or element by name.
+fn locks(el: &El, name: &str) -> bool {
+    let list = |attribute: &str| {
+        el.attr(attribute).map(|v| v.split(',').map(|n| n.trim().to_owned()).collect::<Vec<_>>())
+    };
+    list("lockElements").is_some_and(|names| names.iter().any(|n| n == name || n == "*"))
+        || list("lockAllElementsExcept").is_some_and(|names| !names.iter().any(|n| n == name))
+}
+
+#[allow(clippy::too_many_arguments, reason = "a loop with all that it touches, written out")]
+fn collect(
+    level: &mut Level,
+    above: &[&El],
+    collection: &str,
+    adds: &str,
+    body: &El,
+    beside: &[(&str, &str)],
+    file: &str,
+    depth: usize,
+    found: &mut Vec<(String, String)>,
+) {
+    let entries = level.entry(collection.to_owned()).or_default();
+    let locked = |entry: &Entry| entry.depth < depth && entry.el.attr("lockItem").is_some_and(is_true);
+    for child in &body.children {
+        let name = child.attr("name").unwrap_or_default();
+        let key = format!("{collection} {name}");
+        if beside.iter().any(|(element, _)| *element == child.name) {
+            continue;
+        }
+        let known = child.name == adds || child.name == "clear" || child.name == "remove";
+        if known && above.iter().any(|lock| locks(lock, &child.name)) {
+            found.push(("locked-element".into(), format!("{collection} {}", child.name)));
+        } else if child.name == "clear" {
+            // L, task 5: "The collection cannot be cleared, because clearing means removing all".
+            if entries.iter().any(locked) {
+                found.push(("locked-item".into(), format!("{collection} clear")));
+            } else {
+                entries.clear();
+            }
+        } else if child.name == "remove" {
+            // Nothing of that name: nothing happens, as with `<remove name="WebDAV"/>` on a server without it.
+            match entries.iter().position(|entry| same(&entry.name, name)) {
+                Some(n) if locked(&entries[n]) => found.push(("locked-item".into(), key)),
+                Some(n) => drop(entries.remove(n)),
+                None => {}
+            }
+        } else if child.name != adds {
+            found.push(("unknown-element".into(), format!("{collection} {}", child.name)));
+        } else if child.attr("name").is_none() {
+            found.push(("missing-attribute".into(), key));
+        } else if entries.iter().any(|entry| same(&entry.name, name)) {
+            found.push(("duplicate-key".into(), key));
+        } else {
+            inner_keys(collection, child, &key, found);
+            entries.push(Entry { name: name.into(), file: file.into(), el: child.clone(), depth });
+        }
+    }
+}
+
+/// S: unique keys within an entry. Conditions have the combination of all their attributes for a key, but not
+/// those of `rules`; the keys of a map are the only ones that know upper and lower case.
+fn inner_keys(collection: &str, el: &El, key: &str, found: &mut Vec<(String, String)>) {
+    let mut check = |inner: &El, add: &str, attributes: &[(&str, &str)], case: bool| {
+        let mut seen: Vec<Vec<String>> = vec![];
+        for child in &inner.children {
+            let value = |(name, default): &(&str, &str)| {
+                let value = child.attr(name).unwrap_or(default).to_owned();
+                if case { value } else { value.to_lowercase() }
+            };
+            let values: Vec<String> = attributes.iter().map(value).collect();
+            if child.name == "clear" && collection == "rewriteMaps" {
+                seen.clear();
+            } else if child.name == "remove" && collection == "rewriteMaps" {
+                seen.retain(|other| *other != values);
+            } else if child.name != add {
+                found.push(("unknown-element".into(), format!("{key} {}", child.name)));
+            } else if seen.contains(&values) {
+                found.push(("duplicate-key".into(), format!("{key} {}", values.join(" "))));
+            } else {
+                seen.push(values);
+            }
+        }
+    };
+    let condition = [
+        ("input", ""),
+        ("matchType", "pattern"),
+        ("pattern", ""),
+        ("ignoreCase", "true"),
+        ("negate", "false"),
+    ];
+    match collection {
+        "rewriteMaps" => check(el, "add", &[("key", "")], true),
+        "preConditions" => check(el, "add", &condition, false),
+        "globalRules" | "outboundRules" => {
+            el.child("conditions").into_iter().for_each(|c| check(c, "add", &condition, false));
+        }
+        _ => {}
+    }
+    if matches!(collection, "globalRules" | "rules") {
+        el.child("serverVariables").into_iter().for_each(|c| check(c, "set", &[("name", "")], false));
+    }
+}
+
+/// What one entry says of another.
+fn references(level: &Level, found: &mut Vec<(String, String)>) {
+    let has = |collection: &str, name: &str| {
+        level.get(collection).is_some_and(|entries| entries.iter().any(|entry| same(&entry.name, name)))
+    };
+    for rule in level.get("outboundRules").into_iter().flatten() {
+        let name = rule.el.attr("preCondition").unwrap_or_default();
+        if !name.is_empty() && !has("preConditions", name) {
+            found.push(("unknown-precondition".into(), format!("outboundRules {}", rule.name)));
+        }
+    }
+    // U, "Allowed Server Variables List": global rules may set what they like, distributed rules what is listed.
+    for rule in level.get("rules").into_iter().flatten() {
+        for set in rule.el.child("serverVariables").into_iter().flat_map(|v| &v.children) {
+            let name = set.attr("name").unwrap_or_default();
+            if set.name == "set" && !has("allowedServerVariables", name) {
+                found.push(("server-variable-not-allowed".into(), format!("rules {} {name}", rule.name)));
+            }
+        }
+    }
+}
+
+/// S: keys are compared without regard to case, but for `caseSensitive="true"`.
+fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+pub fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true") || value == "1"
+}
+
+fn segments(path: &str) -> usize {
+    path.split('/').filter(|s| !s.is_empty()).count()
+}
+
+/// Whether `path` is `ancestor` or below it.
+pub fn under(path: &str, ancestor: &str) -> bool {
+    let split = |p: &str| p.split('/').filter(|s| !s.is_empty()).map(str::to_lowercase).collect::<Vec<_>>();
+    split(path).starts_with(&split(ancestor))
+}
