@@ -1,6 +1,9 @@
 //! First trust on a server: from a publisher's card to a mitigation in force, what is refused on the way, and
 //! the end of it.
 
+mod carry;
+mod lists;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

@@ -108,7 +108,7 @@ pub async fn import(
     now: Timestamp,
 ) -> Result<Imported, CarryError> {
     let addresses = addresses(paths)?;
-    let home = Home::open(&Machine, &config.data)?;
+    let home = Home::at(&config.data);
     let mut refusals = Vec::new();
     for feed in config.feeds.iter().filter(|feed| only.is_none_or(|only| feed.name == *only)) {
         let Some((url, mirrors)) = addresses.split_first() else { break };
