@@ -111,6 +111,29 @@ pub fn assemble(release: &Release, configs: &[(Id, &str)]) -> Result<String, Ass
     Ok(out)
 }
 
+/// A document that [`assemble`] made, with this serial, issue and expiry in place of its own.
+pub fn reissue(unsigned: &str, release: &Release) -> Result<String, ScanError> {
+    let scanned = scan(unsigned.as_bytes(), &Limits::default())?;
+    let tree = scanned.parse()?;
+    let text = scanned.text();
+    let values = [
+        ("serial", release.serial.to_string()),
+        ("issued", whole_seconds(release.issued).to_string()),
+        ("expires", whole_seconds(release.expires).to_string()),
+    ];
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n");
+    let mut copied = tree.root_element().range().start;
+    for attribute in tree.root_element().attributes() {
+        let Some((_, value)) = values.iter().find(|(name, _)| *name == attribute.name()) else { continue };
+        let range = attribute.range_value();
+        out.push_str(text.get(copied..range.start).unwrap_or_default());
+        out.push_str(value);
+        copied = range.end;
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    Ok(out)
+}
+
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
@@ -203,6 +226,19 @@ Cookie: a</Request>
 </EOCS>
 "
         );
+    }
+
+    #[test]
+    fn a_reissue_changes_the_head_and_nothing_else() {
+        let config = "<Config id=\"M1\" serial=\"42\" desc=\"issued\"/>";
+        let first = assemble(&release(), &[(id("M1"), config)]).unwrap();
+        let next = Release {
+            serial: 43,
+            issued: "2026-11-29T03:00:00Z".parse().unwrap(),
+            expires: "2026-12-13T03:00:00Z".parse().unwrap(),
+            ..release()
+        };
+        assert_eq!(reissue(&first, &next).unwrap(), assemble(&next, &[(id("M1"), config)]).unwrap());
     }
 
     #[test]

@@ -11,7 +11,13 @@
 //!   card.toml                 what subscribers get: address, contact, certificates ([`stopgap_feed::card`])
 //!   trust.toml                the same trust, with root.pem, as a file of its own
 //!   serial                    the last serial that was given out
-//!   public/feed.xml           what is served
+//!   released.xml              what was released last, unsigned: what a renewal says again
+//!   revoked.toml              certificates that were revoked ([`crate::revoke`])
+//!   cross.pem                 after a change of the root: the new one, vouched for by the old ([`crate::rotate`])
+//!   retired/                  authorities that were replaced, withdrawn mitigations, co-signatures of old releases
+//!   waiting/                  a release that waits for a signature made elsewhere ([`crate::handover`])
+//!   public/feed.xml           what is served, and its co-signatures beside it
+//!   public/crl/*.crl          revocation lists
 //! ```
 //!
 //! Not in here: what goes into a release ([`crate::release`]).
@@ -24,11 +30,15 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
+use stopgap_feed::Id;
 use stopgap_feed::document::Withdrawn;
 
 pub use error::FolderError;
-pub(crate) use file::{read_text, replace_file};
-pub use init::{Address, Initialized, init, init_with};
+pub(crate) use file::{
+    Access, create_dir, create_file, move_file, read_octets, read_text, replace_file, replace_private,
+};
+pub(crate) use init::lists_base;
+pub use init::{Address, Initialized, Wishes, init, init_with};
 pub use mitigation::{MitigationFolder, add, catalogue, new};
 pub use settings::{FeedSettings, Withdrawal};
 
@@ -36,6 +46,9 @@ pub use settings::{FeedSettings, Withdrawal};
 pub const SETTINGS: &str = "feed.toml";
 /// Where the mitigations are.
 pub const MITIGATIONS: &str = "mitigations";
+
+/// An exclusive lock on a folder, given up when dropped.
+pub(crate) struct Lock(#[allow(dead_code, reason = "the open file is the lock")] std::fs::File);
 
 /// A feed's folder, its settings read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +90,26 @@ impl FeedFolder {
         withdrawn.map(|w| Withdrawn { id: w.id.clone(), reason: w.reason.clone() }).collect()
     }
 
+    /// An exclusive lock on the folder: two releases at once would give out one serial twice.
+    pub(crate) fn lock(&self) -> Result<Lock, FolderError> {
+        let path = self.path(".lock");
+        let lock = |source| FolderError::Io { doing: "lock", path: path.clone(), source };
+        let file = std::fs::File::create(&path).map_err(lock)?;
+        file.lock().map_err(lock)?;
+        Ok(Lock(file))
+    }
+
+    /// Where retired things are kept.
+    pub(crate) fn retired(&self, name: &str) -> PathBuf {
+        self.dir.join("retired").join(name)
+    }
+
+    /// A mitigation's folder, whatever its spelling of the id; `None` where there is none.
+    pub(crate) fn mitigation_folder(&self, id: &Id) -> Result<Option<PathBuf>, FolderError> {
+        let all = mitigation::mitigation_folders(&self.dir.join(MITIGATIONS))?;
+        Ok(all.into_iter().find(|(found, _)| found == id).map(|(_, path)| path))
+    }
+
     /// Every mitigation, in the order of their ids.
     pub fn mitigations(&self) -> Result<Vec<MitigationFolder>, FolderError> {
         catalogue(&self.dir.join(MITIGATIONS))
@@ -87,7 +120,7 @@ impl FeedFolder {
 mod tests {
     use std::fs;
 
-    use stopgap_feed::{FeedName, Id};
+    use stopgap_feed::FeedName;
 
     use super::*;
 

@@ -1,5 +1,9 @@
 //! The signing key behind a small trait: a file today, a hardware module later.
 
+mod file;
+
+use std::path::PathBuf;
+
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
@@ -8,6 +12,8 @@ use ring::signature::{
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use stopgap_feed::dsig::SignatureMethod;
+
+pub use file::{Ask, ClearKey, Passphrase, nobody_to_ask, protect, read_private};
 
 /// Something that holds a private key and signs with it.
 pub trait Signer: Send + Sync {
@@ -30,9 +36,31 @@ pub enum KeyError {
     /// No private key in the file.
     #[error("expected a PEM private key (`-----BEGIN PRIVATE KEY-----`), found none")]
     Absent,
-    /// A passphrase protects it.
-    #[error("the private key is encrypted: expected it in the clear (`openssl pkcs8 -in KEY -out PLAIN`)")]
+    /// A passphrase protects it, and none was given.
+    #[error("a passphrase protects the private key: expected the passphrase, or the key in the clear")]
     Encrypted,
+    /// The passphrase is another key's, or the file is damaged.
+    #[error("{}: the passphrase does not open this key", path.display())]
+    WrongPassphrase {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// Others than its owner can read it.
+    #[error("{}: others can read this secret: expected mode 600, found {mode:o} (`chmod 600`)", path.display())]
+    Exposed {
+        /// The key file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The file, or its passphrase, could not be read.
+    #[error("{}: the private key cannot be read: {reason}", path.display())]
+    Read {
+        /// The key file.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
     /// `EC PRIVATE KEY`, which does not carry all that is needed.
     #[error(
         "the private key is in SEC 1 form: expected PKCS#8 (`openssl pkcs8 -topk8 -nodes -in KEY -out PKCS8`)"
@@ -60,6 +88,9 @@ impl KeyError {
         match self {
             Self::Absent => "no-key",
             Self::Encrypted => "encrypted-key",
+            Self::WrongPassphrase { .. } => "wrong-passphrase",
+            Self::Exposed { .. } => "key-exposed",
+            Self::Read { .. } => "key-unreadable",
             Self::Sec1 => "sec1-key",
             Self::Unsuitable { .. } => "unsuitable-key",
             Self::Failed { .. } => "key-failed",

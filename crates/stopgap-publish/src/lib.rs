@@ -11,9 +11,12 @@
 
 pub mod assemble;
 pub mod builtin;
+pub mod card;
+pub mod cosign;
 pub mod events;
 pub mod folder;
 pub mod forge;
+pub mod handover;
 pub mod key;
 pub mod lint;
 pub mod pki;
@@ -21,9 +24,12 @@ pub mod prove;
 pub mod release;
 pub mod requests;
 pub mod responses;
+pub mod revoke;
+pub mod rotate;
 pub mod serve;
 pub mod sign;
 mod watch;
+pub mod withdraw;
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(octets: &[u8]) -> String {

@@ -1,5 +1,5 @@
 //! A feed's own certificates, for a publisher that has none yet: a root, an intermediate and a
-//! signing certificate, and the trust file that subscribers get.
+//! signing certificate, the trust file that subscribers get, successors, and revocation lists.
 //!
 //! ```text
 //! root (15 years, key kept offline) ── intermediate (5 years) ── signing certificate (1 year)
@@ -8,14 +8,18 @@
 //!
 //! Not in here: files ([`crate::folder`]), and signing ([`crate::sign`]).
 
+mod authority;
+mod issue;
+mod list;
+
 use std::fmt::Write as _;
 
-use jiff::{Span, Timestamp, tz::TimeZone};
-use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
-};
-use ring::rand::{SecureRandom, SystemRandom};
+use jiff::Timestamp;
+
+pub use authority::Authority;
+pub(crate) use authority::{key_identifier, short_id};
+pub use issue::{Profile, cross, intermediate, root, signing};
+pub use list::{Reason, Revoked, revocation_list};
 
 /// The purpose that a signing certificate must state beside code signing, so that no other
 /// code-signing certificate of the same authority can sign a feed.
@@ -25,16 +29,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// read in certificates of the publisher's own authority only. A publisher with a number of its own
 /// issues its certificates elsewhere and names its purpose in the trust file.
 pub const FEED_SIGNING_PURPOSE: &str = "1.3.6.1.4.1.32473.83.1";
-const FEED_SIGNING_ARCS: &[u64] = &[1, 3, 6, 1, 4, 1, 32473, 83, 1];
 
 /// `id-kp-codeSigning` (RFC 5280, section 4.2.1.12).
 pub const CODE_SIGNING_PURPOSE: &str = "1.3.6.1.5.5.7.3.3";
 
-const ROOT_YEARS: i32 = 15;
-const INTERMEDIATE_YEARS: i32 = 5;
-const SIGNING_YEARS: i32 = 1;
-
-/// A common name holds 64 characters (X.520, ub-common-name); the longest suffix below takes 21.
+/// A common name holds 64 characters (X.520, ub-common-name); the longest suffix takes 21.
 const ORGANIZATION_MAX: usize = 40;
 
 /// Why no certificates were made.
@@ -57,10 +56,19 @@ pub enum PkiError {
     /// The system gave no random bytes.
     #[error("the system's random number generator failed")]
     Random,
+    /// The root's common name ends in a number that has no successor.
+    #[error("there is no name for a root after this one")]
+    Generations,
+    /// A certificate of the feed's own authority cannot be read, or is of a kind that this program does not make.
+    #[error("the certificate cannot be used as an authority's: {reason}")]
+    Authority {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A key or certificate could not be made.
     #[error("the {what} could not be made")]
     Generate {
-        /// "root", "intermediate" or "signing certificate".
+        /// "root", "intermediate", "signing certificate", "cross-certificate" or "revocation list".
         what: &'static str,
         /// The cause.
         #[source]
@@ -87,55 +95,25 @@ pub struct Pki {
     /// Issued by the intermediate; signs the feed.
     pub signing: Issued,
     organization: String,
+    /// Whether the certificates say where revocation lists are.
+    revocable: bool,
 }
 
 impl Pki {
     /// Makes three P-256 keys and their certificates, valid from yesterday's
     /// midnight (UTC), so that a subscriber whose clock is some hours behind accepts them too.
     pub fn create(organization: &str, now: Timestamp) -> Result<Self, PkiError> {
-        let length = organization.chars().count();
-        if length == 0 || length > ORGANIZATION_MAX || organization.chars().any(char::is_control) {
-            return Err(PkiError::Organization { found: length });
-        }
-        let random = SystemRandom::new();
-        let template = |suffix: &str, years| template(organization, suffix, years, now, &random);
+        Self::create_with(&Profile { organization: organization.to_owned(), lists: None, now })
+    }
 
-        let mut root = template("Stopgap Root", ROOT_YEARS)?;
-        root.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
-        root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let root_key = key("root")?;
-        let root_certificate = root.self_signed(&root_key).map_err(generate("root"))?;
-        let root_issued = issued(&root_certificate, &root_key);
-        let root_issuer = Issuer::new(root, root_key);
-
-        let mut intermediate = template("Stopgap Feed CA", INTERMEDIATE_YEARS)?;
-        intermediate.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        intermediate.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        intermediate.use_authority_key_identifier_extension = true;
-        let intermediate_key = key("intermediate")?;
-        let intermediate_certificate =
-            intermediate.signed_by(&intermediate_key, &root_issuer).map_err(generate("intermediate"))?;
-        let intermediate_issued = issued(&intermediate_certificate, &intermediate_key);
-        let intermediate_issuer = Issuer::new(intermediate, intermediate_key);
-
-        let mut signing = template("Stopgap Feed Signing", SIGNING_YEARS)?;
-        signing.is_ca = IsCa::ExplicitNoCa;
-        signing.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        signing.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::CodeSigning,
-            ExtendedKeyUsagePurpose::Other(FEED_SIGNING_ARCS.to_vec()),
-        ];
-        signing.use_authority_key_identifier_extension = true;
-        let signing_key = key("signing certificate")?;
-        let signing_certificate =
-            signing.signed_by(&signing_key, &intermediate_issuer).map_err(generate("signing certificate"))?;
-
-        Ok(Self {
-            root: root_issued,
-            intermediate: intermediate_issued,
-            signing: issued(&signing_certificate, &signing_key),
-            organization: organization.to_owned(),
-        })
+    /// The same, with the place of revocation lists in the certificates.
+    pub fn create_with(profile: &Profile) -> Result<Self, PkiError> {
+        let root = root(profile, 1)?;
+        let root_authority = root.authority()?;
+        let intermediate = intermediate(profile, &root_authority)?;
+        let signing = signing(profile, &intermediate.authority()?)?;
+        let revocable = profile.lists.is_some();
+        Ok(Self { root, intermediate, signing, organization: profile.organization.clone(), revocable })
     }
 
     /// What a signature carries: the signing certificate first, then the intermediate.
@@ -146,7 +124,7 @@ impl Pki {
     /// SHA-256 of the root certificate, in lower-case hexadecimal: what a subscriber compares by
     /// another channel before trusting it.
     pub fn root_fingerprint(&self) -> String {
-        crate::hex(ring::digest::digest(&ring::digest::SHA256, &self.root.certificate_der).as_ref())
+        crate::sha256_hex(&self.root.certificate_der)
     }
 
     /// The trust file (TOML) that goes to subscribers together with the root certificate;
@@ -164,63 +142,22 @@ impl Pki {
         let _ = writeln!(out, "issuers = [{}]", text(format!("{} Stopgap Feed CA", self.organization)));
         let _ = writeln!(out, "signer = {}", text(format!("{} Stopgap Feed Signing", self.organization)));
         let _ = writeln!(out, "eku = [\"{CODE_SIGNING_PURPOSE}\", \"{FEED_SIGNING_PURPOSE}\"]");
-        let _ = writeln!(out, "revocation = \"off\"");
+        let _ = writeln!(out, "revocation = \"{}\"", if self.revocable { "prefer" } else { "off" });
         let _ = writeln!(out, "freshness = \"required\"");
         let _ = writeln!(out, "allow = [\"DoNothing\", \"UrlRewrite\"]");
         out
     }
 }
 
-/// What the three have in common: name, validity, a random serial number.
-fn template(
-    organization: &str,
-    suffix: &str,
-    years: i32,
-    now: Timestamp,
-    random: &SystemRandom,
-) -> Result<CertificateParams, PkiError> {
-    let clock = || PkiError::Clock { now };
-    let today = now.to_zoned(TimeZone::UTC).date();
-    let first = today.checked_sub(Span::new().days(1)).map_err(|_| clock())?;
-    let last = today.checked_add(Span::new().years(years)).map_err(|_| clock())?;
-
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, organization);
-    params.distinguished_name.push(DnType::CommonName, format!("{organization} {suffix}"));
-    let (year, month, day) = year_month_day(first).ok_or_else(clock)?;
-    params.not_before = rcgen::date_time_ymd(year, month, day);
-    let (year, month, day) = year_month_day(last).ok_or_else(clock)?;
-    params.not_after = rcgen::date_time_ymd(year, month, day);
-
-    // RFC 5280, section 4.1.2.2: positive, at most 20 octets.
-    let mut serial = [0u8; 16];
-    random.fill(&mut serial).map_err(|_| PkiError::Random)?;
-    serial[0] = (serial[0] & 0x7f) | 0x40;
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
-    Ok(params)
-}
-
-/// X.509 writes years 1950 to 9999, and `date_time_ymd` panics on what is no date.
-fn year_month_day(date: jiff::civil::Date) -> Option<(i32, u8, u8)> {
-    let written = (1950..=9998).contains(&date.year());
-    written.then(|| (date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs()))
-}
-
-fn key(what: &'static str) -> Result<KeyPair, PkiError> {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(generate(what))
+impl Issued {
+    /// The authority that this certificate and key are.
+    pub fn authority(&self) -> Result<Authority, PkiError> {
+        Authority::new(&self.certificate_der, &self.key_pem)
+    }
 }
 
 fn generate(what: &'static str) -> impl FnOnce(rcgen::Error) -> PkiError {
     move |source| PkiError::Generate { what, source }
-}
-
-fn issued(certificate: &Certificate, key: &KeyPair) -> Issued {
-    Issued {
-        certificate_pem: certificate.pem(),
-        certificate_der: certificate.der().to_vec(),
-        key_pem: key.serialize_pem(),
-    }
 }
 
 #[cfg(test)]
@@ -248,7 +185,7 @@ mod tests {
             let (_, b) = c.tbs_certificate().get_extension::<BasicConstraints>().unwrap().unwrap();
             (b.ca, b.path_len_constraint)
         };
-        assert_eq!(constraints(&root), (true, Some(1)));
+        assert_eq!(constraints(&root), (true, Some(2)));
         assert_eq!(constraints(&intermediate), (true, Some(0)));
         assert!(!constraints(&leaf).0);
         for (subject, issuer) in [(&leaf, &intermediate), (&intermediate, &root)] {

@@ -1,28 +1,35 @@
-//! One release, from the folder to the file that is served: assemble, lint, prove, sign, replace.
+//! One release, from the folder to the file that is served: assemble, lint, prove, sign, look at it
+//! as a subscriber will, replace.
 //!
 //! ```text
-//! lock ─> next serial ─> assemble ─> lint ─> prove ─> sign ─> serial on disk ─> rename feed.xml
+//! lock ─> next serial ─> assemble ─> lint ─> prove ─> sign ─> believe ─> serial on disk
+//!                └─ renew: what was released last ─┘             ─> old co-signatures away ─> rename feed.xml
 //! ```
 //!
 //! Nothing is replaced unless everything before it went well. The serial is on disk before the feed
 //! is: after a crash between the two a serial is left out, which agents do not mind; the same serial
-//! with other content they would refuse.
+//! with other content they would refuse. A renewal says again what was released, not what the folder
+//! holds by now: work in progress stays there, and nobody need be awake to prove it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use stopgap_feed::Id;
 use stopgap_feed::document::Document;
 use stopgap_feed::limits::Limits;
+use stopgap_feed::scan::ScanError;
+use stopgap_feed::{Id, Refusal, Revocation, RevocationMode, Trust, TrustFile};
 
-use crate::assemble::{AssembleError, Release, assemble};
-use crate::folder::{FeedFolder, FolderError, MitigationFolder, read_text, replace_file};
-use crate::key::{FileKey, KeyError, Signer};
+use crate::assemble::{AssembleError, Release, assemble, reissue};
+use crate::cosign::{self, CosignError};
+use crate::folder::{
+    FeedFolder, FeedSettings, FolderError, MitigationFolder, read_octets, read_text, replace_file,
+};
+use crate::key::{Ask, FileKey, KeyError, Signer, nobody_to_ask};
 use crate::lint::{Finding, Settings, is_wanting, lint};
 use crate::prove::{ProofReport, Samples, prove};
+use crate::revoke::{RevokeError, own_lists};
 use crate::sign::{Chain, DEFAULT_CANONICALIZATION, SignError, feed};
 
 /// Why nothing was released. What was served before still is.
@@ -65,16 +72,43 @@ pub enum ReleaseError {
         /// Every case.
         report: ProofReport,
     },
-    /// The signing certificate would not outlive the release.
+    /// A certificate of the chain would not outlive the release, or is of the future.
     #[error(
-        "the signing certificate ends at {ends}, before the release does ({expires}): renew the certificate first"
+        "a certificate of the chain is valid from {begins} to {ends}, and the release from {issued} to {expires}: renew the certificate first (`feed rotate`)"
     )]
     CertificateEnds {
+        /// The first moment of the chain.
+        begins: Timestamp,
         /// Its last moment.
         ends: Timestamp,
+        /// `EOCS@issued`.
+        issued: Timestamp,
         /// `EOCS@expires`.
         expires: Timestamp,
     },
+    /// Subscribers with this feed's own trust file would refuse it.
+    #[error("a subscriber with the feed's trust file would refuse the release: {0}")]
+    Disbelieved(#[source] Box<Refusal>),
+    /// The trust file cannot be used.
+    #[error("the feed's trust file {} cannot be used: {reason}", path.display())]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+    /// `released.xml` is no document any more.
+    #[error("{RELEASED} cannot be read")]
+    Released(#[from] ScanError),
+    /// There is nothing to renew.
+    #[error("nothing was released yet: `feed publish` makes the first release")]
+    NothingReleased,
+    /// The feed's own authorities.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
+    /// A co-signature that stands beside the feed.
+    #[error(transparent)]
+    Cosign(#[from] CosignError),
     /// The key file.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -95,6 +129,12 @@ impl ReleaseError {
             Self::Lint { .. } => "lint",
             Self::Unproven { .. } => "unproven",
             Self::CertificateEnds { .. } => "certificate-ends",
+            Self::Disbelieved(refusal) => refusal.code(),
+            Self::Trust { .. } => "bad-trust",
+            Self::Released(error) => error.code(),
+            Self::NothingReleased => "nothing-released",
+            Self::Revoke(error) => error.code(),
+            Self::Cosign(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::Sign(error) => error.code(),
         }
@@ -152,11 +192,15 @@ pub fn draft(dir: &Path, now: Timestamp) -> Result<Draft, ReleaseError> {
     draft_of(&FeedFolder::open(dir)?, now)
 }
 
-/// Releases the folder as it is, with the signing key in it.
+/// Releases the folder as it is, with the signing key in it, which no passphrase protects.
 pub fn publish(dir: &Path, now: Timestamp) -> Result<Published, ReleaseError> {
+    publish_asking(dir, &mut nobody_to_ask, now)
+}
+
+/// Releases the folder as it is, with the signing key in it; `ask` is called where a passphrase protects it.
+pub fn publish_asking(dir: &Path, ask: Ask<'_>, now: Timestamp) -> Result<Published, ReleaseError> {
     let folder = FeedFolder::open(dir)?;
-    let key = FileKey::from_pem(read_text(&folder.path("signing.key.pem"))?.as_bytes())?;
-    let chain = Chain::from_pem(read_text(&folder.path("chain.pem"))?.as_bytes())?;
+    let (key, chain) = own_key(&folder, ask, now)?;
     publish_with(dir, &key, &chain, now)
 }
 
@@ -168,51 +212,164 @@ pub fn publish_with(
     now: Timestamp,
 ) -> Result<Published, ReleaseError> {
     let folder = FeedFolder::open(dir)?;
-    // Two releases at once would give out one serial twice.
-    let _lock = Lock::take(&folder)?;
-    let Draft { unsigned, release, findings, proof } = draft_of(&folder, now)?;
+    let _lock = folder.lock()?;
+    publish_locked(&folder, signer, chain, now)
+}
+
+pub(crate) fn publish_locked(
+    folder: &FeedFolder,
+    signer: &dyn Signer,
+    chain: &Chain,
+    now: Timestamp,
+) -> Result<Published, ReleaseError> {
+    let draft = fit_draft(folder, now)?;
+    let signed = feed(draft.unsigned.as_bytes(), signer, chain, DEFAULT_CANONICALIZATION)?;
+    put_out(folder, draft, &signed, chain)
+}
+
+/// Releases again what was released last, with the next serial and a new end.
+pub fn renew(dir: &Path, ask: Ask<'_>, now: Timestamp) -> Result<Published, ReleaseError> {
+    let folder = FeedFolder::open(dir)?;
+    let (key, chain) = own_key(&folder, ask, now)?;
+    let _lock = folder.lock()?;
+    let draft = renewal(&folder, now)?;
+    let signed = feed(draft.unsigned.as_bytes(), &key, &chain, DEFAULT_CANONICALIZATION)?;
+    put_out(&folder, draft, &signed, &chain)
+}
+
+/// The signing key and its chain.
+pub(crate) fn own_key(
+    folder: &FeedFolder,
+    ask: Ask<'_>,
+    now: Timestamp,
+) -> Result<(FileKey, Chain), ReleaseError> {
+    let key = FileKey::read(&folder.path("signing.key.pem"), ask)?;
+    Ok((key, own_chain(folder, now)?))
+}
+
+/// What a signature carries: the chain, and the new root's cross-certificate for as long as it holds.
+pub(crate) fn own_chain(folder: &FeedFolder, now: Timestamp) -> Result<Chain, ReleaseError> {
+    let pem = read_text(&folder.path("chain.pem"))?;
+    let cross = folder.path("cross.pem");
+    if cross.exists() {
+        let crossed = Chain::from_pem(format!("{pem}{}", read_text(&cross)?).as_bytes())?;
+        if crossed.ends() >= expiry(folder.settings(), now)? {
+            return Ok(crossed);
+        }
+        tracing::warn!(ends = %crossed.ends(), "the cross-certificate ends before the release, and is left out");
+    }
+    Ok(Chain::from_pem(pem.as_bytes())?)
+}
+
+/// A draft that may be released.
+pub(crate) fn fit_draft(folder: &FeedFolder, now: Timestamp) -> Result<Draft, ReleaseError> {
+    let draft = draft_of(folder, now)?;
+    if is_wanting(&draft.findings) {
+        return Err(ReleaseError::Lint { findings: draft.findings });
+    }
+    if !draft.proof.is_proven() {
+        return Err(ReleaseError::Unproven { report: draft.proof });
+    }
+    Ok(draft)
+}
+
+/// What was released last, under a new head. What it holds was judged then; the head is judged now.
+pub(crate) fn renewal(folder: &FeedFolder, now: Timestamp) -> Result<Draft, ReleaseError> {
+    let path = folder.path(RELEASED);
+    let limit = Limits::default().bytes as u64;
+    let last = read_octets(&path, limit)?.ok_or(ReleaseError::NothingReleased)?;
+    let release = next_release(folder, now)?;
+    let unsigned = reissue(&String::from_utf8_lossy(&last), &release)?;
+    let judged_by = Settings { now: release.issued, horizon_days: folder.settings().on_call_gap_days };
+    let mut findings = lint(unsigned.as_bytes(), &judged_by);
+    findings.retain(|finding| finding.mitigation.is_none());
     if is_wanting(&findings) {
         return Err(ReleaseError::Lint { findings });
     }
-    if !proof.is_proven() {
-        return Err(ReleaseError::Unproven { report: proof });
+    Ok(Draft { unsigned, release, findings, proof: ProofReport::default() })
+}
+
+/// From a signed document to the file that is served.
+pub(crate) fn put_out(
+    folder: &FeedFolder,
+    draft: Draft,
+    signed: &[u8],
+    chain: &Chain,
+) -> Result<Published, ReleaseError> {
+    let Draft { unsigned, release, findings, proof } = draft;
+    let Release { serial, issued, expires, .. } = release;
+    let (begins, ends) = (chain.begins(), chain.ends());
+    if ends < expires || begins > issued {
+        return Err(ReleaseError::CertificateEnds { begins, ends, issued, expires });
     }
-    let ends = chain.ends();
-    if ends < release.expires {
-        return Err(ReleaseError::CertificateEnds { ends, expires: release.expires });
-    }
-    let signed = feed(unsigned.as_bytes(), signer, chain, DEFAULT_CANONICALIZATION)?;
-    replace_file(&folder.path(SERIAL), format!("{}\n", release.serial).as_bytes())?;
+    believe(folder, signed, issued, expires)?;
+    replace_file(&folder.path(SERIAL), format!("{serial}\n").as_bytes())?;
+    replace_file(&folder.path(RELEASED), unsigned.as_bytes())?;
     let path = folder.public_feed();
-    replace_file(&path, &signed)?;
-    Ok(Published {
-        path,
-        serial: release.serial,
-        issued: release.issued,
-        expires: release.expires,
-        sha256: crate::sha256_hex(&signed),
-        findings,
-        proof,
+    // Before the rename: the new document never has an old co-signature beside it.
+    cosign::retire(folder, signed)?;
+    replace_file(&path, signed)?;
+    Ok(Published { path, serial, issued, expires, sha256: crate::sha256_hex(signed), findings, proof })
+}
+
+/// Looks at a release as a subscriber with the feed's own trust file does, in its first and its last second, and with
+/// the feed's own revocation lists.
+fn believe(
+    folder: &FeedFolder,
+    signed: &[u8],
+    issued: Timestamp,
+    expires: Timestamp,
+) -> Result<(), ReleaseError> {
+    let Some(trust) = own_trust(folder)? else { return Ok(()) };
+    let revocation = Revocation { mode: RevocationMode::Prefer, crls: own_lists(folder)? };
+    let last = expires.checked_sub(SignedDuration::from_secs(1)).unwrap_or(expires);
+    for at in [issued, last] {
+        stopgap_feed::verify(&trust, signed, None, &revocation, at)
+            .map_err(|refusal| ReleaseError::Disbelieved(Box::new(refusal)))?;
+    }
+    Ok(())
+}
+
+/// `trust.toml`, for one signature: the others come after the release.
+fn own_trust(folder: &FeedFolder) -> Result<Option<Trust>, ReleaseError> {
+    let path = folder.path("trust.toml");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let unusable = |reason: String| ReleaseError::Trust { path: path.clone(), reason };
+    let file: TrustFile = toml::from_str(&read_text(&path)?).map_err(|error| unusable(error.to_string()))?;
+    let alone = TrustFile { signatures: 1, cosigners: Vec::new(), cosigned: Vec::new(), ..file };
+    let trust = alone.load_with(|name| std::fs::read(folder.path(name)));
+    let trust = trust.map_err(|error| unusable(error.to_string()))?;
+    Ok(Some(trust.for_feed(folder.settings().name.clone())))
+}
+
+/// When a release of now would end.
+fn expiry(settings: &FeedSettings, now: Timestamp) -> Result<Timestamp, ReleaseError> {
+    let horizon = SignedDuration::from_hours(i64::from(settings.horizon_days) * 24);
+    now.checked_add(horizon).map_err(|_| ReleaseError::Clock { now, days: settings.horizon_days })
+}
+
+fn next_release(folder: &FeedFolder, now: Timestamp) -> Result<Release, ReleaseError> {
+    let settings = folder.settings();
+    let clock = |_| ReleaseError::Clock { now, days: settings.horizon_days };
+    // Whole seconds, as the document writes them: what is compared below is what agents will read.
+    let issued = Timestamp::from_second(now.as_second()).map_err(clock)?;
+    Ok(Release {
+        feed: settings.name.clone(),
+        serial: next_serial(folder)?,
+        issued,
+        expires: expiry(settings, issued)?,
+        withdrawn: folder.withdrawn(),
     })
 }
 
 fn draft_of(folder: &FeedFolder, now: Timestamp) -> Result<Draft, ReleaseError> {
-    let settings = folder.settings();
-    let clock = || ReleaseError::Clock { now, days: settings.horizon_days };
-    let horizon = SignedDuration::from_hours(i64::from(settings.horizon_days) * 24);
-    // Whole seconds, as the document writes them: what is compared below is what agents will read.
-    let issued = Timestamp::from_second(now.as_second()).map_err(|_| clock())?;
-    let release = Release {
-        feed: settings.name.clone(),
-        serial: next_serial(folder)?,
-        issued,
-        expires: issued.checked_add(horizon).map_err(|_| clock())?,
-        withdrawn: folder.withdrawn(),
-    };
+    let release = next_release(folder, now)?;
     let mitigations = folder.mitigations()?;
     let configs: Vec<(Id, &str)> = mitigations.iter().map(|m| (m.id.clone(), m.config.as_str())).collect();
     let unsigned = assemble(&release, &configs)?;
-    let judged_by = Settings { now: issued, horizon_days: settings.on_call_gap_days };
+    let judged_by = Settings { now: release.issued, horizon_days: folder.settings().on_call_gap_days };
     let findings = lint(unsigned.as_bytes(), &judged_by);
     let proof = Document::from_unsigned(unsigned.as_bytes(), &Limits::default())
         .map(|document| prove(&document, &samples(mitigations)))
@@ -228,8 +385,10 @@ fn samples(mitigations: Vec<MitigationFolder>) -> BTreeMap<Id, Samples> {
 }
 
 const SERIAL: &str = "serial";
+/// What was released last, unsigned: on the web server it could have been changed.
+const RELEASED: &str = "released.xml";
 
-fn next_serial(folder: &FeedFolder) -> Result<u64, ReleaseError> {
+pub(crate) fn next_serial(folder: &FeedFolder) -> Result<u64, ReleaseError> {
     let path = folder.path(SERIAL);
     if !path.exists() {
         return Ok(1);
@@ -240,17 +399,4 @@ fn next_serial(folder: &FeedFolder) -> Result<u64, ReleaseError> {
         .parse()
         .map_err(|_| ReleaseError::Serial { path, found: text.chars().take(40).collect() })?;
     last.checked_add(1).ok_or(ReleaseError::SerialsExhausted)
-}
-
-/// An exclusive lock on the folder, given up when dropped.
-struct Lock(#[allow(dead_code, reason = "the open file is the lock")] fs::File);
-
-impl Lock {
-    fn take(folder: &FeedFolder) -> Result<Self, FolderError> {
-        let path = folder.path(".lock");
-        let lock = |source| FolderError::Io { doing: "lock", path: path.clone(), source };
-        let file = fs::File::create(&path).map_err(lock)?;
-        file.lock().map_err(lock)?;
-        Ok(Self(file))
-    }
 }

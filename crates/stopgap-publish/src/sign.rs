@@ -11,6 +11,8 @@
 //!
 //! Not in here: who is trusted to sign ([`stopgap_feed`]'s trust), and keys ([`crate::key`]).
 
+mod apart;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -19,11 +21,14 @@ use rustls_pki_types::pem::PemObject as _;
 use stopgap_feed::Refusal;
 use stopgap_feed::c14n::{Canonicalization, canonicalize};
 use stopgap_feed::document::Document;
-use stopgap_feed::dsig::{self, Digest, SignatureError};
+use stopgap_feed::dsig::{self, Digest, SignatureError, SignatureMethod};
 use stopgap_feed::limits::Limits;
 use stopgap_feed::scan::{ScanError, scan};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
+use x509_cert::time::Time;
+
+pub use apart::{Prepared, complete, prepare};
 
 use crate::key::{FileKey, KeyError, Signer};
 
@@ -87,6 +92,17 @@ pub enum SignError {
         /// The subject of the one that follows.
         next: String,
     },
+    /// The signing certificate's key is of no kind that a feed may be signed with.
+    #[error("{subject} has a key of another kind: expected RSA, or ECDSA on P-256 or P-384")]
+    OtherKind {
+        /// The certificate's subject.
+        subject: String,
+    },
+    /// What was made elsewhere is no signature of the waiting document.
+    #[error(
+        "this is no signature of the waiting document by the key of its certificate: expected PKCS#1 v1.5 for RSA, DER or r and s side by side for ECDSA, over exactly the octets that were handed out"
+    )]
+    OtherSignature,
     /// The reader does not accept what was written. A bug, and nothing left this function.
     #[error("the signed document does not verify: {0}")]
     SelfCheck(String),
@@ -105,6 +121,8 @@ impl SignError {
             Self::TooManyCertificates { .. } => "too-many-certificates",
             Self::OtherKey { .. } => "other-key",
             Self::Order { .. } => "chain-order",
+            Self::OtherKind { .. } => "other-kind-of-key",
+            Self::OtherSignature => "other-signature",
             Self::SelfCheck(_) => "self-check",
         }
     }
@@ -115,6 +133,7 @@ impl SignError {
 pub struct Chain {
     certificates: Vec<CertificateDer<'static>>,
     leaf: Certificate,
+    begins: Timestamp,
     ends: Timestamp,
 }
 
@@ -155,9 +174,16 @@ impl Chain {
                 });
             }
         }
-        let ends = parsed.iter().map(not_after).min().ok_or(SignError::NoCertificate)?;
+        let validity = || parsed.iter().map(|certificate| certificate.tbs_certificate().validity());
+        let begins = validity().map(|v| timestamp(v.not_before)).max().ok_or(SignError::NoCertificate)?;
+        let ends = validity().map(|v| timestamp(v.not_after)).min().ok_or(SignError::NoCertificate)?;
         let leaf = parsed.into_iter().next().ok_or(SignError::NoCertificate)?;
-        Ok(Self { certificates, leaf, ends })
+        Ok(Self { certificates, leaf, begins, ends })
+    }
+
+    /// The first moment at which every certificate of the chain is valid.
+    pub fn begins(&self) -> Timestamp {
+        self.begins
     }
 
     /// The last moment at which every certificate of the chain is valid.
@@ -174,9 +200,17 @@ impl Chain {
     }
 }
 
-fn not_after(certificate: &Certificate) -> Timestamp {
-    let seconds = certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs();
-    i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)
+/// A time that no calendar here holds is the last one.
+fn timestamp(time: Time) -> Timestamp {
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok();
+    seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// The content of a certificate's `subjectPublicKey`, as [`Signer::public_key`] gives it.
+pub(crate) fn public_key(certificate: &[u8]) -> Option<Vec<u8>> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    key.subject_public_key.as_bytes().map(<[u8]>::to_vec)
 }
 
 /// Signs an unsigned feed with the key and chain of two PEM files; see [`feed`].
@@ -197,10 +231,14 @@ pub fn feed(
     chain: &Chain,
     canonicalization: Canonicalization,
 ) -> Result<Vec<u8>, SignError> {
-    refuse_signed(&scan(unsigned, &Limits::default())?.parse()?)?;
-    Document::from_unsigned(unsigned, &Limits::default())
-        .map_err(|refusal| SignError::Invalid(Box::new(refusal)))?;
+    refuse_unreadable(unsigned)?;
     enveloped(unsigned, signer, chain, canonicalization)
+}
+
+fn refuse_unreadable(unsigned: &[u8]) -> Result<(), SignError> {
+    refuse_signed(&scan(unsigned, &Limits::default())?.parse()?)?;
+    let document = Document::from_unsigned(unsigned, &Limits::default());
+    document.map(drop).map_err(|refusal| SignError::Invalid(Box::new(refusal)))
 }
 
 /// Signs any XML document: appends a `Signature` as the last child of its root. The result is UTF-8
@@ -212,21 +250,30 @@ pub fn enveloped(
     canonicalization: Canonicalization,
 ) -> Result<Vec<u8>, SignError> {
     chain.check_key(signer)?;
-    let scanned = scan(unsigned, &Limits::default())?;
-    let tree = scanned.parse()?;
-    refuse_signed(&tree)?;
-    let mut template = Template::around(scanned.text(), tree.root_element().range(), chain);
-    let method = signer.method();
-    template.algorithms(canonicalization.uri(), method.uri());
-
-    let digest = template.canonical(canonicalization, Part::Document)?;
-    template.digest = BASE64.encode(DIGEST.of(&digest));
-    let signed_info = template.canonical(canonicalization, Part::SignedInfo)?;
+    let (mut template, signed_info) = digested(unsigned, signer.method(), chain, canonicalization)?;
     template.value = BASE64.encode(signer.sign(&signed_info)?);
 
     let signed = template.text().into_bytes();
     self_check(&signed, chain)?;
     Ok(signed)
+}
+
+/// The document around its signature, whose value alone is missing, and the octets that are to be signed.
+fn digested<'a>(
+    unsigned: &[u8],
+    method: SignatureMethod,
+    chain: &'a Chain,
+    canonicalization: Canonicalization,
+) -> Result<(Template<'a>, Vec<u8>), SignError> {
+    let scanned = scan(unsigned, &Limits::default())?;
+    let tree = scanned.parse()?;
+    refuse_signed(&tree)?;
+    let mut template = Template::around(scanned.text(), tree.root_element().range(), chain);
+    template.algorithms(canonicalization.uri(), method.uri());
+    let digest = template.canonical(canonicalization, Part::Document)?;
+    template.digest = BASE64.encode(DIGEST.of(&digest));
+    let signed_info = template.canonical(canonicalization, Part::SignedInfo)?;
+    Ok((template, signed_info))
 }
 
 fn refuse_signed(tree: &roxmltree::Document<'_>) -> Result<(), SignError> {

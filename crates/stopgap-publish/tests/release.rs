@@ -17,10 +17,12 @@ use std::path::Path;
 use common::now;
 use stopgap_feed::document::Document;
 use stopgap_feed::limits::Limits;
-use stopgap_feed::{LastSeen, Revocation, Trust, TrustFile, VerifiedFeed};
+use stopgap_feed::{Id, LastSeen, Revocation, Trust, TrustFile, VerifiedFeed};
+use stopgap_publish::key::nobody_to_ask;
 use stopgap_publish::lint::{self, Level, is_wanting, lint};
 use stopgap_publish::prove::{Expected, Judgement, ProofReport, Samples, prove};
 use stopgap_publish::release::{self, ReleaseError};
+use stopgap_publish::withdraw::withdraw;
 use stopgap_publish::{builtin, folder, requests};
 use tempfile::TempDir;
 
@@ -279,4 +281,79 @@ fn what_needs_a_server_is_not_judged() {
     let report = proof(&document(&rule("a", "^/evil"), &format!("{PROBES}{header}")), "");
     assert!(report.is_proven());
     assert!(matches!(report.cases[2].judgement, Judgement::NotJudged(_)));
+}
+
+#[test]
+fn a_renewal_says_again_what_was_released_and_not_what_is_being_written() {
+    let dir = feed_with(&["PING1", "M1"]);
+    let nothing = release::renew(dir.path(), &mut nobody_to_ask, now()).unwrap_err();
+    assert_eq!(nothing.code(), "nothing-released");
+    release::publish(dir.path(), now()).unwrap();
+    let first = verify(dir.path(), None);
+    // Work in progress, which would not be released as it is.
+    fs::write(dir.path().join("mitigations/M1/mitigation.xml"), "<Config id=\"M1\">").unwrap();
+    let renewed = release::renew(dir.path(), &mut nobody_to_ask, common::days(7)).unwrap();
+    assert_eq!((renewed.serial, renewed.expires), (2, common::days(21)));
+    let signed = fs::read(dir.path().join("public/feed.xml")).unwrap();
+    let trust = common::subscriber(dir.path());
+    let last_seen = first.last_seen();
+    let again =
+        stopgap_feed::verify(&trust, &signed, last_seen.as_ref(), &Revocation::off(), common::days(20))
+            .unwrap();
+    assert_eq!(again.document().mitigations, first.document().mitigations);
+    // Long after it ended, too: whoever comes back from a holiday renews, and need not prove anything.
+    assert_eq!(release::renew(dir.path(), &mut nobody_to_ask, common::days(200)).unwrap().serial, 3);
+}
+
+#[test]
+fn a_renewal_that_would_end_unattended_is_refused() {
+    let dir = feed_with(&["PING1"]);
+    release::publish(dir.path(), now()).unwrap();
+    let settings = dir.path().join("feed.toml");
+    let text = fs::read_to_string(&settings).unwrap().replace("horizon_days = 14", "horizon_days = 3");
+    fs::write(&settings, text).unwrap();
+    let refused = release::renew(dir.path(), &mut nobody_to_ask, now()).unwrap_err();
+    assert!(refused.to_string().contains("error[short-horizon]"), "{refused}");
+}
+
+#[test]
+fn a_recall_is_released_or_does_not_happen() {
+    let dir = feed_with(&["PING1", "M1"]);
+    release::publish(dir.path(), now()).unwrap();
+    let settings = fs::read_to_string(dir.path().join("feed.toml")).unwrap();
+    let id: Id = "M01".parse().unwrap();
+    let recall = |id: &Id, reason: &str| withdraw(dir.path(), id, reason, &mut nobody_to_ask, now());
+    assert_eq!(recall(&id, " ").unwrap_err().code(), "no-reason");
+    assert_eq!(recall(&"M7".parse().unwrap(), "x").unwrap_err().code(), "unknown-mitigation");
+    // Something else in the folder cannot be released: nothing is recalled either.
+    let ping = dir.path().join("mitigations/PING1/mitigation.xml");
+    let good = fs::read(&ping).unwrap();
+    fs::write(&ping, "<Config").unwrap();
+    recall(&id, "Fixed.").unwrap_err();
+    assert_eq!(fs::read_to_string(dir.path().join("feed.toml")).unwrap(), settings);
+    assert!(dir.path().join("mitigations/M1/attack.http").exists());
+
+    fs::write(&ping, good).unwrap();
+    let published = recall(&id, "Superseded by the \"hotfix\".").unwrap();
+    assert_eq!(published.serial, 2);
+    let verified = verify(dir.path(), None);
+    assert_eq!(verified.document().withdrawn[0].id.as_str(), "M01");
+    assert_eq!(verified.document().withdrawn[0].reason, "Superseded by the \"hotfix\".");
+    assert!(verified.document().mitigations.iter().all(|m| m.id.as_str() != "M1"));
+    assert_eq!(recall(&id, "Again.").unwrap_err().code(), "already-withdrawn");
+    assert_eq!(fs::read_dir(dir.path().join("retired/mitigations")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_release_that_the_feeds_own_trust_file_would_refuse_stays_here() {
+    let dir = feed_with(&["PING1"]);
+    let trust = dir.path().join("trust.toml");
+    let text = fs::read_to_string(&trust).unwrap();
+    fs::write(&trust, text.replace("Stopgap Feed Signing", "Somebody Else")).unwrap();
+    assert_eq!(release::publish(dir.path(), now()).unwrap_err().code(), "wrong-signer");
+    assert!(!dir.path().join("public/feed.xml").exists() && !dir.path().join("serial").exists());
+    // Nor does one that begins before its certificates do.
+    fs::write(&trust, text).unwrap();
+    let early = "2026-11-20T00:00:00Z".parse().unwrap();
+    assert_eq!(release::publish(dir.path(), early).unwrap_err().code(), "certificate-ends");
 }

@@ -7,6 +7,7 @@ use stopgap_feed::IdError;
 use stopgap_feed::card::CardError;
 
 use super::SETTINGS;
+use crate::key::KeyError;
 use crate::pki::PkiError;
 use crate::requests::RequestsError;
 use crate::responses::ResponsesError;
@@ -89,7 +90,7 @@ pub enum FolderError {
     /// The system refused.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// "read", "write", "create" or "replace".
+        /// "read", "create", "replace", "move" or "lock".
         doing: &'static str,
         /// What.
         path: PathBuf,
@@ -100,6 +101,9 @@ pub enum FolderError {
     /// The card.
     #[error("no card could be made for the feed")]
     Card(#[from] CardError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The certificates.
     #[error("no certificates could be made for the feed")]
     Pki(#[from] PkiError),
@@ -120,6 +124,7 @@ impl FolderError {
             Self::Responses { .. } => "bad-responses",
             Self::Io { .. } => "io",
             Self::Card(_) => "card",
+            Self::Key(error) => error.code(),
             Self::Pki(_) => "pki",
         }
     }

@@ -1,7 +1,7 @@
 //! Files of a feed: bounded when read, never overwritten when new, replaced as a whole.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use super::FolderError;
@@ -19,7 +19,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FolderError> {
     Ok(text)
 }
 
-pub(super) fn create_dir(path: &Path) -> Result<(), FolderError> {
+pub(crate) fn create_dir(path: &Path) -> Result<(), FolderError> {
     fs::create_dir_all(path).map_err(|source| FolderError::Io {
         doing: "create",
         path: path.to_owned(),
@@ -29,14 +29,14 @@ pub(super) fn create_dir(path: &Path) -> Result<(), FolderError> {
 
 /// Who may read a new file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     Owner,
     Everyone,
 }
 
 /// Never overwrites. On Windows a file has its folder's access list; keys there belong into a folder
 /// of the publisher's own.
-pub(super) fn create_file(path: &Path, octets: &[u8], access: Access) -> Result<(), FolderError> {
+pub(crate) fn create_file(path: &Path, octets: &[u8], access: Access) -> Result<(), FolderError> {
     let create = |source| FolderError::Io { doing: "create", path: path.to_owned(), source };
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -52,19 +52,66 @@ pub(super) fn create_file(path: &Path, octets: &[u8], access: Access) -> Result<
 
 /// Replaces a file as a whole: a reader finds the old octets or the new ones, also after a crash.
 pub(crate) fn replace_file(path: &Path, octets: &[u8]) -> Result<(), FolderError> {
-    let replace = |source| FolderError::Io { doing: "replace", path: path.to_owned(), source };
+    replace(path, octets, Access::Everyone)
+}
+
+/// [`replace_file`], for its owner alone.
+pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<(), FolderError> {
+    replace(path, octets, Access::Owner)
+}
+
+fn replace(path: &Path, octets: &[u8], access: Access) -> Result<(), FolderError> {
+    let failed = |source| FolderError::Io { doing: "replace", path: path.to_owned(), source };
     let staged = path.with_extension("staged");
-    let mut file = fs::File::create(&staged).map_err(replace)?;
+    // What a crash left there may have another mode.
+    match fs::remove_file(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    create_file(&staged, octets, access)?;
     // Whatever the umask: another user's web server may serve it.
     #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(replace)?;
-    file.write_all(octets).and_then(|()| file.sync_all()).map_err(replace)?;
-    drop(file);
-    fs::rename(&staged, path).map_err(replace)?;
-    // The rename itself is on disk only once its folder is.
+    if access == Access::Everyone {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        fs::set_permissions(&staged, mode).map_err(failed)?;
+    }
+    fs::rename(&staged, path).map_err(failed)?;
+    sync_folder(path).map_err(failed)
+}
+
+/// A rename is on disk only once its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(replace)?;
+        fs::File::open(folder)?.sync_all()?;
     }
+    #[cfg(not(unix))]
+    let _ = path;
     Ok(())
+}
+
+/// Gives a file another name; its folder is made where it is missing.
+pub(crate) fn move_file(from: &Path, to: &Path) -> Result<(), FolderError> {
+    let failed = |source| FolderError::Io { doing: "move", path: from.to_owned(), source };
+    if let Some(folder) = to.parent() {
+        create_dir(folder)?;
+    }
+    fs::rename(from, to).map_err(failed)?;
+    sync_folder(to).and_then(|()| sync_folder(from)).map_err(failed)
+}
+
+/// A file of at most `limit` octets; `None` where there is none.
+pub(crate) fn read_octets(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FolderError> {
+    let read = |source| FolderError::Io { doing: "read", path: path.to_owned(), source };
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(read)?,
+    };
+    let mut octets = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut octets).map_err(read)?;
+    if octets.len() as u64 > limit {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        return Err(FolderError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(Some(octets))
 }

@@ -10,7 +10,8 @@ use super::file::{Access, create_dir, create_file};
 use super::mitigation::{copy_mitigation, mitigation_folders};
 use super::settings::settings_toml;
 use super::{FolderError, MITIGATIONS, SETTINGS};
-use crate::pki::Pki;
+use crate::key::{Passphrase, protect};
+use crate::pki::{Pki, Profile};
 
 /// What [`init`] made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,26 +54,42 @@ pub fn init(
     from: Option<&Path>,
     now: Timestamp,
 ) -> Result<Initialized, FolderError> {
-    init_with(dir, name, organization, from, &Address::default(), now)
+    init_with(dir, name, &Wishes { organization, from, ..Wishes::default() }, now)
 }
 
-/// [`init`], with what the card says.
+/// What [`init_with`] can be asked for.
+#[derive(Default)]
+pub struct Wishes<'a> {
+    /// Whose name stands in the certificates; `None`: the feed's.
+    pub organization: Option<&'a str>,
+    /// A folder of mitigations to start with.
+    pub from: Option<&'a Path>,
+    /// What the card says.
+    pub address: Address,
+    /// Certificates say where their revocation lists are: under the address of the feed.
+    pub lists: bool,
+    /// Put the keys under this passphrase.
+    pub protect: Option<&'a Passphrase>,
+}
+
+/// [`init`], with more to ask for.
 pub fn init_with(
     dir: &Path,
     name: &FeedName,
-    organization: Option<&str>,
-    from: Option<&Path>,
-    address: &Address,
+    wishes: &Wishes<'_>,
     now: Timestamp,
 ) -> Result<Initialized, FolderError> {
+    let address = &wishes.address;
     let taken =
         [SETTINGS, "root.key.pem", "signing.key.pem"].into_iter().find(|file| dir.join(file).exists());
     if let Some(file) = taken {
         return Err(FolderError::AlreadyAFeed { dir: dir.to_owned(), file });
     }
     // What can be refused is refused before anything is written.
-    let sources = from.map(mitigation_folders).transpose()?.unwrap_or_default();
-    let pki = Pki::create(organization.unwrap_or(name.as_str()), now)?;
+    let sources = wishes.from.map(mitigation_folders).transpose()?.unwrap_or_default();
+    let organization = wishes.organization.unwrap_or(name.as_str()).to_owned();
+    let lists = wishes.lists.then(|| lists_base(&address.url));
+    let pki = Pki::create_with(&Profile { organization, lists, now })?;
     let trust_inline = toml::from_str(&pki.trust_toml(&pki.root.certificate_pem)).map_err(CardError::from)?;
     let feed = CardFeed {
         name: name.clone(),
@@ -93,7 +110,8 @@ pub fn init_with(
         ("intermediate.key.pem", &pki.intermediate.key_pem),
         ("signing.key.pem", &pki.signing.key_pem),
     ] {
-        create_file(&dir.join(file), pem.as_bytes(), Access::Owner)?;
+        let sealed = wishes.protect.map(|passphrase| protect(pem, passphrase)).transpose()?;
+        create_file(&dir.join(file), sealed.as_ref().unwrap_or(pem).as_bytes(), Access::Owner)?;
     }
     let trust = dir.join("trust.toml");
     let card = dir.join("card.toml");
@@ -109,6 +127,37 @@ pub fn init_with(
     ] {
         create_file(&path, text.as_bytes(), Access::Everyone)?;
     }
+    if wishes.lists {
+        for authority in [&pki.root, &pki.intermediate] {
+            crate::revoke::first_list(dir, &authority.authority()?, now)?;
+        }
+    }
     let mitigations = sources.into_iter().map(|(id, _)| id).collect();
     Ok(Initialized { root_fingerprint: pki.root_fingerprint(), trust, card, card_fingerprint, mitigations })
+}
+
+/// Where revocation lists are, for a document at `url`: in the folder `crl` beside it.
+pub(crate) fn lists_base(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let path = url.get(..end).unwrap_or(url);
+    // The slashes of `https://` are no folder's.
+    let from = path.find("://").map_or(0, |at| at + 3);
+    let folder = path.get(from..).and_then(|rest| rest.rfind('/')).map_or(path.len(), |at| from + at);
+    format!("{}/crl/", path.get(..folder).unwrap_or(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lists_base;
+
+    #[test]
+    fn lists_are_beside_the_document() {
+        for (url, base) in [
+            ("https://feed.example.org/feed.xml", "https://feed.example.org/crl/"),
+            ("https://a.example/x/y.xml?key=1/2", "https://a.example/x/crl/"),
+            ("https://a.example", "https://a.example/crl/"),
+        ] {
+            assert_eq!(lists_base(url), base);
+        }
+    }
 }

@@ -1,12 +1,17 @@
 //! Identities, documents and tools that several test files need.
 #![allow(dead_code, reason = "no test file needs all of it")]
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
+use stopgap_feed::card::Card;
 use stopgap_feed::{Document, Revocation, Trust, TrustFile, VerifiedFeed};
+use stopgap_publish::builtin;
+use stopgap_publish::folder::{self, Wishes};
 use stopgap_publish::pki::Pki;
+use tempfile::TempDir;
 
 /// The time at which the tests take place.
 pub fn now() -> Timestamp {
@@ -105,4 +110,33 @@ pub fn run(dir: &Path, command: &str, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command} {arguments:?}: {text}");
     text
+}
+
+/// A feed's folder with these of the project's own mitigations, as `feed init` makes it.
+pub fn feed_with(ids: &[&str], wishes: &Wishes<'_>) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    folder::init_with(dir.path(), &"example".parse().unwrap(), wishes, now()).unwrap();
+    for id in ids {
+        folder::add(dir.path(), builtin::find(id).unwrap()).unwrap();
+    }
+    dir
+}
+
+/// What a subscriber has: the trust of a card, and nothing else of the folder.
+pub fn subscriber(dir: &Path) -> Trust {
+    let card = Card::parse(&fs::read_to_string(dir.join("card.toml")).unwrap()).unwrap();
+    card.trust.load_with(|name| panic!("the card is whole, and {name} was asked for")).unwrap()
+}
+
+/// What stands at the feed's address, judged by a subscriber at a time, with the lists that stand there.
+pub fn judge(dir: &Path, trust: &Trust, at: Timestamp) -> Result<VerifiedFeed, stopgap_feed::Refusal> {
+    let crls = fs::read_dir(dir.join("public/crl")).into_iter().flatten();
+    let crls = crls.map(|entry| fs::read(entry.unwrap().path()).unwrap().into()).collect();
+    let revocation = Revocation { mode: trust.revocation, crls };
+    stopgap_feed::verify(trust, &fs::read(dir.join("public/feed.xml")).unwrap(), None, &revocation, at)
+}
+
+/// So many days after [`now`].
+pub fn days(days: i64) -> Timestamp {
+    now().checked_add(jiff::SignedDuration::from_hours(24 * days)).unwrap()
 }

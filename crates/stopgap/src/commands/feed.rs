@@ -2,6 +2,12 @@
 
 #[cfg(feature = "agent")]
 mod add;
+#[cfg(feature = "publish")]
+mod assemble;
+#[cfg(feature = "publish")]
+mod card;
+#[cfg(feature = "publish")]
+mod cosign;
 #[cfg(feature = "agent")]
 mod export;
 #[cfg(feature = "agent")]
@@ -15,11 +21,21 @@ mod list;
 #[cfg(feature = "publish")]
 mod new;
 #[cfg(feature = "publish")]
+mod passphrase;
+#[cfg(feature = "publish")]
+mod prepare;
+#[cfg(feature = "publish")]
 mod prove;
 #[cfg(feature = "publish")]
 mod publish;
 #[cfg(feature = "agent")]
 mod remove;
+#[cfg(feature = "publish")]
+mod renew;
+#[cfg(feature = "publish")]
+mod revoke;
+#[cfg(feature = "publish")]
+mod rotate;
 #[cfg(feature = "publish")]
 mod serve;
 #[cfg(feature = "publish")]
@@ -27,6 +43,8 @@ mod sign;
 #[cfg(feature = "agent")]
 mod trust;
 mod verify;
+#[cfg(feature = "publish")]
+mod withdraw;
 
 use std::path::Path;
 
@@ -73,6 +91,30 @@ pub enum Command {
     /// Serve a released feed, with its event stream
     #[cfg(feature = "publish")]
     Serve(serve::Args),
+    /// Verify a release, and sign that it is good
+    #[cfg(feature = "publish")]
+    Cosign(cosign::Args),
+    /// Recall a mitigation, and release that
+    #[cfg(feature = "publish")]
+    Withdraw(withdraw::Args),
+    /// Release again what was released last, with a new end
+    #[cfg(feature = "publish")]
+    Renew(renew::Args),
+    /// Revoke one of the feed's own certificates
+    #[cfg(feature = "publish")]
+    Revoke(revoke::Args),
+    /// Replace keys and certificates
+    #[cfg(feature = "publish")]
+    Rotate(rotate::Args),
+    /// Make a release that is signed elsewhere
+    #[cfg(feature = "publish")]
+    Prepare(prepare::Args),
+    /// Release what waits, with a signature that was made elsewhere
+    #[cfg(feature = "publish")]
+    Assemble(assemble::Args),
+    /// Make the card for subscribers again
+    #[cfg(feature = "publish")]
+    Card(card::Args),
     /// Verify any document, Microsoft's too
     Verify(verify::Args),
 }
@@ -106,6 +148,22 @@ pub fn run(command: Command, config: &Path) -> Outcome {
         Command::Publish(args) => publish::run(args),
         #[cfg(feature = "publish")]
         Command::Serve(args) => serve::run(args),
+        #[cfg(feature = "publish")]
+        Command::Cosign(args) => cosign::run(args),
+        #[cfg(feature = "publish")]
+        Command::Withdraw(args) => withdraw::run(args),
+        #[cfg(feature = "publish")]
+        Command::Renew(args) => renew::run(args),
+        #[cfg(feature = "publish")]
+        Command::Revoke(args) => revoke::run(args),
+        #[cfg(feature = "publish")]
+        Command::Rotate(args) => rotate::run(args),
+        #[cfg(feature = "publish")]
+        Command::Prepare(args) => prepare::run(args),
+        #[cfg(feature = "publish")]
+        Command::Assemble(args) => assemble::run(args),
+        #[cfg(feature = "publish")]
+        Command::Card(args) => card::run(args),
         Command::Verify(args) => verify::run(args),
     }
 }

@@ -1,11 +1,12 @@
 //! `stopgap feed init`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use stopgap_feed::FeedName;
-use stopgap_publish::folder::{self, Address};
+use stopgap_publish::folder::{self, Address, Wishes};
 
+use super::passphrase::PassphraseArgs;
 use super::publish;
 use crate::exit::{Code, Outcome};
 use crate::output;
@@ -30,6 +31,11 @@ pub struct Args {
     /// Whom subscribers ask
     #[arg(long, value_name = "TEXT")]
     contact: Option<String>,
+    /// Put the keys under a passphrase
+    #[arg(long)]
+    protect_keys: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,12 +43,17 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     let now = Timestamp::now();
+    // Lists of revoked certificates stand where the feed does; without an address there is no such place.
+    let lists = args.url.is_some();
     let address = Address { contact: args.contact, ..Address::default() };
     let address = Address { url: args.url.unwrap_or(address.url), contact: address.contact };
     let (organization, from) = (args.organization.as_deref(), args.from.as_deref());
-    let made = folder::init_with(&args.dir, &args.name, organization, from, &address, now)?;
+    let passphrase = args.protect_keys.then(|| args.passphrase.for_new_keys()).transpose()?;
+    let wishes = Wishes { organization, from, address, lists, protect: passphrase.as_ref() };
+    let made = folder::init_with(&args.dir, &args.name, &wishes, now)?;
     // A folder of mitigations is a feed at once: checked, proven, signed, or not released.
-    let released = from.map(|_| publish::release(&args.dir, now)).transpose()?;
+    let mut ask = |_: &Path| passphrase.clone().ok_or_else(|| std::io::Error::other("no passphrase"));
+    let released = from.map(|_| publish::release(&args.dir, &mut ask, now)).transpose()?;
     if args.json {
         output::json(&serde_json::json!({
             "feed": args.name,

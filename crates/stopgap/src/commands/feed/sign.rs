@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use stopgap_feed::c14n::Canonicalization;
-use stopgap_publish::sign;
+use stopgap_publish::key::FileKey;
+use stopgap_publish::sign::{self, Chain};
 
+use super::passphrase::PassphraseArgs;
 use crate::exit::{Code, Outcome};
 use crate::output;
 
@@ -25,6 +27,8 @@ pub struct Args {
     /// The canonical form that is signed
     #[arg(long, value_enum, default_value = "exclusive")]
     c14n: Form,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -38,7 +42,8 @@ pub fn run(args: Args) -> Outcome {
         Form::Exclusive => Canonicalization::Exclusive,
         Form::Inclusive => Canonicalization::Inclusive,
     };
-    let signed = sign::feed_with_pem(&read(&args.file)?, &read(&args.key)?, &read(&args.chain)?, form)
+    let key = FileKey::read(&args.key, &mut args.passphrase.asking())?;
+    let signed = sign::feed(&read(&args.file)?, &key, &Chain::from_pem(&read(&args.chain)?)?, form)
         .with_context(|| format!("{} was not signed", args.file.display()))?;
     std::fs::write(&args.out, signed).with_context(|| format!("cannot write {}", args.out.display()))?;
     output::line(args.out.display())?;

@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Outcome {
     Ok(Code::Done)
 }
 
-fn load_trust(path: &Path) -> Result<Trust, Failure> {
+pub(super) fn load_trust(path: &Path) -> Result<Trust, Failure> {
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the trust file {shown}"))?;
@@ -86,7 +86,7 @@ fn load_trust(path: &Path) -> Result<Trust, Failure> {
 }
 
 /// One octet above the limit is enough for the verifier to refuse the size by name.
-fn read_bounded(path: &Path, limits: Limits) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_bounded(path: &Path, limits: Limits) -> Result<Vec<u8>, Failure> {
     let context = || format!("cannot read {}", path.display());
     let file = std::fs::File::open(path).with_context(context)?;
     let mut bytes = Vec::new();
