@@ -81,7 +81,7 @@ enum Wake {
 pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     let mut config = Config::load(path, hostname)?;
     Home::open(&Machine, &config.data)?;
-    let mut fetcher = Fetcher::new(&config.network)?;
+    let mut fetcher = ready(&config);
     let (wake_file, mut file_changed) = mpsc::channel(1);
     let (wake_feed, mut feed_out) = mpsc::channel(16);
     let mut watching = watch(&config, wake_file.clone())?;
@@ -94,12 +94,17 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
     loop {
         let mut fetched = BTreeMap::new();
         if wake == Wake::Feeds {
-            let streams;
-            (fetched, streams) = tokio::select! {
-                () = &mut shutdown => break,
-                answers = fetch_all(&fetcher, &config) => answers,
-            };
-            follow_all(&fetcher, &config, streams, &mut followed, &wake_feed);
+            match &fetcher {
+                Ok(fetcher) => {
+                    let streams;
+                    (fetched, streams) = tokio::select! {
+                        () = &mut shutdown => break,
+                        answers = fetch_all(fetcher, &config) => answers,
+                    };
+                    follow_all(fetcher, &config, streams, &mut followed, &wake_feed);
+                }
+                Err(error) => fetched = asked_in_vain(&config, error),
+            }
         }
         failures = if lap(&config, fetched).await { 0 } else { failures + 1 };
         let due = sleep(next_wait(config.interval, fastrand::f64()));
@@ -125,14 +130,14 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
             // The configuration that works goes on working.
             Err(error) => Event::Failed { detail: words(&error) }.log(),
         }
-        match fetcher.renewed(&config.network) {
+        match renewed(&fetcher, &config) {
             Ok(None) => {}
             Ok(Some(other)) => {
-                fetcher = other;
+                fetcher = Ok(other);
                 // What is followed goes the new way, too.
                 followed.clear();
             }
-            Err(error) => Event::Failed { detail: words(&error) }.log(),
+            Err(error) => Event::Failed { detail: error }.log(),
         }
         // A drop-in folder may be new. Without a new watch the old one goes on.
         match watch(&config, wake_file.clone()) {
@@ -143,6 +148,25 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
     drop(watching);
     Event::Service { detail: "stopgap stopped; what is in force stays in force".into() }.log();
     Ok(())
+}
+
+/// A way out, or why there is none. What is in force is looked after in any case.
+fn ready(config: &Config) -> Result<Fetcher, String> {
+    Fetcher::new(&config.network).map_err(|error| words(&error))
+}
+
+/// Another way out where the configuration, or a file that it names, changed. One that works goes on
+/// working while they are wrong.
+fn renewed(fetcher: &Result<Fetcher, String>, config: &Config) -> Result<Option<Fetcher>, String> {
+    match fetcher {
+        Ok(fetcher) => fetcher.renewed(&config.network).map_err(|error| words(&error)),
+        Err(_) => ready(config).map(Some),
+    }
+}
+
+fn asked_in_vain(config: &Config, error: &str) -> BTreeMap<FeedName, Delivery> {
+    let failed = || Fetched::Failed(Failure::new(Fault::Network, error)).into();
+    config.feeds.iter().map(|feed| (feed.name.clone(), failed())).collect()
 }
 
 /// One cycle; returns whether it went well.

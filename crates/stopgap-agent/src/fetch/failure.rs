@@ -38,6 +38,8 @@ pub enum Fault {
     Address,
     /// A file or folder cannot be read.
     File,
+    /// The network keys, or a file that they name, are wrong: nobody can be asked.
+    Network,
 }
 
 impl Fault {
@@ -60,6 +62,7 @@ impl Fault {
             Fault::RedirectPrivate => "redirect-private",
             Fault::Address => "address",
             Fault::File => "file",
+            Fault::Network => "network",
         }
     }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use stopgap_feed::cosignature::{MAX_COSIGNATURE_BYTES, MAX_COSIGNATURES, beside};
 use stopgap_feed::{Refusal, RevocationMode, VerifiedFeed, distribution_points};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::debug;
+use tracing::{debug, warn};
 use url::Url;
 
 use super::failure::{Failure, Fault};
@@ -53,7 +53,7 @@ impl Fetcher {
                 match asked.unwrap_or_else(|_| Err(out_of_time(&self.limits))) {
                     Ok(Judged { delivery, verdict: Ok(_) }) => return Delivery { notes, ..delivery },
                     Ok(Judged { delivery, verdict: Err(refusal) }) => {
-                        debug!(%place, code = refusal.code(), "a document is refused");
+                        warn!(feed = %feed.name, %place, code = refusal.code(), %refusal, "a document is refused");
                         // What is wrong with the one that is delivered, the cycle says itself.
                         if refused.is_some() {
                             notes.push(format!("{place}: {}: {refusal}", refusal.code()));
@@ -92,7 +92,7 @@ impl Fetcher {
     ) -> Result<Judged, Failure> {
         let url = parsed(address)?;
         if url.scheme() == "file" {
-            return self.from_disk(&url, standing, now).await;
+            return self.read_disk(&url, standing, now).await;
         }
         let validators = standing.validators().filter(|validators| validators.are_of(address));
         let (brought, events) =
@@ -183,7 +183,7 @@ impl Fetcher {
 
     /// A file, or the document of a folder that is believed and has the highest serial. Nobody on the
     /// network is asked for lists: such a server may have none.
-    async fn from_disk(&self, url: &Url, standing: &Standing, now: Timestamp) -> Result<Judged, Failure> {
+    async fn read_disk(&self, url: &Url, standing: &Standing, now: Timestamp) -> Result<Judged, Failure> {
         let mut best: Option<Judged> = None;
         let mut unread = None;
         let lists = if standing.trust.revocation == RevocationMode::Off {

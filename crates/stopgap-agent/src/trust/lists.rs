@@ -123,7 +123,8 @@ pub fn may_replace(
     }
     let Some(issued) = new.issued() else { return false };
     let is_older = old.issued().is_some_and(|old| issued < old);
-    let of_the_future = issued.duration_since(now) > SignedDuration::from_secs(CLOCK_TOLERANCE_SECONDS.into());
+    let of_the_future =
+        issued.duration_since(now) > SignedDuration::from_secs(CLOCK_TOLERANCE_SECONDS.into());
     let is_false = matches!(code(new), Some("crl-forged" | "crl-unreadable" | "crl-invalid"));
     !(is_older || of_the_future || is_false)
 }

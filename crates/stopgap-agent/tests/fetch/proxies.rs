@@ -112,6 +112,22 @@ async fn a_redirect_to_a_private_address_through_the_proxy() {
     }
 }
 
+#[tokio::test]
+async fn a_proxy_that_is_spoken_to_by_tls() {
+    let feed = followed("http://feed.private.example/feed.xml");
+    let with = |fault| {
+        let proxy = Server::start("127.0.0.1", Some(tls(fault)), always(release(1)));
+        let address = format!("https://{}", proxy.address).parse().unwrap();
+        (proxy, fetcher(&NetworkConfig { proxy: Some(address), ..network() }, limits()))
+    };
+    let (proxy, agent) = with(Fault::None);
+    assert_eq!(outcome(&agent, &feed).await, Ok(1));
+    assert_eq!(proxy.take_asked()[0].target, "http://feed.private.example/feed.xml");
+    let (proxy, agent) = with(Fault::Foreign);
+    assert_eq!(outcome(&agent, &feed).await, Err("tls".to_owned()));
+    assert!(proxy.take_asked().is_empty());
+}
+
 #[test]
 fn credentials_that_others_can_read_are_refused_and_never_shown() {
     use std::os::unix::fs::PermissionsExt as _;

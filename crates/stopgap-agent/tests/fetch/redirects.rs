@@ -136,3 +136,23 @@ async fn a_redirect_to_nowhere() {
         assert_eq!(outcome(&agent(), &feed_at(&server)).await, Err("bad-answer".to_owned()), "{location}");
     }
 }
+
+#[tokio::test]
+async fn an_event_stream_is_redirected_by_the_same_rules() {
+    let stream: Handler = Arc::new(|asked, out| {
+        assert_eq!(asked.headers["accept"], "text/event-stream");
+        ok(out, "Content-Type: text/event-stream\r\n", b"event: feed\ndata: {}\n\n")
+    });
+    let private = Server::start("127.0.0.2", None, stream.clone());
+    let public = Server::start("127.0.0.1", None, stream);
+    let url: url::Url = format!("http://{}/events", public.address).parse().unwrap();
+    let code =
+        |opened: Result<_, stopgap_agent::fetch::Failure>| opened.err().map(|failure| failure.fault.code());
+    assert_eq!(code(agent().stream(&url, false).await.map(drop)), None);
+    public.answer(redirect(&format!("http://{}/events", private.address)));
+    assert_eq!(code(agent().stream(&url, false).await.map(drop)), Some("redirect-private"));
+    assert!(private.take_asked().is_empty());
+    assert_eq!(code(agent().stream(&url, true).await.map(drop)), None);
+    public.answer(Arc::new(|_, out| status(out, "404 Not Found", "")));
+    assert_eq!(code(agent().stream(&url, false).await.map(drop)), Some("http-status"));
+}
