@@ -15,23 +15,273 @@ part: a co-signature that did not count, a timestamp that gave no time.\n\n\
 Who the attackers are, and what nothing here stops, is in [threat-model.md](threat-model.md).\n";
 
 /// What happens before there is a document, and on the server afterwards: tests elsewhere, as
-/// (attack, defense, file, test). An empty file means that no test exists yet.
-const ELSEWHERE: &[(&str, &str, &str, &str)] = &[
-    ("Endless data", "A limit on what is read, whatever the server announces", "", ""),
-    ("Slow data", "A deadline for the whole answer", "", ""),
-    ("A decompression bomb", "No compressed answer is asked for or unpacked", "", ""),
-    ("A redirect loop, or one from https to http", "At most five redirects, none from https to http", "", ""),
+/// (attack, defense, file, test, code). An empty code: the attack changes nothing, and no refusal is told.
+const ELSEWHERE: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "Endless data",
+        "A limit on what is read, whatever the server announces",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "endless_data",
+        "too-large",
+    ),
+    (
+        "Slow data: an octet now and then",
+        "Each ten seconds bring a share; the whole answer has a deadline",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "slow_data",
+        "too-slow",
+    ),
+    (
+        "An answer whose head never ends",
+        "A deadline for the whole answer",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "a_head_that_never_comes",
+        "too-slow",
+    ),
+    (
+        "Addresses that all hold the line",
+        "All addresses of a feed have one deadline",
+        "crates/stopgap-agent/tests/fetch/mirrors.rs",
+        "all_addresses_together_have_one_limit",
+        "too-slow",
+    ),
+    (
+        "A decompression bomb",
+        "Plain octets are asked for, others are refused, nothing is unpacked",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "a_decompression_bomb",
+        "content-encoding",
+    ),
+    (
+        "A compressed answer that does not say so",
+        "Nothing is unpacked",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "a_compressed_answer_that_does_not_say_so",
+        "not-utf8",
+    ),
+    (
+        "A huge header",
+        "A limit on the head of an answer",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "a_huge_header",
+        "bad-answer",
+    ),
+    (
+        "Fewer octets than announced",
+        "The end of an answer is known",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "a_body_that_is_shorter_than_announced",
+        "short-body",
+    ),
+    (
+        "More octets than announced: the rest is cut off",
+        "A document is read whole or not at all",
+        "crates/stopgap-agent/tests/fetch/transport.rs",
+        "a_body_that_is_longer_than_announced",
+        "malformed-xml",
+    ),
+    (
+        "A redirect loop",
+        "At most five redirects",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "five_redirects_are_followed_and_a_loop_is_not",
+        "redirect-loop",
+    ),
+    (
+        "A redirect from https to http",
+        "None is followed",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "a_redirect_from_https_to_http",
+        "redirect-downgrade",
+    ),
+    (
+        "A redirect to this machine, a private network, a cloud's metadata",
+        "Addresses of the internet only, however they are written, unless the feed is not on the internet itself or `redirects_to_private` allows it",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "a_redirect_to_a_private_address",
+        "redirect-private",
+    ),
+    (
+        "The same by a name",
+        "Judged by the addresses that are connected to",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "a_redirect_to_a_name_of_a_private_address",
+        "redirect-private",
+    ),
+    (
+        "A name that answers otherwise the second time (DNS rebinding)",
+        "Judged in the resolver, at each connection",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "a_redirect_to_a_name_that_answers_otherwise_the_second_time",
+        "redirect-private",
+    ),
+    (
+        "A redirect to a file or nowhere",
+        "http and https only",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "a_redirect_to_nowhere",
+        "bad-answer",
+    ),
     (
         "A TLS certificate of somebody else",
-        "TLS with the usual checks; the document's signature in any case",
+        "The system's roots or `ca_bundle`; the document's signature in any case",
+        "crates/stopgap-agent/tests/fetch/tls.rs",
+        "a_tls_certificate_of_somebody_else",
+        "tls",
+    ),
+    (
+        "A TLS certificate that has expired",
+        "TLS with the usual checks",
+        "crates/stopgap-agent/tests/fetch/tls.rs",
+        "a_tls_certificate_that_has_expired",
+        "tls",
+    ),
+    (
+        "A TLS certificate for another name",
+        "TLS with the usual checks",
+        "crates/stopgap-agent/tests/fetch/tls.rs",
+        "a_tls_certificate_for_another_name",
+        "tls",
+    ),
+    (
+        "A proxy that looks into TLS",
+        "It is told; it would have to be in `ca_bundle`",
+        "crates/stopgap-agent/tests/fetch/proxies.rs",
+        "a_proxy_that_looks_into_tls",
+        "tls",
+    ),
+    (
+        "A proxy that asks for credentials",
+        "Those of the configured file, to that proxy alone",
+        "crates/stopgap-agent/tests/fetch/proxies.rs",
+        "a_proxy_that_asks_for_credentials",
+        "proxy-auth",
+    ),
+    (
+        "A proxy that fails",
+        "No way around it is tried",
+        "crates/stopgap-agent/tests/fetch/proxies.rs",
+        "a_proxy_that_fails",
+        "proxy",
+    ),
+    (
+        "A proxy in the service's environment",
+        "Variables are not read",
+        "crates/stopgap-agent/tests/fetch/proxies.rs",
+        "proxies_of_the_environment_are_not_used",
         "",
+    ),
+    (
+        "A mirror that serves an older release",
+        "Serials grow; the other addresses are asked",
+        "crates/stopgap-agent/tests/fetch/mirrors.rs",
+        "a_mirror_with_an_older_document_hides_no_newer_one",
+        "rollback",
+    ),
+    (
+        "A mirror that serves an expired release",
+        "A release ends; the other addresses are asked",
+        "crates/stopgap-agent/tests/fetch/mirrors.rs",
+        "a_mirror_with_an_expired_document_hides_no_newer_one",
+        "expired",
+    ),
+    (
+        "A mirror that serves a foreign document",
+        "A trust entry is for one feed; the other addresses are asked",
+        "crates/stopgap-agent/tests/fetch/mirrors.rs",
+        "a_mirror_with_a_foreign_document",
+        "wrong-feed",
+    ),
+    (
+        "\"Not modified\", though nothing is here",
+        "It is an answer to who has said what he has",
+        "crates/stopgap-agent/tests/fetch/conditions.rs",
+        "not_modified_though_nothing_is_here",
+        "unchanged-of-nothing",
+    ),
+    (
+        "A mirror's tag that stands for another's document",
+        "Only who said a tag is told it",
+        "crates/stopgap-agent/tests/fetch/conditions.rs",
+        "a_mirror_is_not_told_what_another_said",
         "",
+    ),
+    (
+        "\"Not modified\" for ever",
+        "The release that is here ends; the other addresses are asked",
+        "crates/stopgap-agent/tests/fetch/conditions.rs",
+        "not_modified_of_a_document_that_has_expired",
+        "expired",
+    ),
+    (
+        "A co-signature that is held back, or is of the release before",
+        "`signatures = 2`",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "a_co_signature_that_is_held_back",
+        "too-few-signatures",
+    ),
+    (
+        "A co-signature without end",
+        "A limit on what is read",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "a_co_signature_without_end_is_left_out",
+        "too-few-signatures",
+    ),
+    (
+        "A revocation list that is held back",
+        "`revocation = \"require\"`; what is kept goes on counting",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "a_required_list_that_is_held_back",
+        "crl-missing",
+    ),
+    (
+        "A revocation is undone with an older or a forged list",
+        "A list that revokes a signer stays",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "a_revocation_is_not_undone_with_an_older_or_a_forged_list",
+        "revoked-certificate",
+    ),
+    (
+        "A newer list is replaced by an older, forged or future one",
+        "`thisUpdate` grows; a list of another key takes no place",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "an_older_forged_or_future_list_takes_no_newer_ones_place",
+        "",
+    ),
+    (
+        "Certificates in the document name addresses of the attacker's choice",
+        "Lists are fetched for verified paths only",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "certificates_that_nobody_verified_send_the_agent_nowhere",
+        "unknown-root",
+    ),
+    (
+        "The agent's memory is damaged, and the feed rolled back",
+        "Nothing new is trusted; what is applied stays",
+        "crates/stopgap-agent/tests/fetch/mirrors.rs",
+        "an_agent_whose_trust_state_is_damaged_trusts_nothing_new_and_says_so",
+        "trust-state",
+    ),
+    (
+        "A clock of 1970, or one that was set back",
+        "Its own code each; nothing is forgotten",
+        "crates/stopgap-agent/tests/fetch/mirrors.rs",
+        "a_clock_of_1970_and_one_that_was_set_back_have_their_own_code",
+        "clock-not-set",
     ),
     (
         "An event stream of another origin",
         "Only the feed's own origin may announce one",
         "crates/stopgap-agent/src/fetch.rs",
         "only_the_same_origin_may_announce_a_stream",
+        "",
+    ),
+    (
+        "An event stream that is redirected elsewhere",
+        "The same rules as for a document",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "an_event_stream_is_redirected_by_the_same_rules",
+        "",
     ),
 ];
 
@@ -43,7 +293,10 @@ const CATALOG: &[(&str, &str)] = &[
     ("Extraneous dependencies", "does not apply: a document depends on nothing and fetches nothing"),
     ("Fast-forward", "here: `fast_forward`. Repaired by a new trust entry"),
     ("Indefinite freeze", "here: `freeze`"),
-    ("Malicious mirror", "here: whatever a mirror serves is one of these attacks"),
+    (
+        "Malicious mirror",
+        "here: whatever a mirror serves is one of these attacks; and below, where others are asked",
+    ),
     ("Mix-and-match", "here: `mix_and_match`"),
     ("Rollback", "here: `rollback`"),
     ("Sub-threshold key compromise", "here: `sub_threshold`"),
@@ -142,16 +395,14 @@ fn page(root: &Path) -> String {
             .unwrap();
         }
     }
-    out.push_str("\n## Elsewhere\n\n| attack | defense | test |\n|---|---|---|\n");
-    for (attack, defense, file, test) in ELSEWHERE {
-        let test = if file.is_empty() {
-            "none yet".to_owned()
-        } else {
-            let source = std::fs::read_to_string(root.join(file)).unwrap();
-            assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}");
-            format!("`{test}` in {file}")
-        };
-        writeln!(out, "| {attack} | {defense} | {test} |").unwrap();
+    out.push_str("\n## Elsewhere\n\nThe code stands in `error` of `stopgap status --json`.\n\n| attack | defense | test | code |\n|---|---|---|---|\n");
+    for (attack, defense, file, test, code) in ELSEWHERE {
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}");
+        let in_source = code.is_empty() || source.contains(&format!("\"{code}\""));
+        assert!(in_source, "{file} says nothing of {code}");
+        let code = if code.is_empty() { "-".to_owned() } else { format!("`{code}`") };
+        writeln!(out, "| {attack} | {defense} | `{test}` in {file} | {code} |").unwrap();
     }
     out.push_str("\n## The catalog\n\nThe attack classes of TUF (1 to 10) and Uptane (11 to 15), and what implementations of such channels have met.\n\n| | class | answer |\n|---|---|---|\n");
     for (at, (class, answer)) in CATALOG.iter().enumerate() {
