@@ -2,6 +2,7 @@
 //! the end of it.
 
 mod carry;
+mod connectivity;
 mod lists;
 
 use std::fs;
