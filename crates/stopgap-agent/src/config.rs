@@ -139,10 +139,11 @@ pub struct TargetConfig {
     /// A proxy fronts another host's product.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
-    /// nginx: the program; default `/usr/sbin/nginx`.
+    /// nginx, Apache: the program; default `/usr/sbin/nginx`, `/usr/sbin/apache2`.
     #[serde(default)]
     pub binary: Option<PathBuf>,
-    /// nginx: the configuration file, below `root`; default `/etc/nginx/nginx.conf`.
+    /// nginx, Apache: the configuration file, below `root`; default `/etc/nginx/nginx.conf`,
+    /// `/etc/apache2/apache2.conf`.
     #[serde(default)]
     pub config: Option<PathBuf>,
     /// gateway: its control socket; default `gateway/control.sock` in the data folder.
@@ -163,6 +164,7 @@ impl TargetConfig {
 #[allow(missing_docs)]
 pub enum TargetKind {
     Nginx,
+    Apache,
     Gateway,
 }
 
@@ -171,6 +173,7 @@ impl TargetKind {
     pub fn word(self) -> &'static str {
         match self {
             TargetKind::Nginx => "nginx",
+            TargetKind::Apache => "apache",
             TargetKind::Gateway => "gateway",
         }
     }

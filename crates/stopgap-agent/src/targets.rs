@@ -7,8 +7,11 @@ use stopgap_core::facts::Facts;
 use stopgap_core::observed::Listener;
 use stopgap_core::select::TargetView;
 use stopgap_drivers::Driver;
+use stopgap_drivers::apache::{self, Apache};
 use stopgap_drivers::gateway::{self, Gateway};
+use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::nginx::{self, Nginx};
+use stopgap_drivers::server::Settings;
 
 use crate::config::{Config, ConfigError, TargetConfig, TargetKind};
 use crate::cycle::Target;
@@ -27,7 +30,8 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
         takes_rules: true,
     };
     let driver: Box<dyn Driver> = match target.kind {
-        TargetKind::Nginx => Box::new(nginx(config, target)?),
+        TargetKind::Nginx => Box::new(Nginx::new(settings(config, target, nginx::settings)?)),
+        TargetKind::Apache => Box::new(Apache::new(settings(config, target, apache::settings)?)),
         TargetKind::Gateway => Box::new(Gateway::new(gateway_settings(config, target)?)),
     };
     Ok(Target { driver, view })
@@ -38,9 +42,22 @@ fn folder(config: &Config, target: &TargetConfig) -> PathBuf {
     config.data.join(target.name())
 }
 
-/// The driver of an nginx target; `agent hook` works with it directly.
-pub fn nginx(config: &Config, target: &TargetConfig) -> Result<Nginx, ConfigError> {
-    let mut settings = nginx::Settings::new(target.name(), folder(config, target), target.root.clone());
+/// The driver of a target whose hook stands in the operator's files, for `agent hook`; `None`: it needs none.
+pub fn hooked(config: &Config, target: &TargetConfig) -> Result<Option<Box<dyn Hooked>>, ConfigError> {
+    Ok(match target.kind {
+        TargetKind::Nginx => Some(Box::new(Nginx::new(settings(config, target, nginx::settings)?))),
+        TargetKind::Apache => Some(Box::new(Apache::new(settings(config, target, apache::settings)?))),
+        TargetKind::Gateway => None,
+    })
+}
+
+/// `places`: where a distribution has the server, from its name, the folder of its sets and its root.
+fn settings(
+    config: &Config,
+    target: &TargetConfig,
+    places: fn(&str, PathBuf, PathBuf) -> Settings,
+) -> Result<Settings, ConfigError> {
+    let mut settings = places(target.name(), folder(config, target), target.root.clone());
     if let Some(binary) = &target.binary {
         settings.binary.clone_from(binary);
     }
@@ -48,7 +65,7 @@ pub fn nginx(config: &Config, target: &TargetConfig) -> Result<Nginx, ConfigErro
         settings.config = target.root.join(file.strip_prefix("/").unwrap_or(file));
     }
     settings.listeners = listeners(config, target)?;
-    Ok(Nginx::new(settings))
+    Ok(settings)
 }
 
 /// The gateway fronts one site; its name is the first that the configuration gives to a role.

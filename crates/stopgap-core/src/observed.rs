@@ -1,5 +1,6 @@
 //! What a driver saw on a target. In force means observed: status is made of this, not of memory.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ pub struct Observed {
     pub sites: Vec<Site>,
     /// What an operator should know: a missing hook, a foreign edit, an unreadable file.
     pub warnings: Vec<String>,
+    /// What only some rules need and the server lacks, by a word of its driver's own, with what to do.
+    pub lacks: BTreeMap<String, String>,
 }
 
 /// Our own files on a target, as found.

@@ -154,7 +154,13 @@ impl Driver for Gateway {
         }
         let site =
             Site { name: self.settings.site.clone(), hook, listeners: self.settings.listeners.clone() };
-        Ok(Observed { target: self.settings.name.clone(), live, sites: vec![site], warnings })
+        Ok(Observed {
+            target: self.settings.name.clone(),
+            live,
+            sites: vec![site],
+            warnings,
+            lacks: BTreeMap::new(),
+        })
     }
 
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {

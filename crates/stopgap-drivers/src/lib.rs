@@ -5,12 +5,15 @@
 //! point. Deciding is not done here: what to have in force comes in as [`Wanted`], and a
 //! [`Change`] is carried out as it was printed.
 
+pub mod apache;
 mod driver;
 pub mod gateway;
+pub mod hook;
 pub mod host;
 pub mod nginx;
 pub mod probe;
 mod render;
+pub mod server;
 pub mod set;
 
 pub use driver::{Checked, Driver, DriverError};

@@ -10,69 +10,36 @@
 //! is the work of `stopgap_rules::translate`.
 
 mod config;
-mod edit;
 mod hook;
-mod server;
+mod place;
+mod process;
 mod sites;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use stopgap_core::observed::{Hook, Listener, Live, Observed};
+use stopgap_core::observed::{Live, Observed};
 use stopgap_core::plan::{Change, Rendered, Wanted};
-use stopgap_rules::translate::SiteRules;
-use stopgap_rules::translate::nginx::translate;
+use stopgap_core::proof::RefusalForm;
+use stopgap_rules::translate::nginx::{NginxConfig, translate};
+use stopgap_rules::translate::{CannotExpress, SiteRules};
 
 use crate::driver::{Checked, Driver, DriverError};
+use crate::hook::{Edit, Hooked, edit};
 use crate::host::{Bind, Host};
-use crate::render::{self, Piece};
-use crate::set::{LIVE, Sets};
+use crate::render::{self, Translating};
+use crate::server::{self, Server, Settings, Tested};
+use crate::set::Sets;
 use config::Config;
-use server::TestError;
 
-pub use edit::Edit;
-pub use hook::{Hooks, hook_lines, insert, remove};
+use hook::Hooks;
 
 const HTTP: &str = "http.conf";
 const SERVER: &str = "server.conf";
 
-/// Where an nginx is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The target's name.
-    pub name: String,
-    /// The folder of its sets: `data/<target>`.
-    pub folder: PathBuf,
-    /// `/`, or a tree laid out as the server's file system; then it is nginx's prefix, too.
-    pub root: PathBuf,
-    /// The program.
-    pub binary: PathBuf,
-    /// Its main configuration file.
-    pub config: PathBuf,
-    /// Where probes go; empty: as bound. A host that is an address is replaced by the site's name.
-    pub listeners: Vec<Listener>,
-}
-
-impl Settings {
-    /// Debian's places below `root`.
-    pub fn new(name: &str, folder: PathBuf, root: PathBuf) -> Settings {
-        Settings {
-            name: name.to_owned(),
-            folder,
-            binary: "/usr/sbin/nginx".into(),
-            config: root.join("etc/nginx/nginx.conf"),
-            root,
-            listeners: Vec::new(),
-        }
-    }
-
-    fn error(&self, message: String) -> DriverError {
-        DriverError::Settings { target: self.name.clone(), message }
-    }
-
-    fn cannot_run(&self, error: std::io::Error) -> DriverError {
-        self.error(format!("cannot run {}: {error}; is nginx installed there?", self.binary.display()))
-    }
+/// Debian's places below `root`; a root other than `/` is nginx's prefix, too.
+pub fn settings(name: &str, folder: PathBuf, root: PathBuf) -> Settings {
+    Settings::at(name, folder, root, "/usr/sbin/nginx", "etc/nginx/nginx.conf")
 }
 
 /// The driver of one nginx.
@@ -89,60 +56,70 @@ impl Nginx {
         Nginx { settings, sets }
     }
 
-    /// The edits that place the hook where it lacks. Nothing is changed.
-    pub fn hook_edits(&self, host: &dyn Host) -> Result<Vec<Edit>, DriverError> {
-        edit::place(&self.settings, host, &self.configuration(host)?)
-    }
-
-    /// The edits that cut the hook out again, to the byte.
-    pub fn unhook_edits(&self, host: &dyn Host) -> Result<Vec<Edit>, DriverError> {
-        edit::cut(&self.settings, host, &self.configuration(host)?)
-    }
-
-    /// Makes the edits and has nginx test the result; where it is rejected, every file is put back.
-    pub fn edit(&self, host: &dyn Host, edits: &[Edit]) -> Result<(), DriverError> {
-        edit::make(&self.settings, host, edits)
-    }
-
     fn configuration(&self, host: &dyn Host) -> Result<Config, DriverError> {
-        let dump = server::dump(&self.settings, host, None).or_else(|broken| {
-            if !matches!(broken, DriverError::BrokenBefore { .. }) || !self.is_edited(host)? {
+        let dump = process::dump(&self.settings, host, None).or_else(|broken| {
+            if !matches!(broken, DriverError::BrokenBefore { .. }) || !server::is_edited(self, host)? {
                 return Err(broken);
             }
-            // Somebody may have broken a file of ours, which is for us to repair.
-            self.without_ours(host, |bind| server::dump(&self.settings, host, Some(bind)))?
+            server::without_ours(self, host, |bind| process::dump(&self.settings, host, Some(bind)))?
                 .map_err(|_| broken)
         })?;
         Config::read(config::split_dump(&dump))
             .map_err(|e| self.settings.error(format!("cannot follow its configuration: {e}")))
     }
 
-    fn is_edited(&self, host: &dyn Host) -> Result<bool, DriverError> {
-        Ok(!self.sets.observe(host)?.foreign.is_empty())
-    }
-
-    /// Does `work` with an empty folder to lay over ours.
-    fn without_ours<T>(&self, host: &dyn Host, work: impl FnOnce(Bind) -> T) -> Result<T, DriverError> {
-        let staged = self.sets.stage(host, None)?;
-        let done = work(Bind { staged, live: self.settings.folder.clone() });
-        self.sets.unstage(host)?;
-        Ok(done)
-    }
-
     fn master(&self, host: &dyn Host, config: &Config) -> Option<u32> {
         let named = config.main().into_iter().find(|d| d.name == "pid").and_then(|d| d.args.first());
         let pid_file = match named {
             Some(path) => Some(self.settings.root.join(path)),
-            None => server::built_in_pid_file(&self.settings, host),
+            None => process::built_in_pid_file(&self.settings, host),
         };
-        server::master(&self.settings, host, &pid_file?)
+        process::master(&self.settings, host, &pid_file?)
+    }
+}
+
+impl Hooked for Nginx {
+    fn hook_lines(&self) -> Vec<(String, String)> {
+        let hooks = Hooks::new(&self.settings.folder);
+        let http = "In http (a file such as /etc/nginx/conf.d/stopgap.conf)".to_owned();
+        vec![
+            (http, hooks.conf_d()),
+            ("In each server block".to_owned(), format!("    {}\n", hooks.server_line())),
+        ]
     }
 
-    /// Has nginx take what is live. One that does not run reads it when it starts.
+    fn hook_edits(&self, host: &dyn Host) -> Result<Vec<Edit>, DriverError> {
+        place::place(&self.settings, host, &self.configuration(host)?)
+    }
+
+    fn unhook_edits(&self, host: &dyn Host) -> Result<Vec<Edit>, DriverError> {
+        let (config, folder) = (self.configuration(host)?, &self.settings.folder);
+        let files = config.files.iter().map(|file| file.path.as_str());
+        edit::cut(host, files, &Hooks::new(folder).conf_d(), folder)
+    }
+
+    fn edit(&self, host: &dyn Host, edits: &[Edit]) -> Result<(), DriverError> {
+        edit::make(self, host, edits)
+    }
+}
+
+impl Server for Nginx {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn sets(&self) -> &Sets {
+        &self.sets
+    }
+
+    fn test(&self, host: &dyn Host, bind: Option<Bind>) -> Tested {
+        process::test(&self.settings, host, bind)
+    }
+
     fn reload(&self, host: &dyn Host) -> Result<(), DriverError> {
         let config = self.configuration(host)?;
         match self.master(host, &config) {
-            Some(master) => server::reload(&self.settings, host, master),
+            Some(master) => process::reload(&self.settings, host, master),
             None => {
                 tracing::warn!(
                     target = self.settings.name,
@@ -152,23 +129,25 @@ impl Nginx {
             }
         }
     }
+}
 
-    fn test(&self, host: &dyn Host, bind: Option<Bind>) -> Result<Result<(), String>, TestError> {
-        server::test(&self.settings, host, bind)
+impl Translating for Nginx {
+    type Config = NginxConfig;
+
+    const ABORT: RefusalForm = RefusalForm::Close;
+
+    fn names(&self, sites: &[String]) -> Vec<String> {
+        sites.iter().flat_map(|site| sites::server_names(site)).collect()
     }
 
-    /// Without a mount namespace: swapped, tested, restored. The journal already holds the change.
-    fn test_swapped(&self, host: &dyn Host, change: &Change) -> Result<Result<(), String>, DriverError> {
-        let tested = self.sets.swap(host, change).map(|()| self.test(host, None));
-        self.sets.restore(host, change)?;
-        tested?.map_err(|e| self.test_failed(e))
+    fn translate(&self, rules: &[SiteRules]) -> Result<NginxConfig, CannotExpress> {
+        translate(rules)
     }
 
-    fn test_failed(&self, error: TestError) -> DriverError {
-        match error {
-            TestError::Other(e) => self.settings.cannot_run(e),
-            TestError::Forbidden => self.settings.cannot_run(std::io::ErrorKind::PermissionDenied.into()),
-        }
+    fn files(&self, config: &NginxConfig) -> BTreeMap<String, String> {
+        let header = render::header(&self.settings, "nginx");
+        let file = |(name, text): (&str, &String)| (name.to_owned(), format!("{header}{text}"));
+        [(HTTP, &config.http), (SERVER, &config.server)].map(file).into()
     }
 }
 
@@ -179,13 +158,22 @@ impl Driver for Nginx {
 
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
         let config = self.configuration(host)?;
-        let found = sites::sites(&config, &Hooks::new(&self.settings.folder), &self.settings.listeners);
+        let found = sites::sites(&config, &Hooks::new(&self.settings.folder), &self.settings);
         let mut warnings = found.warnings;
-        if self.master(host, &config).is_none() {
-            warnings.push("nginx does not run; it reads the rules at its start".to_owned());
+        match self.master(host, &config) {
+            None => warnings.push("nginx does not run; it reads the rules at its start".to_owned()),
+            Some(master) => {
+                warnings.extend(render::still_by_older_rules("worker", process::ending(host, master)));
+            }
         }
         let live = self.sets.observe(host)?;
-        Ok(Observed { target: self.settings.name.clone(), live, sites: found.sites, warnings })
+        Ok(Observed {
+            target: self.settings.name.clone(),
+            live,
+            sites: found.sites,
+            warnings,
+            lacks: BTreeMap::new(),
+        })
     }
 
     fn live(&self, host: &dyn Host) -> Option<Live> {
@@ -193,67 +181,11 @@ impl Driver for Nginx {
     }
 
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {
-        let mut rendered = Rendered { change: None, placements: Vec::new(), refused: Vec::new() };
-        let (mut rules, mut holds) = (Vec::new(), Vec::new());
-        let hooked = observed.sites.iter().any(|site| site.hook == Hook::Present);
-        for wanted in render::in_order(wanted) {
-            let piece = if hooked { Piece::read(wanted) } else { Err(no_hook(observed)) };
-            let translated = piece.and_then(|piece| {
-                let rules = site_rules(&piece);
-                // Alone first: one that nginx cannot be told must not keep the others from it.
-                translate(std::slice::from_ref(&rules))
-                    .map(|_| (piece, rules))
-                    .map_err(|e| render::with_causes(&e))
-            });
-            match translated {
-                Err(why) => rendered.refused.push((render::action_ref(wanted), why)),
-                Ok((piece, site_rules)) => {
-                    let sites = piece.covered(observed);
-                    rendered.placements.extend(piece.placements(&sites));
-                    holds.push(piece.hold(sites));
-                    rules.push(site_rules);
-                }
-            }
-        }
-        // What is too much together is taken back from the end.
-        let config = loop {
-            let why = match translate(&rules) {
-                Ok(config) => break config,
-                Err(e) => format!("together with the others: {e}"),
-            };
-            let (Some(last), Some(_)) = (holds.pop(), rules.pop()) else { return rendered };
-            let what = render::held(&last);
-            rendered.placements.retain(|placement| placement.what != what);
-            rendered.refused.push((what, why));
-        };
-        let files = files(&self.settings.folder.join(LIVE), &config.http, &config.server);
-        rendered.change =
-            render::change(self.target(), &self.settings.folder, &observed.live, false, files, holds);
-        rendered
+        render::render(self, wanted, observed, false)
     }
 
     fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError> {
-        let target = || self.settings.name.clone();
-        let mut before = self.test(host, None);
-        if matches!(before, Ok(Err(_))) && self.is_edited(host)? {
-            // As in `configuration`; where that cannot be seen, the first answer holds.
-            match self.without_ours(host, |bind| self.test(host, Some(bind)))? {
-                Err(TestError::Forbidden) => (),
-                tested => before = tested,
-            }
-        }
-        if let Err(message) = before.map_err(|e| self.test_failed(e))? {
-            return Err(DriverError::BrokenBefore { target: target(), message });
-        }
-        let staged = self.sets.stage(host, change.after.as_ref())?;
-        let tested = self.test(host, Some(Bind { staged, live: self.settings.folder.clone() }));
-        self.sets.unstage(host)?;
-        let (tested, checked) = match tested {
-            Ok(tested) => (tested, Checked::Staged),
-            Err(TestError::Forbidden) => (self.test_swapped(host, change)?, Checked::SwappedAndRestored),
-            Err(other) => return Err(self.test_failed(other)),
-        };
-        tested.map(|()| checked).map_err(|message| DriverError::Rejected { target: target(), message })
+        server::check(self, host, change)
     }
 
     fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
@@ -262,48 +194,10 @@ impl Driver for Nginx {
     }
 
     fn revert(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        self.sets.restore(host, change)?;
-        // With a configuration that somebody broke there is no reload: the files are back, and
-        // nginx keeps serving by what it holds until they repair it.
-        match self.reload(host) {
-            Err(DriverError::BrokenBefore { target, message }) => Err(DriverError::NotTaken {
-                target,
-                message: format!("the files are as before, but its configuration is broken: {message}"),
-            }),
-            other => other,
-        }
+        server::revert(self, host, change)
     }
 
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         self.sets.settle(host, change)
     }
-}
-
-fn no_hook(observed: &Observed) -> String {
-    let why = observed.sites.iter().find_map(|site| match &site.hook {
-        Hook::Missing(why) => Some(why.as_str()),
-        Hook::Present => None,
-    });
-    format!(
-        "no site reads our rules ({}); `stopgap agent hook` shows what to place",
-        why.unwrap_or("there is none")
-    )
-}
-
-fn site_rules(piece: &Piece) -> SiteRules {
-    let names = |sites: &Vec<String>| sites.iter().flat_map(|site| sites::server_names(site)).collect();
-    SiteRules {
-        marker: piece.marker(),
-        sites: piece.wanted.sites.as_ref().map(names),
-        rules: piece.rules.clone(),
-    }
-}
-
-fn files(live: &Path, http: &str, server: &str) -> BTreeMap<String, String> {
-    let header = format!(
-        "# The Stopgap agent writes this file and removes it; edits are reported and undone.\n\
-         # To take the rules off by hand: remove {} and reload nginx.\n",
-        live.display()
-    );
-    [(HTTP, http), (SERVER, server)].map(|(name, text)| (name.to_owned(), format!("{header}{text}"))).into()
 }

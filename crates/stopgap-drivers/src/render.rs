@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use stopgap_core::observed::{Hold, Hook, Live, Observed};
-use stopgap_core::plan::{ActionRef, Change, GeneratedSet, Placement, Wanted};
+use stopgap_core::plan::{ActionRef, Change, GeneratedSet, Placement, Rendered, Wanted};
 use stopgap_core::proof::RefusalForm;
 use stopgap_feed::document::ActionKind;
+use stopgap_rules::translate::{CannotExpress, SiteRules};
 use stopgap_rules::{Action, RuleSet};
+
+use crate::server::{Server, Settings};
+use crate::set::LIVE;
 
 /// One wanted action, read.
 pub(crate) struct Piece<'a> {
@@ -53,7 +57,12 @@ impl<'a> Piece<'a> {
     }
 
     pub(crate) fn placements(&self, sites: &[String]) -> impl Iterator<Item = Placement> {
-        let form = refusal_form(&self.rules);
+        self.placements_as(sites, RefusalForm::Close)
+    }
+
+    /// `abort`: how this target carries AbortRequest out.
+    fn placements_as(&self, sites: &[String], abort: RefusalForm) -> impl Iterator<Item = Placement> {
+        let form = refusal_form(&self.rules, abort);
         sites.iter().map(move |site| Placement { what: self.what(), site: site.clone(), form })
     }
 }
@@ -81,15 +90,113 @@ pub(crate) fn in_order(wanted: &[Wanted]) -> Vec<&Wanted> {
 
 /// How the first rule that refuses does it. The forms of several that differ are not told apart: a
 /// probe that meets another one is unproven, never wrongly proven.
-fn refusal_form(rules: &RuleSet) -> RefusalForm {
+fn refusal_form(rules: &RuleSet, abort: RefusalForm) -> RefusalForm {
     let form = |action: &Action| match action {
-        Action::AbortRequest => Some(RefusalForm::Close),
+        Action::AbortRequest => Some(abort),
         Action::CustomResponse { status, .. } => Some(RefusalForm::Status(*status)),
         Action::Redirect { redirect_type, .. } => Some(RefusalForm::Status(redirect_type.status())),
         Action::None | Action::Rewrite { .. } => None,
     };
     let enabled = rules.rules.iter().filter(|rule| rule.enabled);
     enabled.filter_map(|rule| form(&rule.action)).next().unwrap_or(RefusalForm::Nothing)
+}
+
+/// A server whose rules are translated for its own engine.
+pub(crate) trait Translating: Server {
+    /// What a translation makes.
+    type Config;
+
+    /// How AbortRequest is carried out.
+    const ABORT: RefusalForm;
+
+    /// The sites where an action works, by name; or why it cannot.
+    fn sites(&self, piece: &Piece, observed: &Observed) -> Result<Vec<String>, String> {
+        Ok(piece.covered(observed))
+    }
+
+    /// What the translation takes for sites of a target.
+    fn names(&self, sites: &[String]) -> Vec<String>;
+
+    /// All rules of a target, in order.
+    fn translate(&self, rules: &[SiteRules]) -> Result<Self::Config, CannotExpress>;
+
+    /// The files of a set, by name.
+    fn files(&self, config: &Self::Config) -> BTreeMap<String, String>;
+}
+
+/// See [`crate::Driver::render`]. `unused`: the server does not use what is live, although it could.
+pub(crate) fn render<S: Translating>(
+    server: &S,
+    wanted: &[Wanted],
+    observed: &Observed,
+    unused: bool,
+) -> Rendered {
+    let mut rendered = Rendered { change: None, placements: Vec::new(), refused: Vec::new() };
+    let (mut rules, mut holds) = (Vec::new(), Vec::new());
+    for wanted in in_order(wanted) {
+        match translated(server, wanted, observed) {
+            Err(why) => rendered.refused.push((action_ref(wanted), why)),
+            Ok((piece, sites, site_rules)) => {
+                rendered.placements.extend(piece.placements_as(&sites, S::ABORT));
+                holds.push(piece.hold(sites));
+                rules.push(site_rules);
+            }
+        }
+    }
+    // What is too much together is taken back from the end.
+    let config = loop {
+        let why = match server.translate(&rules) {
+            Ok(config) => break config,
+            Err(e) => format!("together with the others: {e}"),
+        };
+        let (Some(last), Some(_)) = (holds.pop(), rules.pop()) else { return rendered };
+        let what = held(&last);
+        rendered.placements.retain(|placement| placement.what != what);
+        rendered.refused.push((what, why));
+    };
+    let (settings, files) = (server.settings(), server.files(&config));
+    rendered.change = change(&settings.name, &settings.folder, &observed.live, unused, files, holds);
+    rendered
+}
+
+/// One action alone first: one that the server cannot be told must not keep the others from it.
+fn translated<'a>(
+    server: &impl Translating,
+    wanted: &'a Wanted,
+    observed: &Observed,
+) -> Result<(Piece<'a>, Vec<String>, SiteRules), String> {
+    if !observed.sites.iter().any(|site| site.hook == Hook::Present) {
+        return Err(no_hook(observed));
+    }
+    let piece = Piece::read(wanted)?;
+    let sites = server.sites(&piece, observed)?;
+    let rules = SiteRules {
+        marker: piece.marker(),
+        sites: wanted.sites.as_ref().map(|wanted| server.names(wanted)),
+        rules: piece.rules.clone(),
+    };
+    server.translate(std::slice::from_ref(&rules)).map_err(|e| with_causes(&e))?;
+    Ok((piece, sites, rules))
+}
+
+fn no_hook(observed: &Observed) -> String {
+    let why = observed.sites.iter().find_map(|site| match &site.hook {
+        Hook::Missing(why) => Some(why.as_str()),
+        Hook::Present => None,
+    });
+    format!(
+        "no site reads our rules ({}); `stopgap agent hook` shows what to place",
+        why.unwrap_or("there is none")
+    )
+}
+
+/// What a generated file begins with.
+pub(crate) fn header(settings: &Settings, server: &str) -> String {
+    format!(
+        "# The Stopgap agent writes this file and removes it; edits are reported and undone.\n\
+         # To take the rules off by hand: remove {} and reload {server}.\n",
+        settings.folder.join(LIVE).display()
+    )
 }
 
 /// The change from what is live to `files` with `holds`; no holds: to nothing of ours. `None`: it

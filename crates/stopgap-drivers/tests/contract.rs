@@ -16,7 +16,7 @@ use stopgap_core::observed::Listener;
 use stopgap_core::plan::{Change, Wanted, sha256_hex};
 use stopgap_core::proof::RefusalForm;
 use stopgap_drivers::host::Output;
-use stopgap_drivers::{Checked, Driver, DriverError, gateway, nginx};
+use stopgap_drivers::{Checked, Driver, DriverError, apache, gateway, nginx};
 use stopgap_feed::document::{Action, ActionKind, Scope};
 use stopgap_testkit::host::{FakeHost, Fault, Node};
 
@@ -29,7 +29,7 @@ struct Target {
 
 type Make = fn() -> Target;
 
-const TARGETS: [(&str, Make); 2] = [("gateway", gateway), ("nginx", nginx)];
+const TARGETS: [(&str, Make); 3] = [("gateway", gateway), ("nginx", nginx), ("apache", apache)];
 
 fn gateway() -> Target {
     let in_use = Arc::new(Mutex::new(Vec::new()));
@@ -76,8 +76,48 @@ fn nginx() -> Target {
     host.put("/data/ledger", "");
     host.put("/run/nginx.pid", "7\n");
     host.put("/proc/7/comm", "nginx\n");
-    let settings = nginx::Settings::new("nginx", "/data/nginx".into(), "/".into());
+    let settings = nginx::settings("nginx", "/data/nginx".into(), "/".into());
     Target { driver: Box::new(nginx::Nginx::new(settings)), host, in_use }
+}
+
+const APACHE_CONF: &str = "PidFile /run/apache2.pid\nListen 80\nIncludeOptional /data/apache/live/server*.conf\n\
+    <VirtualHost *:80>\nServerName one\n</VirtualHost>\n";
+
+const APACHE_DUMP: &str = "Included configuration files:\n  (*) /etc/apache2/apache2.conf\n\
+    VirtualHost configuration:\n*:80     one (/etc/apache2/apache2.conf:4)\nPidFile: \"/run/apache2.pid\"\n\
+    Loaded Modules:\n setenvif_module (shared)\n alias_module (shared)\n";
+
+/// An Apache with one worker, which each graceful restart replaces; it reads the file of the server level then.
+fn apache() -> Target {
+    let in_use = Arc::new(Mutex::new(Vec::new()));
+    let memory = in_use.clone();
+    let host = FakeHost::new().on_run(move |host, command| {
+        let done = |text: &str| Ok(Output { status: Some(0), stdout: text.into(), ..Output::default() });
+        if command.program == Path::new("/usr/sbin/apache2") {
+            return done(if command.args.len() > 3 { APACHE_DUMP } else { "" });
+        }
+        assert_eq!(command.args[2..], ["sh", "USR1", "7"], "{command:?}");
+        *memory.lock().unwrap() = host.peek("/data/apache/live/server.conf").unwrap_or_default();
+        let children = host.peek("/proc/7/task/7/children").unwrap();
+        let worker: u32 = String::from_utf8(children).unwrap().trim().parse().unwrap();
+        apache_worker(host, worker + 1);
+        done("")
+    });
+    host.put("/data/ledger", "");
+    host.put("/etc/apache2/apache2.conf", APACHE_CONF);
+    host.put("/run/apache2.pid", "7\n");
+    host.put("/proc/7/comm", "apache2\n");
+    host.put("/proc/7/net/tcp", "sl local\n 0: a b 0A c d e 0 0 555\n");
+    host.link("/proc/7/fd/3", "socket:[555]");
+    apache_worker(&host, 8);
+    let settings = apache::settings("apache", "/data/apache".into(), "/".into());
+    Target { driver: Box::new(apache::Apache::new(settings)), host, in_use }
+}
+
+fn apache_worker(host: &FakeHost, pid: u32) {
+    host.put("/proc/7/task/7/children", format!("{pid} "));
+    host.put(format!("/proc/{pid}/comm"), "apache2\n");
+    host.link(format!("/proc/{pid}/fd/4"), "socket:[555]");
 }
 
 fn wanted(id: &str, word: &str) -> Wanted {
@@ -240,10 +280,14 @@ fn one_action_that_a_target_cannot_express_does_not_keep_the_others_from_it() {
         assert_eq!(refused, ["M0.1", "M3.1"], "{name}");
         assert!(rendered.refused[1].1.contains("Service"));
         assert_eq!(rendered.change.unwrap().puts_on.len(), 1);
-        // Of the sites, only those that read our rules; and a closed connection is the refusal.
+        // Of the sites, only those that read our rules; and the refusal is the server's own.
         let placed: Vec<_> = rendered.placements.iter().map(|p| (p.site.as_str(), p.form)).collect();
-        let site = if name == "nginx" { "one" } else { "gateway" };
-        assert_eq!(placed, [(site, RefusalForm::Close)]);
+        let expected = match name {
+            "gateway" => ("gateway", RefusalForm::Close),
+            "apache" => ("one", RefusalForm::Status(403)),
+            _ => ("one", RefusalForm::Close),
+        };
+        assert_eq!(placed, [expected]);
     }
 }
 

@@ -14,7 +14,8 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -23,16 +24,17 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use stopgap_core::observed::{Hook, Listener, Observed};
+use stopgap_core::observed::{Hook, Observed};
 use stopgap_core::plan::{Change, GeneratedSet, Rendered, Wanted};
 use stopgap_core::proof::{Answer, Judgement};
-use stopgap_drivers::nginx::{Edit, Nginx, Settings};
+use stopgap_drivers::hook::{Edit, Hooked};
+use stopgap_drivers::nginx::{self, Nginx};
 use stopgap_drivers::probe::{self, Patience};
+use stopgap_drivers::server::Settings;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
-use stopgap_feed::document::{Expect, Probe};
 use tempfile::TempDir;
 
-use common::{ATTACK, m1, ok, serve_origin};
+use common::{ATTACK, ask, files, free_port, m1, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/nginx";
 
@@ -71,7 +73,7 @@ impl Server {
             .spawn()
             .unwrap();
         let settings =
-            Settings { config, ..Settings::new("nginx", folder.path().join("data/nginx"), "/".into()) };
+            Settings { config, ..nginx::settings("nginx", folder.path().join("data/nginx"), "/".into()) };
         let server = Server { folder, master, driver: Nginx::new(settings), origin };
         server.wait_for_start();
         server
@@ -123,30 +125,12 @@ impl Server {
 
     /// What a client gets at every listener of a site for a request target.
     fn ask(&self, site: &str, target: &str) -> Vec<Answer> {
-        let probe = Probe { head: format!("GET {target} HTTP/1.1\r\n\r\n"), expect: Expect::Allowed };
-        let observed = self.observe();
-        let listeners = observed.sites.iter().filter(|s| s.name == site).flat_map(|s| &s.listeners);
-        let id = "test:M1".parse().unwrap();
-        listeners.map(|listener: &Listener| probe::ask(&Machine, listener, &probe, &id, 1)).collect()
+        ask(&self.observe(), site, target)
     }
 
     /// Every file of the configuration and the data, but for what nginx writes.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = BTreeMap::new();
-        let mut folders = vec![self.folder.path().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                let link = path.is_symlink().then(|| fs::read_link(&path).unwrap());
-                match link {
-                    Some(to) => drop(files.insert(path, to.into_os_string().into_encoded_bytes())),
-                    None if path.is_dir() => folders.push(path),
-                    None => drop(files.insert(path.clone(), fs::read(&path).unwrap())),
-                }
-            }
-        }
-        files.retain(|path, _| !["log", "pid"].iter().any(|e| path.extension().is_some_and(|x| x == *e)));
-        files
+        files(self.folder.path())
     }
 }
 
@@ -156,10 +140,6 @@ impl Drop for Server {
         let _ = kill(Pid::from_raw(self.master.id() as i32), Signal::SIGTERM);
         let _ = self.master.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn write_configuration(folder: &Path, origin: SocketAddr) {
@@ -244,6 +224,23 @@ fn m1_is_put_on_proven_and_taken_off_to_the_byte() {
     let edits = server.driver.unhook_edits(&Machine).unwrap();
     server.driver.edit(&Machine, &edits).unwrap();
     assert_eq!(server.files(), untouched);
+}
+
+#[test]
+fn what_older_rules_still_answer_is_told_until_it_ends() {
+    let Some(server) = server("what_older_rules_still_answer_is_told_until_it_ends") else { return };
+    server.hook_one();
+    let listener = server.observe().sites[0].listeners.iter().find(|l| !l.tls).unwrap().clone();
+    let mut upload = TcpStream::connect(listener.address).unwrap();
+    write!(upload, "POST /slow HTTP/1.1\r\nHost: one.example\r\nContent-Length: 2\r\n\r\n1").unwrap();
+    // A worker takes what came first first.
+    assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+    server.bring(&m1());
+    assert_eq!(server.ask("one.example", ATTACK), [Answer::Closed, Answer::Closed], "the first step is done");
+    let warnings = || server.observe().warnings;
+    assert!(warnings().iter().any(|w| w.contains("1 worker of before")), "{:?}", warnings());
+    upload.write_all(b"2").unwrap();
+    until(|| warnings().is_empty());
 }
 
 #[test]

@@ -142,6 +142,12 @@ impl FakeHost {
         state.nodes.insert(path.as_ref().to_owned(), Node::File(bytes.into()));
     }
 
+    /// Puts a link there, with the folders above it; not an operation.
+    pub fn link(&self, path: impl AsRef<Path>, to: impl Into<PathBuf>) {
+        self.put(path.as_ref(), "");
+        self.lock().nodes.insert(path.as_ref().to_owned(), Node::Link(to.into()));
+    }
+
     /// Removes a name and everything below it; not an operation.
     pub fn take(&self, path: impl AsRef<Path>) {
         self.lock().nodes.retain(|p, _| !p.starts_with(path.as_ref()));

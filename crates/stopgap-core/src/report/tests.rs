@@ -59,6 +59,7 @@ impl Scene {
                 },
                 sites: vec![site("a", 81), site("b", 82)],
                 warnings: vec![],
+                lacks: Default::default(),
             },
             ledger: Ledger { mitigations: [(key(), entry)].into(), ..Ledger::default() },
             failures: Failures::new(),

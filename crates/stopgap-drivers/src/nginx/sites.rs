@@ -1,12 +1,13 @@
 //! Server blocks as sites: their names, where they listen, and whether they have the hook.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use stopgap_core::observed::{Hook, Listener, Site};
 
 use super::config::{Config, Directive};
 use super::hook::Hooks;
+use crate::server::{Settings, address_host, reachable};
 
 /// The site of server blocks that have no name.
 const UNNAMED: &str = "default";
@@ -25,8 +26,8 @@ pub(super) fn server_names(site: &str) -> Vec<String> {
     if site == UNNAMED { vec![site.to_owned(), String::new()] } else { vec![site.to_owned()] }
 }
 
-/// Reads the sites of a configuration. `listeners`, unless empty, replaces the bound ones.
-pub(super) fn sites(config: &Config, hooks: &Hooks, listeners: &[Listener]) -> Sites {
+/// Reads the sites of a configuration.
+pub(super) fn sites(config: &Config, hooks: &Hooks, settings: &Settings) -> Sites {
     let mut found = Sites::default();
     for http in config.main().into_iter().filter(|d| d.name == "http") {
         let context = config.inside(http);
@@ -37,15 +38,11 @@ pub(super) fn sites(config: &Config, hooks: &Hooks, listeners: &[Listener]) -> S
         let certificates_asked = wants_certificate(&context);
         for server in &servers {
             let missing = missing(config, hooks, http_hook, server);
-            let bound = if listeners.is_empty() {
-                let asked = wants_certificate(&server.directives).or(certificates_asked).unwrap_or(false);
-                probed(server, &shared, asked, &mut found.warnings)
-            } else {
-                let host = |l: &Listener| {
-                    if l.host.parse::<IpAddr>().is_ok() { server.host(l.address) } else { l.host.clone() }
-                };
-                listeners.iter().map(|l| Listener { host: host(l), ..l.clone() }).collect()
-            };
+            let asked = wants_certificate(&server.directives).or(certificates_asked).unwrap_or(false);
+            let bound = settings.listeners_or(
+                || probed(server, &shared, asked, &mut found.warnings),
+                |address| server.host(address),
+            );
             match found.sites.iter_mut().find(|site| site.name == server.name) {
                 Some(site) => {
                     // A request of that name may reach any of the blocks: all of them need the hook.
@@ -107,13 +104,6 @@ impl Block<'_> {
             Some(name) if name.ends_with(".*") => format!("{}example", name.trim_end_matches('*')),
             Some(_) => self.name.clone(),
         }
-    }
-}
-
-fn address_host(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 
@@ -206,16 +196,6 @@ fn probed(server: &Block, shared: &Shared, certificate: bool, warnings: &mut Vec
     listeners
 }
 
-/// A wildcard is reached over loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 /// `ssl_verify_client on`: without a certificate nginx answers 400 before any rule, whatever is asked.
 fn wants_certificate(directives: &[&Directive]) -> Option<bool> {
     let directive = directives.iter().find(|d| d.name == "ssl_verify_client")?;
@@ -243,7 +223,11 @@ mod tests {
     fn read(http: &str) -> Sites {
         let dump = format!("# configuration file /e/nginx.conf:\nhttp {{\n{http}\n}}\n");
         let config = Config::read(split_dump(&dump)).unwrap();
-        sites(&config, &Hooks::new("/d/nginx".as_ref()), &[])
+        sites(
+            &config,
+            &Hooks::new("/d/nginx".as_ref()),
+            &crate::nginx::settings("nginx", "/d/nginx".into(), "/".into()),
+        )
     }
 
     fn listeners(http: &str) -> Vec<String> {

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use stopgap_agent::config::{Config, TargetConfig, TargetKind};
+use stopgap_agent::config::{Config, TargetConfig};
 use stopgap_agent::targets;
 use stopgap_drivers::Machine;
-use stopgap_drivers::nginx::hook_lines;
+use stopgap_drivers::hook::Hooked;
 
 use super::super::local;
 use crate::exit::{Code, Failure, Outcome};
@@ -33,12 +33,12 @@ pub fn run(args: Args, path: &Path) -> Outcome {
             names(&config)
         ))
     })?;
-    match target.kind {
-        TargetKind::Gateway => {
+    match targets::hooked(&config, target)? {
+        Some(driver) => place(&*driver, &args),
+        None => {
             output::line("the gateway needs no hook: it reads the rules itself")?;
             Ok(Code::Done)
         }
-        TargetKind::Nginx => nginx(&config, target, &args),
     }
 }
 
@@ -46,8 +46,7 @@ fn names(config: &Config) -> String {
     config.targets.iter().map(TargetConfig::name).collect::<Vec<_>>().join(", ")
 }
 
-fn nginx(config: &Config, target: &TargetConfig, args: &Args) -> Outcome {
-    let driver = targets::nginx(config, target)?;
+fn place(driver: &dyn Hooked, args: &Args) -> Outcome {
     let edits = if args.remove { driver.unhook_edits(&Machine)? } else { driver.hook_edits(&Machine)? };
     if args.insert || args.remove {
         driver.edit(&Machine, &edits)?;
@@ -60,9 +59,9 @@ fn nginx(config: &Config, target: &TargetConfig, args: &Args) -> Outcome {
         }
         return Ok(Code::Done);
     }
-    let (http, server) = hook_lines(&config.data.join(target.name()));
-    output::line(format_args!("In http (a file such as /etc/nginx/conf.d/stopgap.conf):\n\n{http}"))?;
-    output::line(format_args!("In each server block:\n\n    {server}\n"))?;
+    for (place, lines) in driver.hook_lines() {
+        output::line(format_args!("{place}:\n\n{lines}"))?;
+    }
     if edits.is_empty() {
         output::line("Every site has it.")?;
     } else {

@@ -1,0 +1,124 @@
+//! The Apache that runs here: what it says of its configuration, and its graceful restart.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::dump::{self, Dump};
+use crate::driver::DriverError;
+use crate::host::{Bind, Command, Host, Output};
+use crate::server::process::{children, in_pid_file, is_one_of, signal, sockets, tcp, wait, words};
+use crate::server::{Settings, Tested};
+
+/// Apache reads its whole configuration anew before it starts new workers; with thousands of virtual hosts that
+/// takes seconds.
+const HANDOVER: Duration = Duration::from_secs(20);
+
+/// What Apache prints of its configuration, with a folder laid over another if asked.
+pub(super) fn dump(settings: &Settings, host: &dyn Host, bind: Option<Bind>) -> Result<Dump, DriverError> {
+    let output = run(settings, host, &dump::ARGS, bind).map_err(|e| settings.cannot_run(e))?;
+    if !output.success() {
+        return Err(settings.broken(words(&output)));
+    }
+    if output.truncated {
+        return Err(settings.error("it prints more of its configuration than is read".into()));
+    }
+    Ok(Dump::read(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// `apache2 -t`.
+pub(super) fn test(settings: &Settings, host: &dyn Host, bind: Option<Bind>) -> Tested {
+    let output = run(settings, host, &["-t"], bind)?;
+    Ok(if output.success() { Ok(()) } else { Err(words(&output)) })
+}
+
+/// The number of the running parent process; `None`: Apache does not run.
+pub(super) fn master(settings: &Settings, host: &dyn Host, dump: &Dump) -> Option<u32> {
+    in_pid_file(host, dump.pid_file.as_ref()?, &programs(settings))
+}
+
+/// Debian calls it apache2, others httpd; the configured program may be a script that starts either.
+fn programs(settings: &Settings) -> [&str; 3] {
+    let own = settings.binary.file_name().and_then(|name| name.to_str()).unwrap_or("apache2");
+    ["apache2", "httpd", own]
+}
+
+/// Has Apache read its files anew, and waits until no worker takes connections by the old ones. The caller has made
+/// sure that they are valid: with a configuration that it rejects, Apache ends itself.
+pub(super) fn reload(settings: &Settings, host: &dyn Host, master: u32) -> Result<(), DriverError> {
+    let before = Workers::of(settings, host, master);
+    signal(host, "USR1", master).map_err(|e| settings.not_taken(e.to_string()))?;
+    // Where the workers cannot be seen, probes tell.
+    let Some(before) = before else { return Ok(()) };
+    let all_before: BTreeSet<u32> = before.accepting.iter().chain(&before.ending).copied().collect();
+    let taken = || {
+        let now = Workers::of(settings, host, master).unwrap_or_default();
+        let (old, new): (Vec<u32>, Vec<u32>) =
+            now.accepting.into_iter().partition(|pid| all_before.contains(pid));
+        old.is_empty() && !new.is_empty()
+    };
+    if wait(host, HANDOVER, taken) {
+        return Ok(());
+    }
+    let why = match is_one_of(host, master, &programs(settings)) {
+        true => "it keeps serving by its old configuration; its error log tells why",
+        false => "it has ended; its error log tells why",
+    };
+    Err(settings.not_taken(why))
+}
+
+/// How many workers of before a restart still end what they had begun; they take no connections.
+pub(super) fn ending(settings: &Settings, host: &dyn Host, master: u32) -> usize {
+    let ending = Workers::of(settings, host, master).unwrap_or_default().ending;
+    if ending.is_empty() {
+        return 0;
+    }
+    // Helpers, such as mod_cgid's, are children, too, and have no connections.
+    let (_, connections) = tcp(host, master);
+    let serves = |pid: &&u32| sockets(host, **pid).is_some_and(|own| !own.is_disjoint(&connections));
+    ending.iter().filter(serves).count()
+}
+
+/// The children of the parent process.
+#[derive(Debug, Default)]
+struct Workers {
+    /// They share a listening socket with it.
+    accepting: Vec<u32>,
+    /// They have none, any more or at all.
+    ending: Vec<u32>,
+}
+
+impl Workers {
+    /// `None` where the system does not tell.
+    fn of(settings: &Settings, host: &dyn Host, master: u32) -> Option<Workers> {
+        let own = sockets(host, master)?;
+        let listening: BTreeSet<u64> = own.intersection(&tcp(host, master).0).copied().collect();
+        let programs = programs(settings);
+        let workers = children(host, master)?.into_iter().filter(|pid| is_one_of(host, *pid, &programs));
+        let accepts = |pid: &u32| sockets(host, *pid).is_some_and(|own| !own.is_disjoint(&listening));
+        let (accepting, ending) = workers.partition(accepts);
+        Some(Workers { accepting, ending })
+    }
+}
+
+/// With the environment that its service has: Debian's configuration asks for it.
+fn run(settings: &Settings, host: &dyn Host, args: &[&str], bind: Option<Bind>) -> io::Result<Output> {
+    let environment = settings.config.with_file_name("envvars");
+    let (environment, binary) = (environment.to_string_lossy(), settings.binary.to_string_lossy());
+    let config = settings.config.to_string_lossy();
+    let folder = settings.config.parent().unwrap_or(Path::new("/")).to_string_lossy();
+    let mut all = vec!["-f", &config];
+    if settings.root != Path::new("/") {
+        all.extend(["-d", &folder]);
+    }
+    all.extend(args);
+    let mut command = if host.kind(environment.as_ref().as_ref())?.is_some() {
+        let with = ["-c", ". \"$0\" && exec \"$@\"", &environment, &binary];
+        Command::new("/bin/sh", &[&with, all.as_slice()].concat())
+    } else {
+        Command::new(&settings.binary, &all)
+    };
+    command.bind = bind;
+    host.run(&command)
+}

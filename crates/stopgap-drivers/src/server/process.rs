@@ -1,0 +1,103 @@
+//! Running processes, as `/proc` tells them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::host::{Command, Host, Output};
+
+/// How often it is looked whether a server has taken its rules.
+pub(crate) const POLL: Duration = Duration::from_millis(5);
+
+/// What is kept of a server's words in an error.
+const WORDS_MAX: usize = 2_000;
+
+/// What a program said on its way to failing.
+pub(crate) fn words(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let text: String = text.trim().chars().take(WORDS_MAX).collect();
+    if text.is_empty() { format!("it ended with {:?} and said nothing", output.status) } else { text }
+}
+
+/// The process whose number is in a file, where it is one of `programs`.
+pub(crate) fn in_pid_file(host: &dyn Host, pid_file: &Path, programs: &[&str]) -> Option<u32> {
+    let text = host.read(pid_file, 64).ok()?;
+    let pid: u32 = String::from_utf8(text).ok()?.trim().parse().ok()?;
+    is_one_of(host, pid, programs).then_some(pid)
+}
+
+/// Whether a process is one of `programs`: a number outlives its process, and another may have it now.
+pub(crate) fn is_one_of(host: &dyn Host, pid: u32, programs: &[&str]) -> bool {
+    let Ok(comm) = host.read(&proc(pid, "comm"), 64) else { return false };
+    let comm = String::from_utf8_lossy(&comm).trim().to_owned();
+    // The kernel keeps 15 octets of a name.
+    programs.iter().any(|name| name.get(..15).unwrap_or(name) == comm)
+}
+
+/// The children of a process; `None` where the system does not tell.
+pub(crate) fn children(host: &dyn Host, pid: u32) -> Option<Vec<u32>> {
+    let text = host.read(&proc(pid, &format!("task/{pid}/children")), 1 << 16).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    Some(text.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+}
+
+/// The sockets that a process has open, by inode; `None` where it has ended or the system does not tell.
+pub(crate) fn sockets(host: &dyn Host, pid: u32) -> Option<BTreeSet<u64>> {
+    let folder = proc(pid, "fd");
+    let inode = |name: String| {
+        let to = host.read_link(&folder.join(name)).ok()?;
+        to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    Some(host.list(&folder).ok()?.into_iter().filter_map(inode).collect())
+}
+
+/// Of the TCP sockets that a process can see: those that listen, and the others, by inode.
+pub(crate) fn tcp(host: &dyn Host, pid: u32) -> (BTreeSet<u64>, BTreeSet<u64>) {
+    let (mut listening, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for table in ["net/tcp", "net/tcp6"] {
+        let text = host.read(&proc(pid, table), TABLE_MAX).unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines().skip(1) {
+            let mut words = line.split_whitespace().skip(3);
+            let (state, inode) = (words.next(), words.nth(5).and_then(|word| word.parse().ok()));
+            let Some(inode) = inode else { continue };
+            if state == Some(LISTEN) {
+                listening.insert(inode)
+            } else {
+                others.insert(inode)
+            };
+        }
+    }
+    (listening, others)
+}
+
+/// State of a listening socket in `/proc/net/tcp`.
+const LISTEN: &str = "0A";
+/// A hundred thousand connections; beyond, nothing is told of them.
+const TABLE_MAX: u64 = 16 << 20;
+
+/// Sends a signal by its name, such as `USR1`.
+pub(crate) fn signal(host: &dyn Host, name: &str, pid: u32) -> io::Result<()> {
+    // The shell's own, since there may be no program `kill`.
+    let output =
+        host.run(&Command::new("/bin/sh", &["-c", "kill -s \"$1\" \"$2\"", "sh", name, &pid.to_string()]))?;
+    if output.success() { Ok(()) } else { Err(io::Error::other(words(&output))) }
+}
+
+/// Waits until `done`, or for as long as `limit`. Whether it is done.
+pub(crate) fn wait(host: &dyn Host, limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let start = host.monotonic();
+    loop {
+        if done() {
+            return true;
+        }
+        if host.monotonic().saturating_sub(start) >= limit {
+            return false;
+        }
+        host.pause(POLL);
+    }
+}
+
+pub(crate) fn proc(pid: u32, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
