@@ -3,7 +3,9 @@
 
 mod carry;
 mod connectivity;
+mod download;
 mod lists;
+mod tls;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
