@@ -210,13 +210,22 @@ impl<'d> Element<'d> {
         std::iter::successors(self.at(self.node().first_child), |child| child.at(child.node().next))
     }
 
+    /// The element itself, and every element in it, in the order of their start tags.
+    pub fn descendants(&self) -> impl Iterator<Item = Element<'d>> + use<'d> {
+        let (document, end) = (self.document, self.span().end);
+        let all = (self.id.0..).map(move |id| Element { document, id: ElementId(id) });
+        all.take_while(move |element| {
+            document.element(element.id).is_some_and(|element| element.span().start < end)
+        })
+    }
+
     /// The elements of this name in it.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = Element<'d>> {
+    pub fn named(&self, name: &'static str) -> impl Iterator<Item = Element<'d>> + use<'d> {
         self.children().filter(move |child| child.name() == name)
     }
 
     /// The first element of this name in it.
-    pub fn child(&self, name: &str) -> Option<Element<'d>> {
+    pub fn child(&self, name: &'static str) -> Option<Element<'d>> {
         self.named(name).next()
     }
 

@@ -33,3 +33,53 @@ pub fn walk(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found.sort();
     found
 }
+
+/// The folder that `owa` and the applications in it are served from.
+pub const OWA: &str = r"C:\Program Files\Microsoft\Exchange Server\V15\FrontEnd\HttpProxy\owa\web.config";
+
+/// The corpus's samples, each in the folder of its virtual directory.
+pub fn laid_out(samples: &Path) -> stopgap_iis::MemoryTree {
+    let v15 = r"C:\Program Files\Microsoft\Exchange Server\V15";
+    let folders = [
+        ("OWA", "owa"),
+        ("EAS", "sync"),
+        ("ECP", "ecp"),
+        ("RPC", "rpc"),
+        ("AutoD", "Autodiscover"),
+        ("MAPI", "mapi"),
+    ];
+    let back_end = [
+        ("AutoD", "Autodiscover"),
+        ("EAS", "sync"),
+        ("EWS", r"exchweb\EWS"),
+        ("MapiEmsmdb", r"mapi\emsmdb"),
+        ("MapiNspi", r"mapi\nspi"),
+        ("PowerShell", "PowerShell-Proxy"),
+        ("Push", "PushNotifications"),
+    ];
+    let mut tree = stopgap_iis::MemoryTree::default();
+    for (name, bytes) in walk(samples) {
+        let of = |prefix: &str| name.strip_prefix(prefix)?.strip_suffix("_web.config").map(str::to_owned);
+        let folder = |list: &[(&str, &str)], sample: &str| {
+            let found = list.iter().find(|(known, _)| *known == sample);
+            found.map_or_else(|| sample.to_owned(), |(_, folder)| (*folder).to_owned())
+        };
+        let home = if name == "applicationHost.config" {
+            r"C:\Windows\System32\inetsrv\config\applicationHost.config".to_owned()
+        } else if name == "DefaultWebSite_web.config" {
+            r"C:\inetpub\wwwroot\web.config".to_owned()
+        } else if name == "ExchangeBackEnd-Rpc_web.config" {
+            r"C:\Windows\System32\RpcProxy\web.config".to_owned()
+        } else if let Some(sample) = of("DefaultWebSite-") {
+            format!(r"{v15}\FrontEnd\HttpProxy\{}\web.config", folder(&folders, &sample))
+        } else if let Some(sample) = of("ExchangeBackEnd-") {
+            format!(r"{v15}\ClientAccess\{}\web.config", folder(&back_end, &sample))
+        } else if name.starts_with("DefaultWebSite") {
+            format!(r"{v15}\FrontEnd\HttpProxy\SharedWebConfig.config")
+        } else {
+            format!(r"{v15}\ClientAccess\SharedWebConfig.config")
+        };
+        tree.insert(&home, bytes);
+    }
+    tree
+}
