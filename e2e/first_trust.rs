@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use stopgap_feed::card::fingerprint;
 
 use crate::world::{
-    ATTACK, Gateway, Origin, Publisher, Ran, STOPGAP, Seen, VULNERABLE, World, ask, run, text,
+    ATTACK, Gateway, Origin, Publisher, Ran, STOPGAP, Seen, VULNERABLE, World, ask, run, text, wait_until,
 };
 
 /// A server with a gateway and no feed, and a publisher with M1.
@@ -110,6 +110,17 @@ fn a_card_with_its_fingerprint_is_all_that_a_server_needs() {
     assert_eq!((&trust["signatures"], &trust["timestamp_roots"]), (&json!(1), &json!([])));
     let readable = scene.world.ok(&["feed", "trust", "example"]).stdout;
     assert!(readable.contains(root) && readable.contains("valid 20"), "{readable}");
+}
+
+#[test]
+fn a_service_that_runs_follows_a_new_feed_at_once() {
+    let scene = scene();
+    let _agent = scene.world.agent();
+    let logs = scene.world.path("logs");
+    wait_until("the service runs", || logs.read_dir().is_ok_and(|mut logs| logs.next().is_some()));
+    assert_eq!(scene.add(&scene.card(&[]), &["--yes"]).code, 0);
+    // The next timer is an hour away.
+    wait_until("the attack is refused", || ask(scene.gateway.address, ATTACK) == Seen::Closed);
 }
 
 #[test]

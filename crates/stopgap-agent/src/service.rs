@@ -125,8 +125,20 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
         while feed_out.try_recv().is_ok() {
             wake = Wake::Feeds;
         }
+        // A drop-in folder may be new. It is watched before it is read, so that what is written in between
+        // wakes the next lap. Without a new watch the old one goes on.
+        match watch(&config, wake_file.clone()) {
+            Ok(new) => watching = new,
+            Err(error) => Event::Failed { detail: format!("cannot watch files: {error}") }.log(),
+        }
         match Config::load(path, hostname) {
-            Ok(changed) => config = changed,
+            Ok(changed) => {
+                // A feed that was added an instant ago is not to be asked in an hour.
+                if changed.feeds != config.feeds {
+                    wake = Wake::Feeds;
+                }
+                config = changed;
+            }
             // The configuration that works goes on working.
             Err(error) => Event::Failed { detail: words(&error) }.log(),
         }
@@ -138,11 +150,6 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
                 followed.clear();
             }
             Err(error) => Event::Failed { detail: error }.log(),
-        }
-        // A drop-in folder may be new. Without a new watch the old one goes on.
-        match watch(&config, wake_file.clone()) {
-            Ok(new) => watching = new,
-            Err(error) => Event::Failed { detail: format!("cannot watch files: {error}") }.log(),
         }
     }
     drop(watching);
