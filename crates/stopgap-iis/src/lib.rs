@@ -25,6 +25,7 @@ mod effective;
 pub mod exchange;
 mod file;
 mod item;
+pub mod pools;
 mod section;
 mod server;
 mod tree;
