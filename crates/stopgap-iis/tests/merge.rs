@@ -15,6 +15,8 @@ mod naive;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use naive::Order;
+
 /// What the module's setup registers, as in a real applicationHost.config.
 const SECTIONS: &str = r#"<configSections><sectionGroup name="system.webServer"><sectionGroup name="rewrite">
     <section name="globalRules" overrideModeDefault="Deny" allowDefinition="AppHostOnly"/>
@@ -78,10 +80,37 @@ fn every_documented_rule_of_the_merge_is_what_the_naive_reading_does() {
     let cases = cases();
     assert!(cases.len() > 30, "{} cases", cases.len());
     for case in &cases {
-        let found = without_empty(&naive::read(&case.files).text());
+        let found = without_empty(&naive::read(&case.files, Order::ByFile).text());
         if found != case.expected {
             wrong += &format!("--- {}: expected\n{}\n--- found\n{found}\n\n", case.name, case.expected);
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Where the two readings of the same files part.
+fn difference(files: &BTreeMap<String, String>) -> Option<String> {
+    let (theirs, levels) = naive::theirs::theirs(files);
+    let ours = naive::theirs::ours(&naive::read(files, Order::ByLevel), &levels);
+    let entries = |side: &naive::theirs::Side| -> Vec<String> {
+        let both = side
+            .entries
+            .iter()
+            .filter(|(level, _)| theirs.entries.contains_key(*level) && ours.entries.contains_key(*level));
+        both.flat_map(|(level, lines)| lines.iter().map(move |line| format!("[{level}] {line}"))).collect()
+    };
+    let faults = |side: &naive::theirs::Side| -> Vec<String> {
+        side.faults.iter().map(|(level, code)| format!("[{level}] ! {code}")).collect()
+    };
+    let text = |side| [faults(side), entries(side)].concat().join("\n");
+    (text(&ours) != text(&theirs))
+        .then(|| format!("--- naive\n{}\n--- crate\n{}\n", text(&ours), text(&theirs)))
+}
+
+#[test]
+fn the_crate_reads_every_case_as_the_naive_reading_does() {
+    let cases = cases();
+    let differences = cases.iter().filter_map(|case| Some((case, difference(&case.files)?)));
+    let text: String = differences.map(|(case, text)| format!("=== {}\n{text}\n", case.name)).collect();
+    assert!(text.is_empty(), "{text}");
 }

@@ -17,6 +17,7 @@ mod gateway;
 mod get_mitigations;
 #[cfg(feature = "agent")]
 mod history;
+mod iis;
 #[cfg(feature = "agent")]
 mod local;
 #[cfg(feature = "agent")]
@@ -105,6 +106,9 @@ enum Command {
     /// Check, try and translate rewrite rules
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Check IIS's configuration
+    #[command(subcommand)]
+    Iis(iis::Command),
 }
 
 /// Runs the command.
@@ -144,5 +148,6 @@ pub fn run(cli: Cli) -> Outcome {
         #[cfg(feature = "gateway")]
         Command::Gateway(command) => gateway::run(command),
         Command::Rules(command) => rules::run(command),
+        Command::Iis(command) => iis::run(command),
     }
 }

@@ -11,6 +11,7 @@
 //! Not here: patterns, actions and values of attributes; sections other than the module's.
 
 pub mod sites;
+pub mod theirs;
 pub mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,8 +70,19 @@ impl Reading {
     }
 }
 
+/// In which order the parts that are for one path are laid over each other. Microsoft leaves it open: D, "Locking",
+/// "We will not specify here exactly how location tags are evaluated relative to web.config files underneath
+/// them". The two part only where a file above has a location for a path and a file between has the section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Each file whole, from the server's down: a location "is considered to be at that parent level" (D).
+    ByFile,
+    /// Each URL level whole, and at one level the outer file first, as .NET's configuration does.
+    ByLevel,
+}
+
 /// Reads a drive.
-pub fn read(files: &BTreeMap<String, String>) -> Reading {
+pub fn read(files: &BTreeMap<String, String>, order: Order) -> Reading {
     let mut reading = Reading::default();
     let host = files.get(HOST).map(|text| tree::parse(text));
     let Some(Ok(host)) = host else {
@@ -94,69 +106,96 @@ pub fn read(files: &BTreeMap<String, String>) -> Reading {
         }
     }
     for level in levels {
-        let merged = merge(files, &server, &level, &mut reading);
+        let merged = merge(files, &server, &level, order, &mut reading);
         reading.levels.insert(level, merged);
     }
     reading
 }
 
-fn merge(files: &BTreeMap<String, String>, server: &Server, path: &str, reading: &mut Reading) -> Level {
+/// A part that is for a path: the place of its file in the chain, the file, and the level that the file is of.
+struct Part {
+    depth: usize,
+    file: String,
+    at: String,
+    piece: Piece,
+}
+
+fn merge(
+    files: &BTreeMap<String, String>,
+    server: &Server,
+    path: &str,
+    order: Order,
+    reading: &mut Reading,
+) -> Level {
     let chain = server.chain(files, path);
     let mut level = Level::new();
     let mut found: Vec<(String, String)> = vec![];
-    let mut earlier: Vec<(usize, Piece)> = vec![];
+    let mut parts: Vec<Part> = vec![];
     for (depth, (at, file)) in chain.iter().enumerate() {
         if chain.iter().filter(|(_, other)| other == file).count() > 1 {
             reading.twice.insert((path.into(), file.clone()));
         }
-        let mut pieces = match tree::pieces(files, file, at) {
-            Ok(pieces) => pieces,
-            Err(code) => {
-                found.push((code, file.clone()));
-                continue;
+        match tree::pieces(files, file, at) {
+            Ok(pieces) => {
+                let pieces = pieces.into_iter().filter(|piece| under(path, &piece.target));
+                parts.extend(pieces.map(|piece| Part { depth, file: file.clone(), at: at.clone(), piece }));
             }
+            Err(code) => found.push((code, file.clone())),
+        }
+    }
+    // D: "The order of location tags is of no importance"; the nearer one is laid on top.
+    match order {
+        Order::ByFile => parts.sort_by_key(|part| (part.depth, segments(&part.piece.target))),
+        Order::ByLevel => parts.sort_by_key(|part| (segments(&part.piece.target), part.depth)),
+    }
+    for (n, part) in parts.iter().enumerate() {
+        let Part { depth, file, at, piece } = part;
+        let section = piece.section.clone();
+        // U: global rules stand at the server and work there alone.
+        if *depth == 0 && section == "globalRules" && !path.is_empty() {
+            continue;
+        }
+        // The error that IIS words as "Sections must only appear once per config file"; L for `.`.
+        let twin = |other: &Part| {
+            other.depth == *depth
+                && other.piece.section == section
+                && same(&other.piece.target, &piece.target)
         };
-        pieces.retain(|piece| under(path, &piece.target));
-        // D: "The order of location tags is of no importance"; the nearer one is laid on top.
-        pieces.sort_by_key(|piece| segments(&piece.target));
-        for (n, piece) in pieces.iter().enumerate() {
-            // The error that IIS words as "Sections must only appear once per config file"; L for `.`.
-            if pieces[..n]
-                .iter()
-                .any(|p| p.section == piece.section && p.target.eq_ignore_ascii_case(&piece.target))
-            {
-                found.push(("duplicate-section".into(), piece.section.clone()));
-                continue;
-            }
-            // Not inherited: the location's own application reads it, those below do not.
-            if !piece.inherit && server.application(path) != server.application(&piece.target) {
-                continue;
-            }
-            if piece.both_modes {
-                found.push(("override-mode-twice".into(), piece.section.clone()));
-            }
-            // U: global rules stand at the server and work there alone.
-            if depth == 0 && piece.section == "globalRules" && !path.is_empty() {
-                continue;
-            }
-            let Some(definition) = server.definitions.get(&piece.section) else {
-                found.push(("unknown-section".into(), piece.section.clone()));
-                continue;
-            };
-            if depth > 0 && !definition.allowed_in(server, at) {
-                found.push(("wrong-level".into(), piece.section.clone()));
-                continue;
-            }
-            if depth > 0 && !allowed(definition.allow, &earlier, piece, depth) {
-                found.push(("locked-section".into(), piece.section.clone()));
-                continue;
-            }
+        if parts[..n].iter().any(twin) {
+            found.push(("duplicate-section".into(), section));
+            continue;
+        }
+        // Not inherited: the location's own application reads it, those below do not.
+        if !piece.inherit && server.application(path) != server.application(&piece.target) {
+            continue;
+        }
+        if piece.both_modes {
+            found.push(("override-mode-twice".into(), section.clone()));
+        }
+        let Some(definition) = server.definitions.get(&section) else {
+            found.push(("unknown-section".into(), section));
+            continue;
+        };
+        // Locks of the files above, on what this part is for.
+        let locks = |other: &&Part| {
+            other.depth < *depth
+                && other.piece.section == section
+                && under(&piece.target, &other.piece.target)
+        };
+        let above: Vec<&Piece> = parts.iter().filter(locks).map(|part| &part.piece).collect();
+        if *depth > 0 && !definition.allowed_in(server, at) {
+            found.push(("wrong-level".into(), section));
+        } else if *depth > 0 && !allowed(definition.allow, &above) {
+            found.push(("locked-section".into(), section));
+        } else {
             match &piece.body {
-                Ok(body) => lay(&mut level, &earlier, piece, body, file, depth, &mut found),
-                Err(code) => found.push((code.clone(), piece.section.clone())),
+                Ok((body, source)) => {
+                    let file = source.as_ref().unwrap_or(file);
+                    lay(&mut level, &above, piece, body, file, *depth, &mut found);
+                }
+                Err(code) => found.push((code.clone(), section)),
             }
         }
-        earlier.extend(pieces.into_iter().map(|piece| (depth, piece)));
     }
     references(&level, &mut found);
     level.retain(|_, entries| !entries.is_empty());
@@ -165,20 +204,14 @@ fn merge(files: &BTreeMap<String, String>, server: &Server, path: &str, reading:
 }
 
 /// D, "Locking": `Inherit` walks up to the definition; only files above can lock or unlock.
-fn allowed(default: bool, earlier: &[(usize, Piece)], piece: &Piece, depth: usize) -> bool {
-    let mut mode = default;
-    for (_, lock) in earlier.iter().filter(|(d, p)| *d < depth && p.section == piece.section) {
-        if under(&piece.target, &lock.target) {
-            mode = lock.mode.unwrap_or(mode);
-        }
-    }
-    mode
+fn allowed(default: bool, above: &[&Piece]) -> bool {
+    above.iter().fold(default, |mode, lock| lock.mode.unwrap_or(mode))
 }
 
 /// Lays one section over what the levels above gave.
 fn lay(
     level: &mut Level,
-    earlier: &[(usize, Piece)],
+    locks_above: &[&Piece],
     piece: &Piece,
     body: &El,
     file: &str,
@@ -196,8 +229,7 @@ fn lay(
         _ => return found.push(("unknown-section".into(), section.into())),
     };
     let above = |collection: &str| -> Vec<&El> {
-        let sections = earlier.iter().filter(|(d, p)| *d < depth && p.section == section);
-        let bodies = sections.filter_map(|(_, p)| p.body.as_ref().ok());
+        let bodies = locks_above.iter().filter_map(|p| p.body.as_ref().ok()).map(|(body, _)| body);
         if collection == section {
             bodies.collect()
         } else {

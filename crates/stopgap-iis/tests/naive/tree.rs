@@ -43,8 +43,8 @@ pub fn parse(text: &str) -> Result<El, String> {
 pub struct Piece {
     pub target: String,
     pub section: String,
-    /// The section's content, from the file or from the one that `configSource` names.
-    pub body: Result<El, String>,
+    /// The section's content, from the file or from the one that `configSource` names, with that one's path.
+    pub body: Result<(El, Option<String>), String>,
     pub inherit: bool,
     /// `overrideMode` or the older `allowOverride` of the location: unlocks (true), locks (false), or neither.
     pub mode: Option<bool>,
@@ -69,7 +69,7 @@ pub fn pieces(files: &BTreeMap<String, String>, file: &str, at: &str) -> Result<
                 _ => None,
             };
             let body = match section.attr("configSource") {
-                None => Ok(section.clone()),
+                None => Ok((section.clone(), None)),
                 Some(source) => elsewhere(files, folder, source, &section.name),
             };
             pieces.push(Piece {
@@ -101,9 +101,10 @@ fn elsewhere(
     folder: &str,
     source: &str,
     section: &str,
-) -> Result<El, String> {
+) -> Result<(El, Option<String>), String> {
     let path = format!("{folder}/{}", source.replace('\\', "/"));
-    let text = files.iter().find(|(name, _)| name.eq_ignore_ascii_case(&path)).map(|(_, text)| text);
-    let root = parse(text.ok_or("config-source-missing")?)?;
-    if root.name == section { Ok(root) } else { Err("config-source-missing".into()) }
+    let (name, text) =
+        files.iter().find(|(name, _)| name.eq_ignore_ascii_case(&path)).ok_or("config-source-missing")?;
+    let root = parse(text)?;
+    if root.name == section { Ok((root, Some(name.clone()))) } else { Err("config-source-missing".into()) }
 }
