@@ -277,6 +277,19 @@ async fn a_revocation_is_not_undone_with_an_older_or_a_forged_list() {
 }
 
 #[tokio::test]
+async fn an_authoritys_revocation_is_not_undone_with_a_forged_list() {
+    let world = Revoking::new("prefer");
+    assert_eq!(world.cycle().await, Ok(1));
+    world.files.put("/root.crl", world.pki.root_list(true, (2026, 11, 21), TO));
+    assert_eq!(world.cycle_at(later(1)).await, Err("revoked-certificate".to_owned()));
+    // Newer, of the same name, and by another key.
+    let other = TestPki::new(Options::default());
+    world.files.put("/root.crl", other.root_list(false, (2026, 11, 22), TO));
+    assert_eq!(world.cycle_at(later(2)).await, Err("revoked-certificate".to_owned()));
+    assert_eq!(world.cycle_at(later(3)).await, Err("revoked-certificate".to_owned()));
+}
+
+#[tokio::test]
 async fn an_older_forged_or_future_list_takes_no_newer_ones_place() {
     let world = Revoking::new("require");
     let good = world.pki.issuer_list(false, (2026, 11, 21), TO);

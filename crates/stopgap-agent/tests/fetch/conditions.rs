@@ -67,6 +67,9 @@ async fn not_modified_though_nothing_is_here() {
     server.answer(Arc::new(|_, out| status(out, "304 Not Modified", "")));
     let delivery = Agent::new("").fetch(&fetcher, &feed).await;
     assert_eq!(fault(&delivery), "unchanged-of-nothing");
+    // Nor is it an answer to an agent that has a document, and said nothing of it.
+    let delivery = agent.fetch(&fetcher, &feed).await;
+    assert_eq!(fault(&delivery), "unchanged-of-nothing");
 }
 
 #[tokio::test]
