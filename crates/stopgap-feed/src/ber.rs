@@ -61,6 +61,11 @@ impl<'a> Reader<'a> {
         self.optional(tag)
     }
 
+    /// The octets of the next value, which must be an octet string of either form.
+    pub(crate) fn octet_string(&mut self) -> Option<Vec<u8>> {
+        self.any()?.octets()
+    }
+
     pub(crate) fn at_end(&self) -> bool {
         self.0.is_empty()
     }

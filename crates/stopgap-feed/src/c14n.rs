@@ -234,28 +234,38 @@ fn name_at(text: &str, start: usize) -> &str {
 
 /// Canonical XML 1.0, section 2.3, "Text Nodes".
 fn escape_text(text: &str, out: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
-            b'&' => out.extend_from_slice(b"&amp;"),
-            b'<' => out.extend_from_slice(b"&lt;"),
-            b'>' => out.extend_from_slice(b"&gt;"),
-            b'\r' => out.extend_from_slice(b"&#xD;"),
-            _ => out.push(byte),
-        }
-    }
+    escape(text, out, |octet| match octet {
+        b'&' => Some(b"&amp;"),
+        b'<' => Some(b"&lt;"),
+        b'>' => Some(b"&gt;"),
+        b'\r' => Some(b"&#xD;"),
+        _ => None,
+    });
 }
 
 /// Canonical XML 1.0, section 2.3, "Attribute Nodes".
 fn escape_attribute(value: &str, out: &mut Vec<u8>) {
-    for byte in value.bytes() {
-        match byte {
-            b'&' => out.extend_from_slice(b"&amp;"),
-            b'<' => out.extend_from_slice(b"&lt;"),
-            b'"' => out.extend_from_slice(b"&quot;"),
-            b'\t' => out.extend_from_slice(b"&#x9;"),
-            b'\n' => out.extend_from_slice(b"&#xA;"),
-            b'\r' => out.extend_from_slice(b"&#xD;"),
-            _ => out.push(byte),
-        }
+    escape(value, out, |octet| match octet {
+        b'&' => Some(b"&amp;"),
+        b'<' => Some(b"&lt;"),
+        b'"' => Some(b"&quot;"),
+        b'\t' => Some(b"&#x9;"),
+        b'\n' => Some(b"&#xA;"),
+        b'\r' => Some(b"&#xD;"),
+        _ => None,
+    });
+}
+
+/// Copies what stands between the octets that are written otherwise.
+fn escape(text: &str, out: &mut Vec<u8>, otherwise: impl Fn(u8) -> Option<&'static [u8]>) {
+    let mut rest = text.as_bytes();
+    while let Some((at, written)) =
+        rest.iter().enumerate().find_map(|(at, octet)| Some((at, otherwise(*octet)?)))
+    {
+        let (plain, after) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        out.extend_from_slice(written);
+        rest = after.get(1..).unwrap_or_default();
     }
+    out.extend_from_slice(rest);
 }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dsig::Digest;
 use crate::id::FeedName;
-use crate::trust::TrustFile;
+use crate::trust::{TrustFile, is_inline_cosigner};
 use crate::verify::hex;
 
 /// Octets of a card; with a dozen certificates it has a tenth of that.
@@ -92,18 +92,28 @@ impl Card {
         }
         let card: Card = toml::from_str(text)?;
         let trust = &card.trust;
-        let lists = [
-            ("roots", &trust.roots),
-            ("timestamp_roots", &trust.timestamp_roots),
-            ("crls", &trust.crls),
-            ("cosigners", &trust.cosigners),
-        ];
+        let lists =
+            [("roots", &trust.roots), ("timestamp_roots", &trust.timestamp_roots), ("crls", &trust.crls)];
         for (key, list) in lists {
             let published = |entry: &str| key.ends_with("roots") && Published::parse(entry).is_some();
             let inline = |entry: &str| entry.trim_start().starts_with("-----BEGIN");
             if let Some(found) = list.iter().find(|entry| !inline(entry) && !published(entry)) {
                 let found = found.chars().take(80).collect();
                 return Err(CardError::NotInline { key, found });
+            }
+        }
+        for cosigner in &trust.cosigners {
+            let named = || {
+                let found = cosigner.chars().take(80).collect();
+                CardError::NotInline { key: "cosigners", found }
+            };
+            if !is_inline_cosigner(cosigner) {
+                return Err(named());
+            }
+            let cosigner: TrustFile = toml::from_str(cosigner)?;
+            let all = cosigner.roots.iter().chain(&cosigner.timestamp_roots).chain(&cosigner.crls);
+            if !all.into_iter().all(|entry| entry.trim_start().starts_with("-----BEGIN")) {
+                return Err(named());
             }
         }
         Ok(card)
@@ -239,6 +249,22 @@ mod tests {
         assert_eq!(card.fill(pem(DER).as_bytes()), 1);
         assert!(!card.is_missing_a_root() && card.missing().is_empty());
         assert_eq!(CertificateDer::from_pem_slice(card.trust.roots[0].as_bytes()).unwrap().as_ref(), DER);
+    }
+
+    #[test]
+    fn a_co_signer_stands_in_the_card_with_certificates_and_nothing_else() {
+        let root = pem(DER);
+        let with = |cosigner: &str| {
+            Card::parse(&format!(
+                "[feed]\nname = \"example\"\nurl = \"https://feed.example.org/feed.xml\"\n[trust]\nroots = [{root:?}]\n\
+                 signatures = 2\ncosigners = [{cosigner:?}]\n"
+            ))
+        };
+        assert!(with(&format!("signer = \"Security\"\nroots = [{root:?}]\n")).is_ok());
+        for cosigner in ["security.toml", "signer = \"Security\"\nroots = [\"root.pem\"]\n"] {
+            let refused = with(cosigner);
+            assert!(matches!(refused, Err(CardError::NotInline { key: "cosigners", .. })), "{refused:?}");
+        }
     }
 
     #[test]

@@ -37,6 +37,10 @@ pub const TIMESTAMP_NAMESPACE: &str = "http://schemas.microsoft.com/xmldsig/time
 /// The `Id` of the `Object` that holds the timestamp. It is compared, never looked up.
 pub const TIMESTAMP_ID: &str = "ts-countersig";
 
+/// Octets of one certificate. Real ones have one to three thousand; to read one takes many times its
+/// size in memory, before anything in it is believed.
+pub const MAX_CERTIFICATE_BYTES: usize = 64 * 1024;
+
 /// Why a signature is not one of this profile, or does not fit the document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
@@ -63,6 +67,8 @@ pub enum SignatureError {
     NoCertificate,
     #[error("the signature brings too many certificates: expected at most {limit}")]
     TooManyCertificates { limit: usize },
+    #[error("a certificate of the signature is too large: expected at most {limit} octets, found {found}")]
+    CertificateTooLarge { limit: usize, found: usize },
     #[error("the document was changed after it was signed: expected digest {expected}, found {found}")]
     DigestMismatch { expected: String, found: String },
     #[error("weak key: expected RSA of 2048 bits or more, found {bits}")]
@@ -84,6 +90,7 @@ impl SignatureError {
             SignatureError::Base64 { .. } => "bad-base64",
             SignatureError::NoCertificate => "no-certificate",
             SignatureError::TooManyCertificates { .. } => "too-many-certificates",
+            SignatureError::CertificateTooLarge { .. } => "certificate-too-large",
             SignatureError::DigestMismatch { .. } => "digest-mismatch",
             SignatureError::WeakKey { .. } => "weak-key",
             SignatureError::Invalid { .. } => "signature-invalid",
@@ -320,7 +327,12 @@ fn read_x509_data(
                 if certificates.len() >= limits.certificates {
                     return Err(SignatureError::TooManyCertificates { limit: limits.certificates });
                 }
-                certificates.push(base64(child, "X509Certificate")?.into());
+                let der = base64(child, "X509Certificate")?;
+                if der.len() > MAX_CERTIFICATE_BYTES {
+                    let (limit, found) = (MAX_CERTIFICATE_BYTES, der.len());
+                    return Err(SignatureError::CertificateTooLarge { limit, found });
+                }
+                certificates.push(der.into());
             }
             Some("X509SubjectName" | "X509IssuerSerial" | "X509SKI" | "X509CRL") => {}
             _ => return Err(unexpected(node, "`X509Certificate`", child)),
@@ -423,12 +435,8 @@ fn base64(node: Node<'_, '_>, what: &'static str) -> Result<Vec<u8>, SignatureEr
     if let Some(child) = node.children().find(|child| !child.is_text()) {
         return Err(unexpected(node, "Base64 text", child));
     }
-    let text: String = node
-        .children()
-        .filter_map(|child| child.text())
-        .flat_map(str::chars)
-        .filter(|c| !matches!(c, ' ' | '\t' | '\n' | '\r'))
-        .collect();
+    let pieces = node.children().filter_map(|child| child.text());
+    let text: String = pieces.flat_map(|text| text.split([' ', '\t', '\n', '\r'])).collect();
     BASE64.decode(text).map_err(|_| SignatureError::Base64 { what })
 }
 

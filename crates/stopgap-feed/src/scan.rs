@@ -134,6 +134,12 @@ fn is_xml_char(c: char) -> bool {
 }
 
 fn check_characters(text: &str) -> Result<(), ScanError> {
+    // Usual text is told by its octets, many at a time: a control character is one octet, and what else is
+    // not allowed begins with 0xEF.
+    let unusual = |octet: u8| (octet < b' ' && !matches!(octet, b'\t' | b'\n' | b'\r')) | (octet == 0xEF);
+    if !text.as_bytes().chunks(64).any(|some| some.iter().fold(false, |any, octet| any | unusual(*octet))) {
+        return Ok(());
+    }
     match text.char_indices().find(|(_, c)| !is_xml_char(*c)) {
         Some((at, c)) => Err(ScanError::Character { found: u32::from(c), line: line_of(text, at) }),
         None => Ok(()),
@@ -143,6 +149,9 @@ fn check_characters(text: &str) -> Result<(), ScanError> {
 /// The tree parser reserves a node for every `<` and an attribute for every `=` before it looks at
 /// anything: sixteen megabytes of `=` would be more than a gigabyte.
 fn check_reservation(text: &str, limits: &Limits) -> Result<(), ScanError> {
+    if text.len() <= limits.nodes {
+        return Ok(());
+    }
     for marker in [b'<', b'='] {
         let mut all = text.bytes().enumerate().filter(|(_, octet)| *octet == marker);
         if let Some((at, _)) = all.nth(limits.nodes) {

@@ -28,12 +28,18 @@ use crate::chain::{self, ChainError, Requirements, Revocation, RevocationMode};
 use crate::dsig::{Countersignature, Digest};
 use crate::trust::Trust;
 
+/// Octets of a token: sixteen certificates and what its authority may add, such as a revocation list,
+/// fit. It is not signed with the document, so whoever passes that on can put another one in.
+pub const MAX_TOKEN_BYTES: usize = 256 * 1024;
+
 /// Why a timestamp does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum TimestampError {
     #[error("the timestamp is not used, since no timestamp root is trusted")]
     NoRoots,
+    #[error("the timestamp is too large: expected at most {MAX_TOKEN_BYTES} octets, found {found}")]
+    TooLarge { found: usize },
     #[error("the timestamp is malformed: {what}")]
     Malformed { what: &'static str },
     #[error("the timestamp has an unsupported {what}: `{found}`")]
@@ -61,6 +67,7 @@ impl TimestampError {
     pub fn code(&self) -> &'static str {
         match self {
             TimestampError::NoRoots => "timestamp-no-roots",
+            TimestampError::TooLarge { .. } => "timestamp-too-large",
             TimestampError::Malformed { .. } => "timestamp-malformed",
             TimestampError::Unsupported { .. } => "timestamp-unsupported",
             TimestampError::WrongImprint => "timestamp-wrong-imprint",
@@ -123,6 +130,9 @@ pub(crate) fn judge(
 ) -> Result<Judged, TimestampError> {
     if trust.timestamp_roots.is_empty() {
         return Err(TimestampError::NoRoots);
+    }
+    if countersignature.token.len() > MAX_TOKEN_BYTES {
+        return Err(TimestampError::TooLarge { found: countersignature.token.len() });
     }
     let token = Token::read(&countersignature.token, trust.limits.certificates)?;
     let info = TstInfo::read(&token.content)?;
@@ -191,7 +201,7 @@ impl<'a> Token<'a> {
         }
         let content = content
             .expect(tag::context(0))
-            .and_then(|explicit| explicit.reader().any()?.octets())
+            .and_then(|explicit| explicit.reader().octet_string())
             .ok_or(malformed("its content is missing"))?;
         let certificates = certificates.map_or(Some(Vec::new()), |set| set.reader().all());
         let mut signers = signers.reader();
@@ -234,10 +244,9 @@ impl TstInfo {
         let (imprint, time) = fields.ok_or(TimestampError::Malformed { what: "TSTInfo" })?;
         let mut imprint = imprint.reader();
         let imprint_digest = digest(imprint.expect(tag::SEQUENCE))?;
-        let imprint = imprint.expect(tag::OCTET_STRING).and_then(|value| value.octets());
         Ok(Self {
             imprint_digest,
-            imprint: imprint.ok_or(TimestampError::Malformed { what: "messageImprint" })?,
+            imprint: imprint.octet_string().ok_or(TimestampError::Malformed { what: "messageImprint" })?,
             time: generalized_time(time.content).ok_or(TimestampError::Malformed { what: "genTime" })?,
         })
     }
@@ -264,7 +273,7 @@ impl<'a> SignerInfo<'a> {
             digest: fields.expect(tag::SEQUENCE),
             attributes: fields.expect(tag::context(0))?,
             algorithm: fields.expect(tag::SEQUENCE)?,
-            signature: fields.expect(tag::OCTET_STRING)?.octets()?,
+            signature: fields.octet_string()?,
         })
     }
 
@@ -377,7 +386,7 @@ fn certificate_id(value: Value<'_>, v2: bool) -> Option<(CertificateHash, Vec<u8
     } else {
         |octets| ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, octets).as_ref().to_vec()
     };
-    Some((hash, id.expect(tag::OCTET_STRING)?.octets()?))
+    Some((hash, id.octet_string()?))
 }
 
 /// The digest that an `AlgorithmIdentifier` names.
@@ -409,4 +418,20 @@ fn generalized_time(content: &[u8]) -> Option<Timestamp> {
         return None;
     }
     format!("{date}T{time}Z").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fuzzer found that a signature in pieces, which BER allows, was refused.
+    #[test]
+    fn a_signature_may_come_in_pieces() {
+        let head = [0x02, 1, 1, 0x30, 5, 0x30, 0, 0x02, 1, 7, 0x30, 0, 0xA0, 0, 0x30, 0];
+        for signature in [&[0x04, 2, b'a', b'b'][..], &[0x24, 6, 0x04, 1, b'a', 0x04, 1, b'b']] {
+            let content = [&head, signature].concat();
+            let value = Value { tag: tag::SEQUENCE, content: &content, whole: &content };
+            assert_eq!(SignerInfo::read(value).unwrap().signature, b"ab");
+        }
+    }
 }

@@ -62,8 +62,9 @@ pub struct TrustFile {
     /// How many must sign, the feed's own signature included.
     #[serde(default = "one")]
     pub signatures: usize,
-    /// Trust files of the others, each of whom counts once. They may not ask for co-signatures
-    /// themselves. What such a file names is looked for in that file's folder.
+    /// Trust files of the others, each of whom counts once: file names, or the text itself, which is told
+    /// by its line breaks. They may not ask for co-signatures themselves. What such a file names is looked
+    /// for in that file's folder.
     #[serde(default)]
     pub cosigners: Vec<String>,
     /// Action types that the feed may bring.
@@ -108,7 +109,7 @@ pub enum TrustError {
 /// Somebody whose signature counts beside the publisher's.
 #[derive(Debug, Clone)]
 pub struct Cosigner {
-    /// The trust file's name, as written.
+    /// The trust file's name, as written; of one that is inline its signer.
     pub name: String,
     /// Roots, names, usages, timestamp roots and revocation; what it says of documents means nothing.
     pub trust: Trust,
@@ -232,19 +233,31 @@ impl TrustFile {
     }
 }
 
-fn load_cosigner(name: &str, read: &impl Fn(&str) -> io::Result<Vec<u8>>) -> Result<Cosigner, TrustError> {
+/// Whether an entry of `cosigners` is a trust file itself: no file's name has a line break.
+pub(crate) fn is_inline_cosigner(entry: &str) -> bool {
+    entry.contains('\n')
+}
+
+fn load_cosigner(entry: &str, read: &impl Fn(&str) -> io::Result<Vec<u8>>) -> Result<Cosigner, TrustError> {
     let key = "cosigners";
-    let octets = read(name).map_err(|source| TrustError::Read { key, entry: format!("`{name}`"), source })?;
-    let wrong = |detail: String| TrustError::Cosigner { name: format!("`{name}`"), detail };
+    let inline = is_inline_cosigner(entry);
+    let shown = if inline { "the inline text".to_owned() } else { format!("`{entry}`") };
+    let octets = if inline {
+        entry.to_owned().into_bytes()
+    } else {
+        read(entry).map_err(|source| TrustError::Read { key, entry: shown.clone(), source })?
+    };
+    let wrong = |detail: String| TrustError::Cosigner { name: shown.clone(), detail };
     let file: TrustFile = toml::from_slice(&octets).map_err(|error| wrong(error.to_string()))?;
     if file.signatures != 1 || !file.cosigners.is_empty() || !file.cosigned.is_empty() {
         return Err(wrong("expected no signatures, cosigners or cosigned of its own, found one".to_owned()));
     }
     // `join` of an absolute name is that name.
-    let folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
+    let folder = Path::new(if inline { "" } else { entry }).parent().unwrap_or(Path::new("")).to_owned();
+    let name = if inline { file.signer.clone().unwrap_or(shown) } else { entry.to_owned() };
     let beside = |entry: &str| read(&folder.join(entry).to_string_lossy());
     let read: &dyn Fn(&str) -> io::Result<Vec<u8>> = &beside;
-    Ok(Cosigner { name: name.to_owned(), trust: file.load_single(read)? })
+    Ok(Cosigner { name, trust: file.load_single(read)? })
 }
 
 fn load<T: PemObject + From<Vec<u8>>>(

@@ -194,6 +194,14 @@ attacks! {
             let data = format!("<X509Data>{}</X509Data>", between(&s.sign(), "<X509Data>", "</X509Data>"));
             changed(s, &data, "<KeyValue/>")
         };
+    a_huge_certificate:
+        "A certificate that takes many times its size in memory to read",
+        "A certificate has at most 64 KiB", "certificate-too-large",
+        |s| {
+            let huge = vec![0x31; stopgap_feed::dsig::MAX_CERTIFICATE_BYTES + 1].into();
+            s.chain = Some(vec![s.leaf.der.clone(), s.intermediate.der.clone(), huge]);
+            s.sign().into_bytes()
+        };
     a_flood_of_certificates:
         "Thousands of certificates, each of which would be tried",
         "At most 16 certificates", "too-many-certificates",

@@ -91,6 +91,18 @@ attacks! {
         "A timestamp, though the operator trusts no authority of them",
         "Timestamps count where roots are configured", "expired-certificate timestamp-no-roots",
         |s| { expired(s); s.trust.timestamp_roots.clear(); s.sign_stamped(BEFORE).into_bytes() };
+    a_huge_timestamp:
+        "A token that takes many times its size in memory",
+        "A token has at most 256 KiB", "expired-certificate timestamp-too-large",
+        |s| {
+            use base64::Engine as _;
+            expired(s);
+            let signed = s.sign_stamped(BEFORE);
+            let old = between(&signed, "timestamp/2003\">", "</CounterSignature>");
+            // An endless set of empty values.
+            let huge = [0x31, 0x00].repeat(stopgap_feed::timestamp::MAX_TOKEN_BYTES / 2 + 1);
+            signed.replace(old, &base64::engine::general_purpose::STANDARD.encode(huge)).into_bytes()
+        };
     octets_that_are_no_timestamp:
         "A token that is no CMS message",
         "What cannot be read gives no time", "expired-certificate timestamp-malformed",
