@@ -6,7 +6,7 @@ mod levels;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::effective::{Effective, Found, Link, merge};
+use crate::effective::{Effective, Found, Link, Merged, merge};
 use crate::file::{self, ConfigFile};
 use crate::section::{Declaration, Section, declarations};
 use crate::server::Server;
@@ -38,6 +38,10 @@ pub struct LevelReport {
     pub files: Vec<String>,
     /// What they come to. Where a violation stands at the level or above it, IIS serves nothing there.
     pub effective: Effective,
+    /// Whether the rules, or the violations, depend on the order in which IIS merges a `<location>` that an outer
+    /// file has for a level below and the files in between. Microsoft's documentation leaves it open; what is
+    /// reported goes level by level.
+    pub order_matters: bool,
 }
 
 /// What a level is.
@@ -145,10 +149,17 @@ impl Checker<'_> {
             let links: Vec<Link> = std::iter::once(Link { base: String::new(), file: self.host })
                 .chain(way.iter().map(|(base, file)| Link { base: base.clone(), file }))
                 .collect();
-            let (effective, found) = merge(self.server, &self.declared, &links, &path);
+            let Merged { effective, found, order_matters } =
+                merge(self.server, &self.declared, &links, &path);
+            if order_matters {
+                notes.push(format!(
+                    "{path}: its rules depend on the order in which IIS merges a <location> of an outer file and the \
+                     files in between; they are told level by level, and Microsoft does not say that it is so"
+                ));
+            }
             let files = links.iter().map(|link| link.file.path.to_string()).collect();
             let own = kind != LevelKind::Folder || levels::has_own(&links, &path);
-            reports.push((LevelReport { path, kind, files, effective }, found, own));
+            reports.push((LevelReport { path, kind, files, effective, order_matters }, found, own));
         }
         let seen: HashMap<String, HashSet<Identity>> = reports
             .iter()
@@ -187,6 +198,9 @@ impl Checker<'_> {
 
     /// The files on the way to a level, below the server's own.
     fn way(&mut self, level: &str) -> Vec<(String, Rc<ConfigFile>)> {
+        if self.server.application(level).is_some_and(|application| !application.reads_files) {
+            return Vec::new();
+        }
         prefixes(level).filter_map(|prefix| Some((prefix.to_owned(), self.file(prefix)?))).collect()
     }
 

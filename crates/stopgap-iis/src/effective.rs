@@ -13,7 +13,7 @@
 
 mod locked;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use stopgap_rules::parse::Place;
@@ -86,6 +86,18 @@ impl Effective {
         }
     }
 
+    /// Whether the same entries stand in the same order.
+    fn same(&self, other: &Effective) -> bool {
+        fn equal<T>(ours: &[Entry<T>], theirs: &[Entry<T>]) -> bool {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| ours.origin == theirs.origin)
+        }
+        // Of the others the order says nothing, and what is in them shows in the faults.
+        equal(&self.global_rules, &other.global_rules)
+            && equal(&self.rules, &other.rules)
+            && equal(&self.outbound, &other.outbound)
+    }
+
     fn put(&mut self, collection: Collection, kept: Kept) {
         let Kept { name, item, origin, .. } = kept;
         match (collection, item) {
@@ -131,12 +143,59 @@ struct Step<'f> {
     at: String,
 }
 
+/// In which order sections are merged. Microsoft says that parents come first, and that a `<location>` belongs to
+/// the level of its file; where a file names a level below that of the next file, the two part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// By the level that a section is for, at one level the outer file first: as .NET's configuration, and what
+    /// this crate reports.
+    Levels,
+    /// File by file.
+    Files,
+}
+
+/// What the files of one way come to.
+pub(crate) struct Merged {
+    pub(crate) effective: Effective,
+    pub(crate) found: Vec<Found>,
+    /// Whether it would come to something else in the other order.
+    pub(crate) order_matters: bool,
+}
+
 /// Merges the files of one way, the server's own first.
 pub(crate) fn merge(
     server: &Server,
     declared: &BTreeMap<Section, Declaration>,
     links: &[Link],
     level: &str,
+) -> Merged {
+    let mut steps = steps(server, links, level);
+    let (effective, found) = merged(server, declared, links, &steps);
+    let files = |steps: &[Step]| steps.is_sorted_by_key(|step| (step.order, depth(&step.at)));
+    let mut order_matters = false;
+    if !files(&steps) {
+        sort(&mut steps, Order::Files);
+        let (other, others) = merged(server, declared, links, &steps);
+        let places =
+            |found: &[Found]| found.iter().map(|one| (one.fault.code, one.fault.key.clone())).collect();
+        let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) = (places(&found), places(&others));
+        order_matters = ours != theirs || !other.same(&effective);
+    }
+    Merged { effective, found, order_matters }
+}
+
+fn sort(steps: &mut [Step], order: Order) {
+    match order {
+        Order::Levels => steps.sort_by_key(|step| (depth(&step.at), step.order)),
+        Order::Files => steps.sort_by_key(|step| (step.order, depth(&step.at))),
+    }
+}
+
+fn merged<'f>(
+    server: &'f Server,
+    declared: &'f BTreeMap<Section, Declaration>,
+    links: &[Link],
+    steps: &[Step<'f>],
 ) -> (Effective, Vec<Found>) {
     let mut found = Vec::new();
     for link in links {
@@ -146,10 +205,9 @@ pub(crate) fn merge(
             at: link.base.clone(),
         }));
     }
-    let steps = steps(server, links, level);
     let mut merging = Merging { declared, server, found, collections: BTreeMap::new() };
     for (nth, step) in steps.iter().enumerate() {
-        merging.take(step, steps.get(..nth).unwrap_or(&[]), &steps);
+        merging.take(step, steps.get(..nth).unwrap_or(&[]), steps);
     }
     let Merging { mut found, collections, .. } = merging;
     let mut effective = Effective::default();
@@ -175,7 +233,7 @@ fn steps<'f>(server: &Server, links: &'f [Link<'f>], level: &str) -> Vec<Step<'f
             }
         }
     }
-    steps.sort_by_key(|step| (depth(&step.at), step.order));
+    sort(&mut steps, Order::Levels);
     steps
 }
 
@@ -207,6 +265,9 @@ impl<'f> Merging<'f> {
         let at = &step.at;
         let own = |fault: Fault| Found { fault, file: Arc::clone(step.file), at: at.clone() };
         self.found.extend(entry.faults.iter().cloned().map(own));
+        if entry.twice {
+            return;
+        }
         if let Some(fault) = locked::refused(self.server, self.declared, step, all) {
             self.found.push(own(fault));
             return;

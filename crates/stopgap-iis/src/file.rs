@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     /// `inheritInChildApplications`.
     pub(crate) inherited: bool,
     pub(crate) mode: OverrideMode,
+    /// The section stands in the file for this path already; the first one counts.
+    pub(crate) twice: bool,
     /// Where the section's element stands, in the file itself.
     pub(crate) place: Place,
     /// The file of what is in it: this one, or that of `configSource`.
@@ -90,6 +92,14 @@ struct Scope {
     in_location: bool,
     inherited: bool,
     mode: OverrideMode,
+    /// What is wrong with it, for whatever section it holds.
+    faults: Vec<Fault>,
+}
+
+impl Scope {
+    fn of(location: String, in_location: bool) -> Scope {
+        Scope { location, in_location, inherited: true, mode: OverrideMode::Inherit, faults: Vec::new() }
+    }
 }
 
 impl Reader<'_> {
@@ -109,13 +119,7 @@ impl Reader<'_> {
         for child in root.children() {
             match child.name() {
                 "system.webServer" => {
-                    let scope = Scope {
-                        location: String::new(),
-                        in_location: false,
-                        inherited: true,
-                        mode: OverrideMode::Inherit,
-                    };
-                    self.server(child, &scope);
+                    self.server(child, &Scope::of(String::new(), false));
                 }
                 "location" => {
                     let scope = self.location(child);
@@ -140,7 +144,7 @@ impl Reader<'_> {
         let path = element.attribute("path").unwrap_or_default();
         // `*` is another word for this level and all below it.
         let location = if path == "*" { String::new() } else { url(&path) };
-        let mut scope = Scope { location, in_location: true, inherited: true, mode: OverrideMode::Inherit };
+        let mut scope = Scope::of(location, true);
         for (name, value) in element.attributes() {
             let truth = match value.to_ascii_lowercase().as_str() {
                 "true" => Some(true),
@@ -171,6 +175,10 @@ impl Reader<'_> {
                 }
             }
         }
+        if element.attribute("overrideMode").is_some() && element.attribute("allowOverride").is_some() {
+            let message = "a <location> with overrideMode and allowOverride; it can have one of them";
+            scope.faults.push(Fault::new(Code::BadValue, element.place(), message));
+        }
         scope
     }
 
@@ -200,8 +208,9 @@ impl Reader<'_> {
 
     fn section(&mut self, section: Section, element: Element, scope: &Scope) {
         let place = element.place();
-        let mut faults = Vec::new();
-        if !self.seen.insert((folded(&scope.location), section)) {
+        let mut faults = scope.faults.clone();
+        let twice = !self.seen.insert((folded(&scope.location), section));
+        if twice {
             let message = format!("<{}> stands in this file for this path already", section.name());
             faults.push(Fault::new(Code::DuplicateSection, place, message).key(section.name()));
         }
@@ -230,6 +239,7 @@ impl Reader<'_> {
             inherited: scope.inherited,
             // A lock of the section itself says the same as one around it.
             mode: if body.locks.whole { OverrideMode::Deny } else { scope.mode },
+            twice,
             place,
             source,
             body,

@@ -3,6 +3,7 @@
 //!
 //! Not in here: what a folder's configuration says, application pools, and other protocols than HTTP.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stopgap_rules::parse::Place;
@@ -50,6 +51,8 @@ pub struct Application {
     pub path: String,
     /// Its application pool, by its own word or that of the defaults.
     pub pool: Option<String>,
+    /// Whether it reads any `web.config`: its pool may say `enableConfigurationOverride="false"`.
+    pub reads_files: bool,
     /// In the file's order; that of the application itself has its path.
     pub directories: Vec<VirtualDirectory>,
 }
@@ -70,6 +73,7 @@ impl Server {
     pub fn of(host: &Document, environment: &Environment) -> Server {
         let mut server = Server::default();
         let host = host.root();
+        let deaf = Deaf::of(host);
         let all = host.named("system.applicationHost").flat_map(|group| group.named("sites"));
         for sites in all {
             if sites.attribute("configSource").is_some() {
@@ -81,7 +85,7 @@ impl Server {
                 let Some(name) = site.attribute("name") else { continue };
                 let defaults = Defaults { scopes: [site, sites] };
                 let applications = site.named("application").filter_map(|application| {
-                    defaults.application(&name, application, environment, &mut server.notes)
+                    defaults.application(&name, application, (environment, &deaf), &mut server.notes)
                 });
                 let applications = applications.collect();
                 let bindings = site.named("bindings").flat_map(|bindings| bindings.named("binding"));
@@ -144,6 +148,34 @@ impl Server {
     }
 }
 
+/// The pools whose applications ignore every `web.config`, by name in lowercase.
+struct Deaf {
+    named: BTreeMap<String, bool>,
+    others: bool,
+}
+
+impl Deaf {
+    fn of(host: Element) -> Deaf {
+        const WORD: &str = "enableConfigurationOverride";
+        let is = |element: Element| element.attribute(WORD).map(|value| value.eq_ignore_ascii_case("false"));
+        let groups = host.named("system.applicationHost").flat_map(|group| group.named("applicationPools"));
+        let mut deaf = Deaf { named: BTreeMap::new(), others: false };
+        for pools in groups {
+            deaf.others |= pools.child("applicationPoolDefaults").and_then(is).unwrap_or(false);
+            for pool in pools.named("add") {
+                if let Some((name, is)) = pool.attribute("name").zip(is(pool)) {
+                    deaf.named.insert(folded(&name), is);
+                }
+            }
+        }
+        deaf
+    }
+
+    fn holds(&self, pool: &str) -> bool {
+        self.named.get(&folded(pool)).copied().unwrap_or(self.others)
+    }
+}
+
 /// `applicationDefaults` and `virtualDirectoryDefaults`, the nearer ones first.
 struct Defaults<'d> {
     scopes: [Element<'d>; 2],
@@ -162,7 +194,7 @@ impl Defaults<'_> {
         &self,
         site: &str,
         application: Element,
-        environment: &Environment,
+        (environment, deaf): (&Environment, &Deaf),
         notes: &mut Vec<String>,
     ) -> Option<Application> {
         let path = join(&url(site), &url(&application.attribute("path")?));
@@ -176,8 +208,10 @@ impl Defaults<'_> {
             Some(VirtualDirectory { path, folder: folder.map(Into::into), sub_folders })
         });
         let directories = directories.collect();
+        let pool = self.of(application, "applicationDefaults", "applicationPool");
         Some(Application {
-            pool: self.of(application, "applicationDefaults", "applicationPool"),
+            reads_files: !pool.as_deref().is_some_and(|pool| deaf.holds(pool)),
+            pool,
             directories,
             path,
         })

@@ -90,8 +90,9 @@ codes! {
         collection entry\": 500.19, 0x800700b7. <remove> or <clear/> before it, or a <location \
         inheritInChildApplications=\"false\"> around the first, avoid it.",
     /// A section stands twice in one file for one path.
-    DuplicateSection "duplicate-section" "\"Sections must only appear once per config file\": 500.19, 0x800700b7. For two \
-        that name one path, one directly and one in a <location>, this is the cautious reading.",
+    DuplicateSection "duplicate-section" "\"Sections must only appear once per config file\": 500.19, 0x800700b7. A \
+        section directly in the file and one in a <location> for the same level are two, as are two locations of \
+        one path with the same section.",
     /// A parent has locked the section.
     SectionLocked "section-locked" "A section that a parent locks (overrideModeDefault or overrideMode Deny, allowOverride \
         false, lockItem) cannot stand in a file below: 500.19, 0x80070021, \"This configuration section cannot be \

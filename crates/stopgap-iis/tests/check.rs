@@ -422,6 +422,34 @@ fn folders_below_a_directory_are_levels_unless_it_says_otherwise() {
 }
 
 #[test]
+fn an_order_that_microsoft_leaves_open_is_told_where_it_matters() {
+    let host = location("path=\"Default Web Site/ecp\"", &rules(&["Host"]));
+    let site = |inside: &str| rewrite(&format!("<rules>{inside}</rules>"));
+    let ordered = |inside: &str| {
+        let report = checked(&tree(&host, &[(ROOT, &site(inside))]));
+        let ecp = report.levels.iter().find(|level| level.path == "Default Web Site/ecp").unwrap();
+        assert_eq!(report.notes.len(), usize::from(ecp.order_matters));
+        (ecp.order_matters, names(&ecp.effective.rules).join(" "))
+    };
+    assert_eq!(ordered("<clear />"), (true, "Host".to_owned()));
+    assert_eq!(ordered(&rule("Site")), (true, "Site Host".to_owned()));
+    assert_eq!(ordered(""), (false, "Host".to_owned()));
+    // A file of the level itself comes last in either order.
+    let report = checked(&tree(&host, &[(ECP, &site(&rule("Ecp")))]));
+    assert_eq!(report.notes, [""; 0]);
+}
+
+#[test]
+fn an_application_of_a_pool_that_reads_no_files_has_the_servers_rules_alone() {
+    let pool = "<system.applicationHost><applicationPools><applicationPoolDefaults enableConfigurationOverride=\"false\" />\
+        <add name=\"own\" enableConfigurationOverride=\"true\" /></applicationPools></system.applicationHost>";
+    let report = checked(&tree(pool, &[(ROOT, &rewrite(&rules(&["A"]))), (ECP, "<configuration")]));
+    assert_eq!(names(&of(&report, "Default Web Site").rules), ["A"]);
+    assert_eq!(names(&of(&report, "Default Web Site/ecp").rules), [""; 0]);
+    assert_eq!(shorts(&report), []);
+}
+
+#[test]
 fn shared_configuration_and_no_server_at_all_are_refused() {
     let mut tree = tree("", &[]);
     let file = r"C:\Windows\System32\inetsrv\config\redirection.config";

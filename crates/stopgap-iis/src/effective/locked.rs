@@ -64,7 +64,11 @@ fn mode(declaration: &Declaration, step: &Step, all: &[Step]) -> (OverrideMode, 
     let mut above: Vec<&Step> = all
         .iter()
         .filter(|other| other.entry.section == step.entry.section && other.order < step.order)
-        .filter(|other| depth(&other.at) <= depth(&step.at) && other.entry.mode != OverrideMode::Inherit)
+        .filter(|other| {
+            !other.entry.twice
+                && depth(&other.at) <= depth(&step.at)
+                && other.entry.mode != OverrideMode::Inherit
+        })
         .collect();
     above.sort_by_key(|other| (other.order, depth(&other.at)));
     let mut said = (declaration.overridden, None);
