@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigError, FeedConfig};
 use crate::cycle::{Done, Input, Mode, cycle, next_wait, words};
 use crate::events::Event;
 use crate::facts::facts;
-use crate::fetch::{Delivery, Failure, Fault, Fetched, Fetcher, FetcherError};
+use crate::fetch::{Delivery, Failure, Fault, Fetched, Fetcher};
 use crate::follow::follow;
 use crate::home::{Home, HomeError};
 use crate::targets::targets;
@@ -39,9 +39,6 @@ pub enum AgentError {
     /// The data folder.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// The way out to the network.
-    #[error(transparent)]
-    Fetcher(#[from] FetcherError),
     /// Watching files.
     #[error("cannot watch files")]
     Watch(#[from] notify::Error),
@@ -52,8 +49,10 @@ pub enum AgentError {
 
 /// One cycle from outside the service: `plan` and `apply`.
 pub async fn once(config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done, AgentError> {
-    let fetcher = Fetcher::new(&config.network)?;
-    let (fetched, _) = fetch_all(&fetcher, &config).await;
+    let fetched = match ready(&config) {
+        Ok(fetcher) => fetch_all(&fetcher, &config).await.0,
+        Err(error) => asked_in_vain(&config, &error),
+    };
     run_cycle(config, fetched, jump, mode).await
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use jiff::Timestamp;
 use stopgap_feed::cosignature::{MAX_COSIGNATURE_BYTES, MAX_COSIGNATURES, beside};
-use stopgap_feed::{Refusal, RevocationMode, VerifiedFeed, distribution_points};
+use stopgap_feed::{Refusal, RevocationMode, VerifiedFeed};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use url::Url;
@@ -146,7 +146,7 @@ impl Fetcher {
         found: &mut Vec<List>,
     ) {
         let Some(document) = standing.presented(delivery) else { return };
-        let Ok(points) = distribution_points(&standing.trust, &document.as_presented(), now) else { return };
+        let Ok(points) = standing.points(&document.as_presented(), now) else { return };
         let kept = merged(&standing.lists, &[]);
         let unknown = matches!(standing.judge(&document.as_presented(), &kept, now), Err(refusal) if refusal.code().starts_with("crl-"));
         for point in points {

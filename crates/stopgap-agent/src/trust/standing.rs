@@ -7,7 +7,8 @@ use stopgap_core::plan::sha256_hex;
 use stopgap_drivers::Host;
 use stopgap_feed::cosignature::MAX_COSIGNATURES;
 use stopgap_feed::{
-    FeedName, Presented, Refusal, Revocation, RevocationMode, Trust, VerifiedFeed, verify_presented,
+    FeedName, Presented, Refusal, Revocation, RevocationMode, Trust, VerifiedFeed, distribution_points,
+    verify_presented,
 };
 
 use super::{List, Seen, lists};
@@ -124,6 +125,13 @@ impl Standing {
         let mut revocation = self.trust.local_revocation();
         revocation.crls.extend(lists.iter().filter_map(List::der));
         self.judge_with(presented, &revocation, now)
+    }
+
+    /// Where the lists for this document's signers are said to be. Whether there are enough of them is
+    /// judged with the lists: without, a missing co-signature would be told as a missing list.
+    pub(crate) fn points(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Vec<String>, Refusal> {
+        let trust = Trust { signatures: 1, ..self.trust.clone() };
+        distribution_points(&trust, presented, now)
     }
 
     /// What one list alone says of a document, where revocation must be known.

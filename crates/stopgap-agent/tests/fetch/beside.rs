@@ -15,10 +15,10 @@ use crate::world::{Agent, PUBLISHER, STRANGER, fetcher, followed, limits, networ
 
 /// Files that are served, and can be changed.
 #[derive(Clone, Default)]
-struct Files(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+pub struct Files(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
 
 impl Files {
-    fn serve(&self) -> Server {
+    pub fn serve(&self) -> Server {
         let files = self.clone();
         Server::start(
             "127.0.0.1",
@@ -33,11 +33,11 @@ impl Files {
         )
     }
 
-    fn put(&self, path: &str, octets: Vec<u8>) {
+    pub fn put(&self, path: &str, octets: Vec<u8>) {
         self.0.lock().unwrap().insert(path.to_owned(), octets);
     }
 
-    fn take(&self, path: &str) {
+    pub fn take(&self, path: &str) {
         self.0.lock().unwrap().remove(path);
     }
 }

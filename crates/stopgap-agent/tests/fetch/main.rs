@@ -21,4 +21,5 @@ mod redirects;
 mod server;
 mod tls;
 mod transport;
+mod whole;
 mod world;
