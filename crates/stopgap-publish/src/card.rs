@@ -68,5 +68,21 @@ pub(crate) fn trust(folder: &FeedFolder) -> Result<TrustFile, FolderError> {
             *entry = read_text(&folder.path(entry))?;
         }
     }
+    for entry in &mut trust.cosigners {
+        *entry = cosigner(folder, entry)?;
+    }
     Ok(trust)
+}
+
+/// A co-signer's trust file with its certificates in it; what it names lies beside it.
+fn cosigner(folder: &FeedFolder, name: &str) -> Result<String, FolderError> {
+    let path = folder.path(name);
+    let mut trust: TrustFile = toml::from_str(&read_text(&path)?).map_err(CardError::from)?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    for list in [&mut trust.roots, &mut trust.timestamp_roots, &mut trust.crls] {
+        for entry in list.iter_mut().filter(|entry| !entry.trim_start().starts_with("-----BEGIN")) {
+            *entry = read_text(&beside.join(&*entry))?;
+        }
+    }
+    Ok(toml::to_string(&trust).map_err(CardError::from)?)
 }

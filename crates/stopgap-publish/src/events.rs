@@ -40,6 +40,9 @@ pub struct Announcement {
     pub serial: Option<u64>,
     /// SHA-256 of the file as it is served, in lower-case hexadecimal.
     pub sha256: String,
+    /// The same of its co-signatures and of the publisher's revocation lists: when one comes, agents look again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<String>,
 }
 
 /// One stream, and all who follow it. Cloning shares it.
@@ -131,7 +134,12 @@ mod tests {
     use futures_util::FutureExt as _;
 
     fn serial(serial: u64) -> Announcement {
-        Announcement { feed: Some("example".into()), serial: Some(serial), sha256: "00".into() }
+        Announcement {
+            feed: Some("example".into()),
+            serial: Some(serial),
+            sha256: "00".into(),
+            beside: Vec::new(),
+        }
     }
 
     async fn next(body: &mut axum::body::BodyDataStream) -> Option<String> {

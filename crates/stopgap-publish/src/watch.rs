@@ -3,7 +3,7 @@
 //!
 //! Not in here: what the file holds.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,8 +70,7 @@ fn watcher(file: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatch
         let relevant = event.is_err()
             || event.is_ok_and(|event| {
                 is_change(event.kind)
-                    && (event.need_rescan()
-                        || event.paths.iter().any(|path| path.file_name() == name.as_deref()))
+                    && (event.need_rescan() || event.paths.iter().any(|path| is_ours(path, name.as_deref())))
             });
         if relevant {
             changed.notify_one();
@@ -79,6 +78,14 @@ fn watcher(file: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatch
     })?;
     watcher.watch(&folder, RecursiveMode::NonRecursive)?;
     Ok(watcher)
+}
+
+/// The file, or what is named after it: `feed.xml.cosignature-1.xml` belongs to `feed.xml`.
+fn is_ours(path: &Path, name: Option<&OsStr>) -> bool {
+    let own = |found: &OsStr| {
+        name.is_some_and(|name| found.as_encoded_bytes().starts_with(name.as_encoded_bytes()))
+    };
+    path.file_name().is_some_and(own)
 }
 
 /// Our own reading is an event too, and must not wake us again.

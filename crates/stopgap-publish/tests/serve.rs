@@ -10,14 +10,16 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use stopgap_publish::serve::{Server, Settings};
+use stopgap_publish::serve::{Server, Settings, TlsFiles};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Only so that a broken server fails a test instead of hanging it.
 const HANG: Duration = Duration::from_secs(30);
@@ -48,11 +50,22 @@ impl Running {
         replace(self.folder.path(), octets);
     }
 
+    /// The same beside the feed.
+    fn place(&self, name: &str, octets: &[u8]) {
+        let staged = self.folder.path().join("staged");
+        std::fs::write(&staged, octets).unwrap();
+        std::fs::rename(&staged, self.folder.path().join(name)).unwrap();
+    }
+
     async fn ask(&self, head: &str) -> String {
+        String::from_utf8(self.octets(head).await).unwrap()
+    }
+
+    async fn octets(&self, head: &str) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(format!("{head}\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::time::timeout(HANG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(HANG, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
         answer
     }
 
@@ -197,17 +210,31 @@ async fn a_rename_is_told_to_every_subscriber_and_the_etag_changes() {
     assert!(after.as_bytes().ends_with(&feed(2)));
 }
 
+/// A co-signature of a release, in as many spellings as are asked for.
+fn cosignature(serial: u64, spelling: usize) -> Vec<u8> {
+    let (blank, digest) = (" ".repeat(spelling), "0".repeat(64));
+    format!("<Cosignature feed=\"example\" serial=\"{serial}\" sha256=\"{digest}\">{blank}</Cosignature>\n")
+        .into_bytes()
+}
+
 #[tokio::test]
 async fn a_half_written_or_foreign_file_leaves_the_one_before() {
     let running = Running::start(|_| {}).await;
     let mut events = running.follow().await;
     running.publish(&feed(1));
-    events.data().await.unwrap();
+    let first = digest(&events.data().await.unwrap());
     let half = feed(2);
     let unsigned = b"<EOCS version=\"2.0\" feed=\"example\" serial=\"3\"/>".as_slice();
+    let mut spelling = 0;
     for unfit in [&half[..half.len() / 2], b"", b"hello", unsigned, b"<!DOCTYPE x><x/>"] {
         running.publish(unfit);
-        // The next good one shows that the unfit one was looked at and passed over, or was never seen.
+        // A look takes the feed first and then what is beside it. The second co-signature was found by a look that
+        // began after the first one's was over, and so after the unfit file was there: it has been looked at.
+        for _ in 0..2 {
+            spelling += 1;
+            running.place("feed.xml.cosignature-1.xml", &cosignature(1, spelling));
+            assert_eq!(digest(&events.data().await.unwrap()), first);
+        }
         let answer = running.ask("GET /feed.xml HTTP/1.1").await;
         assert!(answer.as_bytes().ends_with(&feed(1)), "{answer}");
     }
@@ -219,6 +246,186 @@ async fn a_half_written_or_foreign_file_leaves_the_one_before() {
     std::fs::remove_file(&path).unwrap();
     running.publish(&feed(3));
     assert!(events.data().await.unwrap().contains("\"serial\":3"));
+}
+
+/// The feed's digest in an event.
+fn digest(data: &str) -> String {
+    data.split("\"sha256\":\"").nth(1).unwrap()[..64].to_owned()
+}
+
+#[tokio::test]
+async fn a_co_signature_is_offered_told_and_never_with_another_release() {
+    let running = Running::start(|_| {}).await;
+    let mut events = running.follow().await;
+    running.publish(&feed(1));
+    let alone = events.data().await.unwrap();
+    assert!(!alone.contains("beside"), "{alone}");
+    let path = "/feed.xml.cosignature-1.xml";
+    assert!(running.ask(&format!("GET {path} HTTP/1.1")).await.starts_with("HTTP/1.1 404"));
+
+    running.place("feed.xml.cosignature-1.xml", &cosignature(1, 0));
+    let told = events.data().await.unwrap();
+    assert!(told.contains("\"serial\":1") && told.contains("\"beside\":[\""), "{told}");
+    let answer = running.ask(&format!("GET {path} HTTP/1.1")).await;
+    assert!(answer.as_bytes().ends_with(&cosignature(1, 0)), "{answer}");
+    assert_eq!(header(&answer, "content-type"), Some("application/xml; charset=utf-8"));
+    let known = format!("GET {path} HTTP/1.1\r\nIf-None-Match: {}", header(&answer, "etag").unwrap());
+    assert!(running.ask(&known).await.starts_with("HTTP/1.1 304"));
+
+    // The next release comes, and the old co-signature was not taken away.
+    running.publish(&feed(2));
+    let told = events.data().await.unwrap();
+    assert!(told.contains("\"serial\":2") && !told.contains("beside"), "{told}");
+    assert!(running.ask(&format!("GET {path} HTTP/1.1")).await.starts_with("HTTP/1.1 404"));
+    // One that came ahead of its release is offered with it.
+    running.place("feed.xml.cosignature-2.xml", &cosignature(3, 0));
+    running.publish(&feed(3));
+    while !events.data().await.unwrap().contains("beside") {}
+    assert!(running.ask("GET /feed.xml.cosignature-2.xml HTTP/1.1").await.starts_with("HTTP/1.1 200"));
+    // Nothing else in the folder is.
+    running.place("feed.xml.secret", b"secret");
+    for other in ["/feed.xml.secret", "/feed.xml.cosignature-17.xml", "/feed.xml.cosignature-1.xml/"] {
+        assert!(running.ask(&format!("GET {other} HTTP/1.1")).await.starts_with("HTTP/1.1 404"), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn revocation_lists_are_offered_and_told() {
+    let running = Running::start(|_| {}).await;
+    let mut events = running.follow().await;
+    running.publish(&feed(1));
+    events.data().await.unwrap();
+    std::fs::create_dir(running.folder.path().join("crl")).unwrap();
+    let list = [0x30, 0x03, 0x02, 0x01, 0x05];
+    running.place("crl/0123.crl", &list);
+    // No file event tells of that folder; the look that comes in any case does.
+    assert!(events.data().await.unwrap().contains("beside"));
+    let answer = running.octets("GET /crl/0123.crl HTTP/1.1").await;
+    assert!(answer.ends_with(&list));
+    assert!(String::from_utf8_lossy(&answer).contains("content-type: application/pkix-crl"));
+    assert!(running.ask("GET /crl/../feed.xml HTTP/1.1").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_loses_its_place() {
+    let running = Running::start(|settings| {
+        settings.connections = 1;
+        settings.write_timeout = Duration::from_millis(100);
+    })
+    .await;
+    // More than the system's buffers of a connection hold.
+    let filler = "x".repeat(8 << 20);
+    let large =
+        String::from_utf8(feed(1)).unwrap().replacen("<Signature", &format!("<!--{filler}--><Signature"), 1);
+    running.publish(&large.as_bytes()[..]);
+    let begun = async {
+        loop {
+            let mut first = TcpStream::connect(running.address).await.unwrap();
+            first.write_all(b"GET /feed.xml HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            let mut head = [0; 12];
+            first.read_exact(&mut head).await.unwrap();
+            if &head == b"HTTP/1.1 200" {
+                return first;
+            }
+        }
+    };
+    // The only place is taken once the answer begins.
+    let mut first = tokio::time::timeout(HANG, begun).await.unwrap();
+    // Without an end for the first reader the second would wait for ever.
+    let second = running.ask("HEAD /feed.xml HTTP/1.1").await;
+    assert!(second.starts_with("HTTP/1.1 200"), "{second}");
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(HANG, first.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.len() < large.len(), "the first got all of it: {}", rest.len());
+}
+
+#[tokio::test]
+async fn the_publisher_is_told_that_the_release_ends_and_that_it_was_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_end = |serial, expires: &str| {
+        let text = String::from_utf8(feed(serial)).unwrap();
+        text.replace("version=", &format!("expires=\"{expires}\" version=")).into_bytes()
+    };
+    replace(folder.path(), &with_end(1, "2020-01-01T00:00:00Z"));
+    let settings = Settings::new(folder.path().join("feed.xml"), "127.0.0.1:0".parse().unwrap());
+    let server = Server::bind(settings).await.unwrap();
+    let mut warnings = server.warnings();
+    let said = warnings.borrow_and_update().clone();
+    assert!(said.as_ref().unwrap().contains("ended at 2020-01-01"), "{said:?}");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    replace(folder.path(), &with_end(2, "2999-01-01T00:00:00Z"));
+    tokio::time::timeout(HANG, warnings.changed()).await.unwrap().unwrap();
+    assert_eq!(*warnings.borrow(), None);
+    stop.send(()).unwrap();
+    server.await.unwrap();
+}
+
+/// A certificate for `localhost`, written where the server looks for it, and what a client believes.
+fn certificate(files: &TlsFiles) -> tokio_rustls::TlsConnector {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&files.key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&files.certificates, made.cert.pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+async fn ask_tls(address: SocketAddr, connector: &tokio_rustls::TlsConnector) -> std::io::Result<String> {
+    let stream = TcpStream::connect(address).await?;
+    let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
+    stream.write_all(b"GET /feed.xml HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn tls_is_served_and_a_new_certificate_taken_over() {
+    let keys = tempfile::tempdir().unwrap();
+    let files = TlsFiles { certificates: keys.path().join("tls.pem"), key: keys.path().join("tls.key.pem") };
+    let connector = certificate(&files);
+    let running = Running::start(|settings| settings.tls = Some(files.clone())).await;
+    running.publish(&feed(1));
+    let answer = loop {
+        let answer = ask_tls(running.address, &connector).await.unwrap();
+        if answer.starts_with("HTTP/1.1 200") {
+            break answer;
+        }
+    };
+    assert!(answer.as_bytes().ends_with(&feed(1)));
+    let mut plain = TcpStream::connect(running.address).await.unwrap();
+    plain.write_all(b"GET /feed.xml HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(HANG, plain.read_to_end(&mut said)).await.unwrap();
+    assert!(!said.starts_with(b"HTTP"), "no plain HTTP on this port");
+
+    let renewed = certificate(&files);
+    let taken_over = async {
+        while ask_tls(running.address, &renewed).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(HANG, taken_over).await.unwrap();
+    assert!(ask_tls(running.address, &connector).await.is_err(), "the old one is gone");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_tls_key_that_others_can_read_is_refused() {
+    let keys = tempfile::tempdir().unwrap();
+    let files = TlsFiles { certificates: keys.path().join("tls.pem"), key: keys.path().join("tls.key.pem") };
+    certificate(&files);
+    std::fs::set_permissions(&files.key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let settings = Settings::new(keys.path().join("feed.xml"), "127.0.0.1:0".parse().unwrap());
+    let refused = Server::bind(Settings { tls: Some(files), ..settings }).await.err().unwrap();
+    assert!(refused.to_string().contains("others can read"), "{refused}");
 }
 
 #[tokio::test]

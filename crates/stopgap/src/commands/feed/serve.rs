@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use stopgap_publish::serve::{Server, Settings};
+use jiff::SignedDuration;
+use stopgap_publish::folder::FeedFolder;
+use stopgap_publish::serve::{Server, Settings, TlsFiles};
 
 use crate::exit::{Code, Outcome};
 use crate::{output, system};
@@ -16,14 +18,39 @@ pub struct Args {
     /// Listen here
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8780")]
     listen: SocketAddr,
+    /// Serve over TLS, with this certificate and its intermediates
+    #[arg(long, value_name = "CHAIN.pem", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "KEY.pem", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> Outcome {
-    let file = if args.path.is_dir() { args.path.join("public/feed.xml") } else { args.path };
+    let folder = if args.path.is_dir() { Some(FeedFolder::open(&args.path)?) } else { None };
+    let file = folder.as_ref().map_or(args.path, FeedFolder::public_feed);
+    let mut settings = Settings::new(file, args.listen);
+    if let Some(folder) = &folder {
+        // Who is away that long must be told before it begins.
+        let days = i64::from(folder.settings().on_call_gap_days);
+        settings.warn_before = SignedDuration::from_hours(days * 24);
+    }
+    let files = args.tls_cert.zip(args.tls_key);
+    settings.tls = files.map(|(certificates, key)| TlsFiles { certificates, key });
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
     system::runtime()?.block_on(async {
-        let server = Server::bind(Settings::new(file, args.listen)).await?;
-        output::say(format_args!("serving http://{}/feed.xml, events at /events", server.local_addr()));
-        server.run(system::stopped()).await;
+        let server = Server::bind(settings).await?;
+        output::say(format_args!("serving {scheme}://{}/feed.xml, events at /events", server.local_addr()));
+        let mut warnings = server.warnings();
+        warnings.mark_changed();
+        let tell = async {
+            while warnings.changed().await.is_ok() {
+                if let Some(warning) = &*warnings.borrow_and_update() {
+                    output::say(format_args!("warning: {warning}"));
+                }
+            }
+        };
+        tokio::join!(server.run(system::stopped()), tell);
         Ok(Code::Done)
     })
 }
