@@ -6,6 +6,7 @@ mod connectivity;
 mod download;
 mod lists;
 mod tls;
+mod two_persons;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
