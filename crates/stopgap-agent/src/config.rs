@@ -139,14 +139,16 @@ pub struct TargetConfig {
     /// A proxy fronts another host's product.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
-    /// nginx, Apache: the program; default `/usr/sbin/nginx`, `/usr/sbin/apache2`.
+    /// nginx, Apache, HAProxy: the program; default `/usr/sbin/nginx`, `/usr/sbin/apache2`,
+    /// `/usr/sbin/haproxy`.
     #[serde(default)]
     pub binary: Option<PathBuf>,
-    /// nginx, Apache: the configuration file, below `root`; default `/etc/nginx/nginx.conf`,
-    /// `/etc/apache2/apache2.conf`.
+    /// nginx, Apache, HAProxy: the configuration file, below `root`; default `/etc/nginx/nginx.conf`,
+    /// `/etc/apache2/apache2.conf`, `/etc/haproxy/haproxy.cfg`.
     #[serde(default)]
     pub config: Option<PathBuf>,
-    /// gateway: its control socket; default `gateway/control.sock` in the data folder.
+    /// gateway: its control socket; default `gateway/control.sock` in the data folder. HAProxy: its stats
+    /// socket; default: the one that its configuration names.
     #[serde(default)]
     pub control: Option<PathBuf>,
 }
@@ -165,6 +167,7 @@ impl TargetConfig {
 pub enum TargetKind {
     Nginx,
     Apache,
+    Haproxy,
     Gateway,
 }
 
@@ -174,6 +177,7 @@ impl TargetKind {
         match self {
             TargetKind::Nginx => "nginx",
             TargetKind::Apache => "apache",
+            TargetKind::Haproxy => "haproxy",
             TargetKind::Gateway => "gateway",
         }
     }

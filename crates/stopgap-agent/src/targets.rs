@@ -9,6 +9,7 @@ use stopgap_core::select::TargetView;
 use stopgap_drivers::Driver;
 use stopgap_drivers::apache::{self, Apache};
 use stopgap_drivers::gateway::{self, Gateway};
+use stopgap_drivers::haproxy::{self, Haproxy};
 use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::nginx::{self, Nginx};
 use stopgap_drivers::server::Settings;
@@ -32,6 +33,7 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
     let driver: Box<dyn Driver> = match target.kind {
         TargetKind::Nginx => Box::new(Nginx::new(settings(config, target, nginx::settings)?)),
         TargetKind::Apache => Box::new(Apache::new(settings(config, target, apache::settings)?)),
+        TargetKind::Haproxy => Box::new(haproxy(config, target)?),
         TargetKind::Gateway => Box::new(Gateway::new(gateway_settings(config, target)?)),
     };
     Ok(Target { driver, view })
@@ -47,8 +49,19 @@ pub fn hooked(config: &Config, target: &TargetConfig) -> Result<Option<Box<dyn H
     Ok(match target.kind {
         TargetKind::Nginx => Some(Box::new(Nginx::new(settings(config, target, nginx::settings)?))),
         TargetKind::Apache => Some(Box::new(Apache::new(settings(config, target, apache::settings)?))),
+        TargetKind::Haproxy => Some(Box::new(haproxy(config, target)?)),
         TargetKind::Gateway => None,
     })
+}
+
+fn haproxy(config: &Config, target: &TargetConfig) -> Result<Haproxy, ConfigError> {
+    let socket = target.control.as_ref().map(|socket| folder_of(config).join(socket));
+    Ok(Haproxy::new(settings(config, target, haproxy::settings)?, socket))
+}
+
+/// What relative paths of the configuration are relative to.
+fn folder_of(config: &Config) -> PathBuf {
+    config.path.parent().map(PathBuf::from).unwrap_or_default()
 }
 
 /// `places`: where a distribution has the server, from its name, the folder of its sets and its root.
@@ -71,12 +84,11 @@ fn settings(
 /// The gateway fronts one site; its name is the first that the configuration gives to a role.
 fn gateway_settings(config: &Config, target: &TargetConfig) -> Result<gateway::Settings, ConfigError> {
     let folder = folder(config, target);
-    let here = config.path.parent().map(PathBuf::from).unwrap_or_default();
     let site = target.sites.values().flatten().next();
     Ok(gateway::Settings {
         name: target.name().to_owned(),
         control: match &target.control {
-            Some(socket) => here.join(socket),
+            Some(socket) => folder_of(config).join(socket),
             None => gateway::Settings::default_control(&folder),
         },
         listeners: listeners(config, target)?,

@@ -58,7 +58,12 @@ pub struct Apache {
 impl Apache {
     /// A driver for the Apache of `settings`.
     pub fn new(settings: Settings) -> Apache {
-        let sets = Sets { folder: settings.folder.clone(), files: &[SERVER], keep_folder: false };
+        let sets = Sets {
+            folder: settings.folder.clone(),
+            files: &[SERVER],
+            keep_folder: false,
+            at_all_times: false,
+        };
         Apache { settings, sets }
     }
 
@@ -197,7 +202,7 @@ impl Translating for Apache {
     }
 
     fn files(&self, config: &ApacheConfig) -> BTreeMap<String, String> {
-        let header = render::header(&self.settings, "Apache");
+        let header = render::header(self, "Apache");
         let sites = config.sites.iter().map(|(name, text)| (hook::site_file(name), text));
         let all = [(SERVER.to_owned(), &config.server)].into_iter().chain(sites);
         all.map(|(name, text)| (name, format!("{header}{text}"))).collect()

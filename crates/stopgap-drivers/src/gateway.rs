@@ -66,7 +66,8 @@ impl Gateway {
     pub fn new(settings: Settings) -> Gateway {
         // The socket lives in the folder by default, and so does what makes it writable for the
         // gateway's user.
-        let sets = Sets { folder: settings.folder.clone(), files: &[RULES], keep_folder: true };
+        let sets =
+            Sets { folder: settings.folder.clone(), files: &[RULES], keep_folder: true, at_all_times: false };
         Gateway { settings, sets }
     }
 

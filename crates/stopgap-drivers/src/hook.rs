@@ -25,4 +25,9 @@ pub trait Hooked {
 
     /// Makes the edits and has the server test the result; where it is rejected, every file is put back.
     fn edit(&self, host: &dyn Host, edits: &[Edit]) -> Result<(), DriverError>;
+
+    /// What is left to do for the operator once the hook is placed.
+    fn after_insert(&self) -> Option<&'static str> {
+        None
+    }
 }

@@ -91,6 +91,9 @@ pub trait Host: Send + Sync {
     /// Sends one line to a local socket and returns the line that comes back, without its end.
     fn control(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String>;
 
+    /// Sends one line to a local socket and returns all that comes back until the peer closes.
+    fn converse(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String>;
+
     /// A clock that only moves forward, from an arbitrary start.
     fn monotonic(&self) -> Duration;
 

@@ -8,6 +8,7 @@
 pub mod apache;
 mod driver;
 pub mod gateway;
+pub mod haproxy;
 pub mod hook;
 pub mod host;
 pub mod nginx;

@@ -52,7 +52,12 @@ pub struct Nginx {
 impl Nginx {
     /// A driver for the nginx of `settings`.
     pub fn new(settings: Settings) -> Nginx {
-        let sets = Sets { folder: settings.folder.clone(), files: &[HTTP, SERVER], keep_folder: false };
+        let sets = Sets {
+            folder: settings.folder.clone(),
+            files: &[HTTP, SERVER],
+            keep_folder: false,
+            at_all_times: false,
+        };
         Nginx { settings, sets }
     }
 
@@ -145,7 +150,7 @@ impl Translating for Nginx {
     }
 
     fn files(&self, config: &NginxConfig) -> BTreeMap<String, String> {
-        let header = render::header(&self.settings, "nginx");
+        let header = render::header(self, "nginx");
         let file = |(name, text): (&str, &String)| (name.to_owned(), format!("{header}{text}"));
         [(HTTP, &config.http), (SERVER, &config.server)].map(file).into()
     }

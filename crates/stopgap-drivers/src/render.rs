@@ -11,7 +11,7 @@ use stopgap_feed::document::ActionKind;
 use stopgap_rules::translate::{CannotExpress, SiteRules};
 use stopgap_rules::{Action, RuleSet};
 
-use crate::server::{Server, Settings};
+use crate::server::Server;
 use crate::set::LIVE;
 
 /// One wanted action, read.
@@ -191,11 +191,16 @@ fn no_hook(observed: &Observed) -> String {
 }
 
 /// What a generated file begins with.
-pub(crate) fn header(settings: &Settings, server: &str) -> String {
+pub(crate) fn header<S: Translating>(server: &S, name: &str) -> String {
+    let live = server.settings().folder.join(LIVE);
+    // A server that needs the files at all times is left with empty ones.
+    let undo = match server.sets().at_all_times {
+        true => format!("ln -sfn none {}", live.display()),
+        false => format!("remove {}", live.display()),
+    };
     format!(
         "# The Stopgap agent writes this file and removes it; edits are reported and undone.\n\
-         # To take the rules off by hand: remove {} and reload {server}.\n",
-        settings.folder.join(LIVE).display()
+         # To take the rules off by hand: {undo}, and reload {name}.\n"
     )
 }
 

@@ -9,6 +9,8 @@
 //!                 sets/<id>.edited-<n>/   an edited set that was in the way: moved aside for its
 //!                                         editor, never removed
 //!                 staged/                 the same layout, for the server's own test
+//!                 none/                   for a server that needs the files at all times: they are empty
+//!                                         there, and where there is no set, `live` points here
 //! ```
 //!
 //! A set is recognized as ours by its digest, which is its name. What is live is valid at every
@@ -37,6 +39,8 @@ pub struct Sets {
     pub files: &'static [&'static str],
     /// Whether the folder stays when nothing of ours is in it, since somebody else relies on it.
     pub keep_folder: bool,
+    /// Whether the server needs the files at all times, also where there is no set.
+    pub at_all_times: bool,
 }
 
 /// Folders and files are readable for all: a server's workers and the gateway run without
@@ -48,6 +52,7 @@ const FILE_MODE: u32 = 0o644;
 pub const LIVE: &str = "live";
 const SETS: &str = "sets";
 const STAGED: &str = "staged";
+const NONE: &str = "none";
 const NEW_LINK: &str = ".live-new";
 const NEW_SET: &str = ".new";
 
@@ -63,12 +68,53 @@ impl Sets {
         self.unstage(host)?;
         let staged = self.folder.join(STAGED);
         make_folder(host, &staged)?;
-        if let Some(set) = after {
-            write_set(host, &staged.join(SETS).join(&set.id), set)?;
-            let link = staged.join(LIVE);
-            host.symlink(&link_text(&set.id), &link).map_err(io_error("cannot make the link", &link))?;
-        }
+        let to = match after {
+            Some(set) => {
+                write_set(host, &staged.join(SETS).join(&set.id), set)?;
+                link_text(&set.id)
+            }
+            None if self.at_all_times => {
+                self.write_none(host, &staged)?;
+                PathBuf::from(NONE)
+            }
+            None => return Ok(staged),
+        };
+        let link = staged.join(LIVE);
+        host.symlink(&to, &link).map_err(io_error("cannot make the link", &link))?;
         Ok(staged)
+    }
+
+    /// For a server that needs the files at all times: has `live` point at empty ones where there is no set. Before
+    /// the server's hook names them.
+    pub fn prepare(&self, host: &dyn Host) -> Result<(), DriverError> {
+        let found = inspect::pointer(self, host)?;
+        if self.at_all_times && found == Pointer::Absent {
+            make_folder(host, &self.folder)?;
+            self.point(host, None)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`Sets::prepare`] made, where there is no set. After the server's hook is gone.
+    pub fn unprepare(&self, host: &dyn Host) -> Result<(), DriverError> {
+        if inspect::pointer(self, host)? == Pointer::Absent {
+            let live = self.folder.join(LIVE);
+            remove_if_there(host, &live).map_err(io_error("cannot remove", &live))?;
+            self.remove_ours(host, &self.folder.join(NONE))?;
+            tidy::remove_if_empty(host, &self.folder)?;
+        }
+        Ok(())
+    }
+
+    fn write_none(&self, host: &dyn Host, folder: &Path) -> Result<(), DriverError> {
+        let none = folder.join(NONE);
+        make_folder(host, &none)?;
+        for path in self.files.iter().map(|name| none.join(name)) {
+            if kind(host, &path)?.is_none() {
+                host.write_new(&path, b"", FILE_MODE).map_err(io_error("cannot write", &path))?;
+            }
+        }
+        host.sync_dir(&none).map_err(io_error("cannot write through", &none))
     }
 
     /// Removes what [`Sets::stage`] laid out.
@@ -200,11 +246,19 @@ impl Sets {
     /// Points the link at a set (by its label), or removes it.
     fn point(&self, host: &dyn Host, label: Option<&str>) -> Result<(), DriverError> {
         let live = self.folder.join(LIVE);
-        match label {
-            Some(label) => {
+        let to = match label {
+            Some(label) => Some(link_text(label)),
+            None if self.at_all_times => {
+                self.write_none(host, &self.folder)?;
+                Some(PathBuf::from(NONE))
+            }
+            None => None,
+        };
+        match to {
+            Some(to) => {
                 let new = self.folder.join(NEW_LINK);
                 remove_if_there(host, &new).map_err(io_error("cannot remove", &new))?;
-                host.symlink(&link_text(label), &new).map_err(io_error("cannot make the link", &new))?;
+                host.symlink(&to, &new).map_err(io_error("cannot make the link", &new))?;
                 rename(host, &new, &live)?;
             }
             None => remove_if_there(host, &live).map_err(io_error("cannot remove", &live))?,

@@ -15,9 +15,11 @@ use std::sync::{Arc, Mutex};
 use stopgap_core::observed::Listener;
 use stopgap_core::plan::{Change, Wanted, sha256_hex};
 use stopgap_core::proof::RefusalForm;
+use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::host::Output;
-use stopgap_drivers::{Checked, Driver, DriverError, apache, gateway, nginx};
+use stopgap_drivers::{Checked, Driver, DriverError, apache, gateway, haproxy, nginx};
 use stopgap_feed::document::{Action, ActionKind, Scope};
+use stopgap_rules::translate::haproxy::HaproxyConfig;
 use stopgap_testkit::host::{FakeHost, Fault, Node};
 
 /// A server on a machine, and the rules that it holds in its memory.
@@ -29,7 +31,8 @@ struct Target {
 
 type Make = fn() -> Target;
 
-const TARGETS: [(&str, Make); 3] = [("gateway", gateway), ("nginx", nginx), ("apache", apache)];
+const TARGETS: [(&str, Make); 4] =
+    [("gateway", gateway), ("nginx", nginx), ("apache", apache), ("haproxy", haproxy)];
 
 fn gateway() -> Target {
     let in_use = Arc::new(Mutex::new(Vec::new()));
@@ -120,6 +123,61 @@ fn apache_worker(host: &FakeHost, pid: u32) {
     host.link(format!("/proc/{pid}/fd/4"), "socket:[555]");
 }
 
+const HAPROXY_MAP: &str = "/data/haproxy/live/rules.map";
+
+/// A HAProxy that keeps its maps in memory; the rules' one is what is in use.
+fn haproxy() -> Target {
+    let in_use = Arc::new(Mutex::new(Vec::new()));
+    let (memory, maps) = (in_use.clone(), Mutex::new(BTreeMap::new()));
+    let host = FakeHost::new()
+        .on_run(|_, command| {
+            assert_eq!(command.args, ["-c", "-f", "/etc/haproxy/haproxy.cfg"]);
+            Ok(Output { status: Some(0), ..Output::default() })
+        })
+        .on_control(move |_, socket, line| {
+            assert_eq!(socket, Path::new("/run/admin.sock"));
+            let mut maps = maps.lock().unwrap();
+            let mut words = line.splitn(3, ' ');
+            let (verb, rest) = (words.next().unwrap(), words.nth(1).unwrap_or_default());
+            let file = rest.split(' ').find(|word| word.starts_with('/')).unwrap_or_default();
+            let (now, next): &mut (String, String) = maps.entry(file.to_owned()).or_default();
+            let answer = match verb {
+                "prepare" => {
+                    next.clear();
+                    "New version created: 1\n"
+                }
+                "add" => {
+                    // A command loses a level of backslashes.
+                    let entry = rest.split_once(".map ").or(rest.split_once(".gate ")).unwrap().1;
+                    let entry = entry.replace("\\\\", "\0").replace('\\', "").replace('\0', "\\");
+                    next.push_str(&format!("0x1 {entry}\n"));
+                    ""
+                }
+                "commit" => {
+                    now.clone_from(next);
+                    if file == HAPROXY_MAP {
+                        *memory.lock().unwrap() = now.clone().into_bytes();
+                    }
+                    ""
+                }
+                "show" => now.as_str(),
+                other => panic!("{other}"),
+            };
+            Ok(format!("{answer}\n"))
+        });
+    let hook = HaproxyConfig::hook(HAPROXY_MAP).unwrap();
+    let config = format!(
+        "global\n stats socket /run/admin.sock level admin\ndefaults\n mode http\nfrontend one\n bind :80\n{hook}frontend two\n"
+    );
+    host.put("/etc/haproxy/haproxy.cfg", config);
+    host.put("/data/ledger", "");
+    let settings = haproxy::settings("haproxy", "/data/haproxy".into(), "/".into());
+    let driver = haproxy::Haproxy::new(settings, None);
+    // What the operator does with the hook.
+    driver.edit(&host, &[]).unwrap();
+    Target { driver: Box::new(driver), host, in_use }
+}
+
 fn wanted(id: &str, word: &str) -> Wanted {
     let rewrite = format!(
         r#"<rewrite><rules><rule name="block &quot;{word}&quot; &amp; co" stopProcessing="true"><match url=".*"/>
@@ -179,7 +237,12 @@ fn what_is_applied_is_observed_and_then_nothing_is_left_to_do() {
         let (one, two) = (wanted("M1", "autodiscover"), wanted("M2", "owa"));
         target.bring(std::slice::from_ref(&one));
         assert_eq!(target.holds(), ["example:M1 M1.1"], "{name}");
-        assert!(String::from_utf8(target.memory()).unwrap().contains("example M1.1"), "{name}");
+        let memory = String::from_utf8(target.memory()).unwrap();
+        // HAProxy holds patterns, and no comments.
+        assert!(
+            memory.contains(if name == "haproxy" { " abort" } else { "example M1.1" }),
+            "{name}: {memory}"
+        );
         assert!(target.plan(std::slice::from_ref(&one)).is_none(), "{name}");
         let both = [two.clone(), one.clone()];
         let change = target.plan(&both).unwrap();
@@ -250,7 +313,10 @@ fn an_edit_from_outside_is_seen_and_repaired_and_kept_for_its_author() {
         let path = target
             .data()
             .into_keys()
-            .find(|p| p.extension().is_some_and(|e| e == "conf" || e == "xml"))
+            .find(|p| {
+                p.extension().is_some_and(|e| ["conf", "xml", "map"].iter().any(|x| e == *x))
+                    && !p.starts_with("/data/haproxy/none")
+            })
             .unwrap();
         target.host.put(&path, "# by hand\n");
         let live = target.driver.observe(&target.host).unwrap().live;

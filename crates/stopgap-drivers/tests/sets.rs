@@ -19,7 +19,12 @@ use stopgap_testkit::host::{FakeHost, Fault};
 const FOLDER: &str = "/data/nginx";
 
 fn sets() -> Sets {
-    Sets { folder: FOLDER.into(), files: &["http.conf", "server.conf"], keep_folder: false }
+    Sets {
+        folder: FOLDER.into(),
+        files: &["http.conf", "server.conf"],
+        keep_folder: false,
+        at_all_times: false,
+    }
 }
 
 fn generated(content: &str) -> GeneratedSet {

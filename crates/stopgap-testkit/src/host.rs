@@ -477,6 +477,10 @@ impl Host for FakeHost {
         (self.on_control)(self, socket, line)
     }
 
+    fn converse(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String> {
+        self.control(socket, line, bounds)
+    }
+
     fn monotonic(&self) -> Duration {
         self.lock().clock
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::dump::{self, Dump};
 use crate::driver::DriverError;
 use crate::host::{Bind, Command, Host, Output};
-use crate::server::process::{children, in_pid_file, is_one_of, signal, sockets, tcp, wait, words};
+use crate::server::process::{Workers, in_pid_file, is_one_of, signal, sockets, tcp, wait, words};
 use crate::server::{Settings, Tested};
 
 /// Apache reads its whole configuration anew before it starts new workers; with thousands of virtual hosts that
@@ -47,18 +47,13 @@ fn programs(settings: &Settings) -> [&str; 3] {
 /// Has Apache read its files anew, and waits until no worker takes connections by the old ones. The caller has made
 /// sure that they are valid: with a configuration that it rejects, Apache ends itself.
 pub(super) fn reload(settings: &Settings, host: &dyn Host, master: u32) -> Result<(), DriverError> {
-    let before = Workers::of(settings, host, master);
+    let listening = listening(host, master);
+    let now = || Workers::of(host, master, &programs(settings), &listening);
+    let before = now();
     signal(host, "USR1", master).map_err(|e| settings.not_taken(e.to_string()))?;
     // Where the workers cannot be seen, probes tell.
     let Some(before) = before else { return Ok(()) };
-    let all_before: BTreeSet<u32> = before.accepting.iter().chain(&before.ending).copied().collect();
-    let taken = || {
-        let now = Workers::of(settings, host, master).unwrap_or_default();
-        let (old, new): (Vec<u32>, Vec<u32>) =
-            now.accepting.into_iter().partition(|pid| all_before.contains(pid));
-        old.is_empty() && !new.is_empty()
-    };
-    if wait(host, HANDOVER, taken) {
+    if wait(host, HANDOVER, || now().is_some_and(|now| now.have_replaced(&before))) {
         return Ok(());
     }
     let why = match is_one_of(host, master, &programs(settings)) {
@@ -70,36 +65,13 @@ pub(super) fn reload(settings: &Settings, host: &dyn Host, master: u32) -> Resul
 
 /// How many workers of before a restart still end what they had begun; they take no connections.
 pub(super) fn ending(settings: &Settings, host: &dyn Host, master: u32) -> usize {
-    let ending = Workers::of(settings, host, master).unwrap_or_default().ending;
-    if ending.is_empty() {
-        return 0;
-    }
-    // Helpers, such as mod_cgid's, are children, too, and have no connections.
-    let (_, connections) = tcp(host, master);
-    let serves = |pid: &&u32| sockets(host, **pid).is_some_and(|own| !own.is_disjoint(&connections));
-    ending.iter().filter(serves).count()
+    Workers::ending(host, master, &programs(settings), &listening(host, master))
 }
 
-/// The children of the parent process.
-#[derive(Debug, Default)]
-struct Workers {
-    /// They share a listening socket with it.
-    accepting: Vec<u32>,
-    /// They have none, any more or at all.
-    ending: Vec<u32>,
-}
-
-impl Workers {
-    /// `None` where the system does not tell.
-    fn of(settings: &Settings, host: &dyn Host, master: u32) -> Option<Workers> {
-        let own = sockets(host, master)?;
-        let listening: BTreeSet<u64> = own.intersection(&tcp(host, master).0).copied().collect();
-        let programs = programs(settings);
-        let workers = children(host, master)?.into_iter().filter(|pid| is_one_of(host, *pid, &programs));
-        let accepts = |pid: &u32| sockets(host, *pid).is_some_and(|own| !own.is_disjoint(&listening));
-        let (accepting, ending) = workers.partition(accepts);
-        Some(Workers { accepting, ending })
-    }
+/// The sockets on which the parent listens, which its workers share.
+fn listening(host: &dyn Host, master: u32) -> BTreeSet<u64> {
+    let own = sockets(host, master).unwrap_or_default();
+    own.intersection(&tcp(host, master).0).copied().collect()
 }
 
 /// With the environment that its service has: Debian's configuration asks for it.

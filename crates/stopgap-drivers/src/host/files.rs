@@ -148,6 +148,13 @@ impl Host for Machine {
         return Err(unsupported(&format!("the local socket {} ({line}, {bounds:?})", socket.display())));
     }
 
+    fn converse(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String> {
+        #[cfg(unix)]
+        return super::control::ask_all(socket, line, bounds);
+        #[cfg(not(unix))]
+        return Err(unsupported(&format!("the local socket {} ({line}, {bounds:?})", socket.display())));
+    }
+
     fn monotonic(&self) -> Duration {
         START.elapsed()
     }

@@ -76,6 +76,58 @@ const LISTEN: &str = "0A";
 /// A hundred thousand connections; beyond, nothing is told of them.
 const TABLE_MAX: u64 = 16 << 20;
 
+/// The children of a server's parent process that are of the same program.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    /// They listen.
+    accepting: Vec<u32>,
+    /// They do not, any more or at all.
+    others: Vec<u32>,
+}
+
+impl Workers {
+    /// `listening`: the sockets that take connections. `None` where the system does not tell.
+    pub(crate) fn of(
+        host: &dyn Host,
+        parent: u32,
+        programs: &[&str],
+        listening: &BTreeSet<u64>,
+    ) -> Option<Workers> {
+        let workers = children(host, parent)?.into_iter().filter(|pid| is_one_of(host, *pid, programs));
+        let accepts = |pid: &u32| sockets(host, *pid).is_some_and(|own| !own.is_disjoint(listening));
+        let (accepting, others) = workers.partition(accepts);
+        Some(Workers { accepting, others })
+    }
+
+    /// Whether there are new ones that listen, and none of before does.
+    pub(crate) fn have_replaced(&self, before: &Workers) -> bool {
+        let old = |pid: &u32| before.accepting.contains(pid) || before.others.contains(pid);
+        !self.accepting.is_empty() && !self.accepting.iter().any(old)
+    }
+
+    /// None of them can be seen to listen.
+    pub(crate) fn are_unseen(&self) -> bool {
+        self.accepting.is_empty()
+    }
+
+    /// How many listen no more and still have connections: what they had begun.
+    pub(crate) fn ending(
+        host: &dyn Host,
+        parent: u32,
+        programs: &[&str],
+        listening: &BTreeSet<u64>,
+    ) -> usize {
+        let others = Workers::of(host, parent, programs, listening).unwrap_or_default().others;
+        if others.is_empty() {
+            return 0;
+        }
+        // Helpers, such as Apache's mod_cgid, are children, too, and have no connections.
+        let (_, connections) = tcp(host, parent);
+        let serves = |pid: &&u32| sockets(host, **pid).is_some_and(|own| !own.is_disjoint(&connections));
+        others.iter().filter(serves).count()
+    }
+}
+
 /// Sends a signal by its name, such as `USR1`.
 pub(crate) fn signal(host: &dyn Host, name: &str, pid: u32) -> io::Result<()> {
     // The shell's own, since there may be no program `kill`.

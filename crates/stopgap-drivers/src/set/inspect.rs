@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use stopgap_core::observed::{Hold, Live};
 use stopgap_core::plan::{MANIFEST, set_digest};
 
-use super::{LIVE, SETS, Sets, kind};
+use super::{LIVE, NONE, SETS, Sets, kind};
 use crate::driver::{DriverError, io_error};
 use crate::host::{Host, Kind};
 
@@ -19,7 +19,7 @@ const FILE_MAX: u64 = 32 << 20;
 /// Where `live` points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pointer {
-    /// There is none.
+    /// There is none, or it points where there is no set.
     Absent,
     /// At a set, by its id.
     Set(String),
@@ -61,6 +61,9 @@ pub(super) fn pointer(sets: &Sets, host: &dyn Host) -> Result<Pointer, DriverErr
         None => Ok(Pointer::Absent),
         Some(Kind::Link) => {
             let to = host.read_link(&live).map_err(io_error("cannot read the link", &live))?;
+            if sets.at_all_times && to == Path::new(NONE) {
+                return Ok(Pointer::Absent);
+            }
             let id = to.strip_prefix(SETS).ok().and_then(Path::to_str).filter(|name| is_id(name));
             Ok(id.map_or(Pointer::Elsewhere(to.clone()), |id| Pointer::Set(id.to_owned())))
         }

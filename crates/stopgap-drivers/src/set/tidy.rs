@@ -93,7 +93,7 @@ impl Sets {
 }
 
 /// Removes a folder if it is empty. Whether it is gone.
-fn remove_if_empty(host: &dyn Host, folder: &Path) -> Result<bool, DriverError> {
+pub(super) fn remove_if_empty(host: &dyn Host, folder: &Path) -> Result<bool, DriverError> {
     match host.remove_dir(folder) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),

@@ -54,8 +54,10 @@ fn place(driver: &dyn Hooked, args: &Args) -> Outcome {
         for edit in &edits {
             output::line(format_args!("{what} {}", edit.path.display()))?;
         }
-        if edits.is_empty() {
-            output::say("nothing to do");
+        match driver.after_insert() {
+            _ if edits.is_empty() => output::say("nothing to do"),
+            Some(left) if args.insert => output::say(left),
+            _ => (),
         }
         return Ok(Code::Done);
     }
