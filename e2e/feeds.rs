@@ -178,20 +178,20 @@ fn a_bad_document_is_refused_by_name_and_the_last_good_state_stays() {
 }
 
 #[test]
-fn an_answer_that_is_no_document_is_unreachable_and_the_last_good_state_stays() {
+fn an_answer_that_is_no_document_has_its_code_and_the_last_good_state_stays() {
     let scene = scene();
     scene.address.serves(scene.good());
     scene.world.ok(&["apply"]);
     let status = |status| Answer::Whole(status, Arc::new(b"sorry".to_vec()));
-    for (answer, expected) in [
-        (status("404 Not Found"), "404"),
-        (status("500 Internal Server Error"), "500"),
-        (status("304 Not Modified"), "304"),
-        (Answer::Loop, "too many redirects"),
+    for (answer, of, expected) in [
+        (status("404 Not Found"), "http-status", "404"),
+        (status("500 Internal Server Error"), "http-status", "500"),
+        (status("304 Not Modified"), "unchanged-of-nothing", "304"),
+        (Answer::Loop, "redirect-loop", "at most 5 times"),
     ] {
         scene.address.answers(answer);
         let (code, message) = scene.refused(1);
-        assert_eq!(code, "unreachable");
+        assert_eq!(code, of);
         assert!(message.contains(expected), "{message}");
         assert_eq!(ask(scene.gateway.address, ATTACK), Seen::Closed, "{expected}");
     }
@@ -228,7 +228,7 @@ fn a_bad_file_is_refused_as_over_the_network() {
     let file = scene.world.path("feed.xml");
     scene.follow(&format!("file://{}", file.display()));
     let (code, message) = scene.refused(4);
-    assert_eq!(code, "unreachable");
+    assert_eq!(code, "file");
     assert!(message.contains("No such file"), "{message}");
     for (what, document, expected) in bad_documents(&scene.good()) {
         std::fs::write(&file, document).unwrap();
