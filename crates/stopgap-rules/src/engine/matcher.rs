@@ -81,6 +81,8 @@ impl Source<&str> {
 pub(super) struct Patterns<'a> {
     limits: Arc<PatternLimits>,
     known: HashMap<Source<&'a str>, Arc<Prepared>>,
+    /// The last of those that every text has: nearly every rule has the same one for its address.
+    last_always: Option<Arc<Prepared>>,
     room: Room,
 }
 
@@ -88,14 +90,20 @@ impl<'a> Patterns<'a> {
     /// Room for about so many.
     pub(super) fn new(limits: &PatternLimits, count: usize) -> Patterns<'a> {
         let known = HashMap::with_capacity(count);
-        Patterns { limits: Arc::new(limits.clone()), known, room: Room::default() }
+        Patterns { limits: Arc::new(limits.clone()), known, last_always: None, room: Room::default() }
     }
 
     /// With those of these matchers, as far as they were checked within the same limits.
     #[must_use]
     pub(super) fn after(mut self, earlier: impl Iterator<Item = &'a Matcher>) -> Patterns<'a> {
+        let mut last: Option<&Arc<Prepared>> = None;
         for Matcher { prepared, .. } in earlier {
-            if *prepared.limits == *self.limits {
+            // Nearly every rule has `.*` for its address.
+            let again = prepared.always && last.is_some_and(|last| Arc::ptr_eq(last, prepared));
+            if prepared.always {
+                last = Some(prepared);
+            }
+            if !again && *prepared.limits == *self.limits {
                 self.known.entry(prepared.source()).or_insert_with(|| prepared.clone());
             }
         }
@@ -111,10 +119,16 @@ impl<'a> Patterns<'a> {
         captures: bool,
     ) -> Result<Matcher, PatternError> {
         let source = Source { text, syntax, ignore_case };
+        if let Some(prepared) = self.last_always.as_ref().filter(|last| last.source() == source) {
+            return Ok(Matcher { prepared: prepared.clone(), captures });
+        }
         let prepared = match self.known.entry(source) {
             Entry::Occupied(known) => known.get().clone(),
             Entry::Vacant(free) => free.insert(Arc::new(source.check(&mut self.room, &self.limits)?)).clone(),
         };
+        if prepared.always {
+            self.last_always = Some(prepared.clone());
+        }
         Ok(Matcher { prepared, captures })
     }
 }

@@ -7,6 +7,7 @@ use super::reader::Reader;
 use crate::model::{Level, OutboundRule, PreCondition, RewriteMap, Rule, RuleSet};
 use roxmltree::Node;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// What has been read so far.
 pub(super) struct Builder {
@@ -82,11 +83,37 @@ pub(super) struct Collection<T> {
     items: Vec<Item<T>>,
     /// Where each name stands, in lowercase: IIS compares keys ignoring case, and answers 500.19 where one
     /// is there twice.
-    names: HashMap<String, Vec<Level>>,
+    names: HashMap<Rc<str>, Taken>,
+}
+
+/// Where a name stands. Nearly always that is one level.
+#[derive(Default)]
+struct Taken {
+    first: Option<Level>,
+    more: Vec<Level>,
+}
+
+impl Taken {
+    fn any(&self, test: impl FnMut(&Level) -> bool) -> bool {
+        self.first.iter().chain(&self.more).any(test)
+    }
+
+    fn push(&mut self, level: Level) {
+        if self.first.is_none() {
+            self.first = Some(level);
+        } else {
+            self.more.push(level);
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Level) -> bool) {
+        self.first = self.first.take().filter(&keep);
+        self.more.retain(keep);
+    }
 }
 
 struct Item<T> {
-    key: String,
+    key: Rc<str>,
     level: Level,
     value: T,
 }
@@ -108,9 +135,9 @@ impl<T> Collection<T> {
         name: &str,
         value: T,
     ) -> Result<(), ParseError> {
-        let key = name.to_lowercase();
+        let key: Rc<str> = name.to_lowercase().into();
         let taken = self.names.entry(key.clone()).or_default();
-        if taken.iter().any(|there| self.shared_names || there.contains(level.path())) {
+        if taken.any(|there| self.shared_names || there.contains(level.path())) {
             return Err(ParseError::DuplicateName { place: reader.place(node), name: name.to_owned() });
         }
         if self.items.len() == MAX_RULES {
@@ -137,7 +164,7 @@ impl<T> Collection<T> {
         reader.attributes(node, &["name"])?;
         reader.empty(node)?;
         let key = reader.required(node, "name")?.to_lowercase();
-        self.drop_those((reader, node), level, |item| item == key)
+        self.drop_those((reader, node), level, |item| *item == *key)
     }
 
     fn drop_those(

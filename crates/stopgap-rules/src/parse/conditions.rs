@@ -54,14 +54,16 @@ pub(super) fn list(reader: &Reader, node: Node, keys: Keys) -> Result<Vec<Condit
         match reader.name(child) {
             "add" if list.len() < MAX_PER_RULE => {
                 let condition = condition(reader, child)?;
-                let key = (
-                    condition.input.to_lowercase(),
-                    condition.match_type,
-                    condition.pattern.to_lowercase(),
-                    condition.ignore_case,
-                    condition.negate,
-                );
-                if keys == Keys::Unique && !seen.insert(key) {
+                let key = || {
+                    (
+                        condition.input.to_lowercase(),
+                        condition.match_type,
+                        condition.pattern.to_lowercase(),
+                        condition.ignore_case,
+                        condition.negate,
+                    )
+                };
+                if keys == Keys::Unique && !seen.insert(key()) {
                     return Err(ParseError::DuplicateCondition {
                         place: reader.place(child),
                         input: condition.input,

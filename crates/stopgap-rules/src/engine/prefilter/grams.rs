@@ -57,7 +57,7 @@ impl Width {
     }
 }
 
-/// Literals and the rule of each, sorted.
+/// Literals and the rule of each, equal literals together.
 pub(super) type Given<'l> = Vec<(&'l [u8], usize)>;
 
 /// Each of these literals in its width: the quickest for which it is long enough and has grams that few of the
@@ -455,15 +455,15 @@ fn gram(window: &[u8]) -> u64 {
 /// 2^64 over the golden ratio: multiplied by it, the upper bits of a number mix well (Knuth, volume 3, section 6.4).
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-fn hash(gram: u64, shift: u32) -> usize {
+pub(super) fn hash(gram: u64, shift: u32) -> usize {
     usize::try_from(gram.wrapping_mul(GOLDEN) >> shift).unwrap_or(0)
 }
 
-/// The same for a whole literal.
-pub(super) fn hash_of(literal: &[u8], shift: u32) -> usize {
+/// A number for a whole literal.
+pub(super) fn mixed(literal: &[u8]) -> u64 {
     let (chunks, rest) = literal.as_chunks::<8>();
     let chunks = chunks.iter().map(|chunk| u64::from_be_bytes(*chunk)).chain([gram(rest)]);
-    hash(chunks.fold(0, |mixed, chunk| (mixed ^ chunk).wrapping_mul(GOLDEN).rotate_left(23)), shift)
+    chunks.fold(0, |mixed, chunk| (mixed ^ chunk).wrapping_mul(GOLDEN).rotate_left(23))
 }
 
 fn length<T>(list: &[T]) -> u32 {
