@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::{Scene, scene};
-use crate::world::{ATTACK, Origin, Seen, VULNERABLE, World, ask, text};
+use crate::world::{ATTACK, Origin, Seen, VULNERABLE, World, ask, run, text};
 
 /// A second server, which follows the same feed and has no way to it.
 fn far_away(scene: &Scene) -> (World, crate::world::Gateway) {
@@ -74,6 +74,17 @@ fn a_feed_walks_to_a_server_without_a_network_and_is_in_force_there() {
     import.extend(files.as_array().unwrap().iter().map(|file| file.as_str().unwrap()));
     assert_eq!(far.json(0, &import)["serial"], 2);
     assert_eq!(far.mitigation("M1")["in_force"], true);
+}
+
+#[test]
+fn a_server_that_has_no_certificates_of_its_own_takes_what_was_carried() {
+    let (scene, stick) = exported();
+    let (far, gateway) = far_away(&scene);
+    let mut command = far.command(&["feed", "import", text(&stick)]);
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", far.path("no-such-folder"));
+    let ran = run(command);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ask(gateway.address, ATTACK), Seen::Closed);
 }
 
 #[test]

@@ -130,4 +130,11 @@ fn a_feed_is_accessible_where_one_of_its_addresses_is() {
     let tested = scene.world.json(0, &["test-connectivity"]);
     let oks: Vec<&Value> = tested["feeds"].as_array().unwrap().iter().map(|feed| &feed["ok"]).collect();
     assert_eq!(oks, [&json!(false), &json!(true)]);
+    assert_eq!(checks(&tested).0, [("file", false)]);
+    // A folder that somebody fills.
+    let folder = scene.publisher.feed();
+    let folder = folder.parent().unwrap().display();
+    scene.world.config(&scene.publisher.table_at(&format!("file://{folder}")));
+    let tested = scene.world.json(0, &["test-connectivity"]);
+    assert_eq!(checks(&tested).0, [("file", true), ("size", true), ("signature", true)]);
 }

@@ -13,7 +13,7 @@ use stopgap_feed::{FeedName, Refusal, Trust, TrustError, VerifiedFeed};
 
 use super::drop_in::{DropIn, DropInError, marked};
 use crate::config::{Config, FeedConfig};
-use crate::fetch::{Fetched, Fetcher};
+use crate::fetch::{Fetched, Fetcher, without_secrets};
 use crate::trust::Standing;
 
 /// What a new feed may bring without being asked for.
@@ -211,7 +211,8 @@ pub fn propose(
             return Err(exists(drop_in.feed.display().to_string()));
         }
         if let Some(other) = config.feeds.iter().find(|feed| feed.name == name) {
-            return Err(exists(format!("its [[feed]] for {} beside {}", other.url, config.path.display())));
+            let url = without_secrets(&other.url);
+            return Err(exists(format!("its [[feed]] for {url} in or beside {}", config.path.display())));
         }
     }
     Ok(Proposal { card, trust, beyond, is_there, drop_in, feed_text, trust_text })

@@ -4,6 +4,7 @@
 //! ```text
 //!   dns ─► tcp ─► proxy ─► tls ─► http ─► size ─► signature, co-signatures, crl
 //!   └────── look: nothing is asked ──────┘ └────── as a cycle fetches ──────┘
+//!                                    file ─┘
 //! ```
 //!
 //! It changes nothing: no trust state, no cache.
@@ -21,6 +22,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 use url::{Host, Url};
 
+use super::view::printable;
 use crate::config::{Config, FeedConfig};
 use crate::fetch::{Fault, Fetched, Fetcher, without_secrets};
 use crate::home::Home;
@@ -70,7 +72,7 @@ pub struct Endpoint {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
-    /// `dns`, `tcp`, `proxy`, `tls`, `http`, `size`, `signature`, `co-signatures`, `crl`.
+    /// `dns`, `tcp`, `proxy`, `tls`, `http`, or `file`; `size`, `signature`, `co-signatures`, `crl`.
     pub check: &'static str,
     /// Whether it held.
     pub ok: bool,
@@ -114,8 +116,12 @@ async fn endpoint(
             return checks.0;
         }
     };
-    let looked =
-        if matches!(url.scheme(), "http" | "https") { look(config, &url, &mut checks).await } else { None };
+    // A file, or a folder of documents: what is judged is what was read.
+    if url.scheme() == "file" {
+        judge(config, fetcher, &only, now, &mut checks, true).await;
+        return checks.0;
+    }
+    let looked = look(config, &url, &mut checks).await;
     let from = Instant::now();
     let answer = fetcher.octets(address, fetcher.limits().document, only.redirects_to_private).await;
     // Who is there was seen without believing it; whether it is believed the fetch says.
@@ -134,10 +140,9 @@ async fn endpoint(
             return checks.0;
         }
     };
-    let how = if url.scheme() == "file" { "read" } else { "200 OK" };
-    checks.note("http", from, Ok(how.to_owned()));
+    checks.note("http", from, Ok("200 OK".to_owned()));
     checks.took("size", Duration::ZERO, Ok(format!("{octets} octets")));
-    judge(config, fetcher, &only, now, &mut checks).await;
+    judge(config, fetcher, &only, now, &mut checks, false).await;
     checks.0
 }
 
@@ -252,8 +257,15 @@ async fn resolve(url: &Url) -> Result<(Vec<SocketAddr>, String), String> {
     Ok((found, format!("{name} is at {shown}")))
 }
 
-/// As a cycle fetches and judges, but for the writing.
-async fn judge(config: &Config, fetcher: &Fetcher, feed: &FeedConfig, now: Timestamp, checks: &mut Checks) {
+/// As a cycle fetches and judges, but for the writing. `is_file`: how it was read is not told yet.
+async fn judge(
+    config: &Config,
+    fetcher: &Fetcher,
+    feed: &FeedConfig,
+    now: Timestamp,
+    checks: &mut Checks,
+    is_file: bool,
+) {
     let from = Instant::now();
     let standing = trust::load_trust(&Machine, feed).and_then(|trust| {
         Standing::load(&Home::at(&config.data), &Machine, &feed.name, trust)
@@ -269,8 +281,13 @@ async fn judge(config: &Config, fetcher: &Fetcher, feed: &FeedConfig, now: Times
             Fetched::Failed(failure) => failure.to_string(),
             _ => "no answer".to_owned(),
         };
-        return checks.note("signature", from, Err(why));
+        return checks.note(if is_file { "file" } else { "signature" }, from, Err(why));
     };
+    if is_file {
+        checks.note("file", from, Ok("read".to_owned()));
+        let octets = shown.as_presented().feed.len();
+        checks.took("size", Duration::ZERO, Ok(format!("{octets} octets")));
+    }
     let lists = merged(&standing.lists, &delivery.lists);
     let verdict = standing.judge(&shown.as_presented(), &lists, now);
     let (expected, came) = (standing.trust.signatures, delivery.cosignatures.len());
@@ -324,7 +341,7 @@ impl Checks {
 
     fn took(&mut self, check: &'static str, time: Duration, found: Result<String, String>) {
         let ok = found.is_ok();
-        let detail = found.unwrap_or_else(|error| error);
+        let detail = printable(&found.unwrap_or_else(|error| error));
         // To a tenth: nobody reads more of it.
         let ms = (time.as_secs_f64() * 10_000.0).round() / 10.0;
         self.0.push(Check { check, ok, detail, ms });

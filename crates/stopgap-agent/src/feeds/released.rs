@@ -104,7 +104,7 @@ fn escaped(text: &str) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    super::view::printable(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 const ALL: &str = "all";

@@ -87,7 +87,7 @@ impl TrustView {
     /// A name and what stands there, one to a line, as an operator reads it.
     pub fn lines(&self) -> Vec<(String, String)> {
         let mut lines = Vec::new();
-        let mut say = |name: &str, what: String| lines.push((name.to_owned(), what));
+        let mut say = |name: &str, what: String| lines.push((name.to_owned(), printable(&what)));
         let any = |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(" or ") };
         roots("root", &self.roots, &mut say);
         say("issuer", any(&self.issuers));
@@ -114,6 +114,11 @@ impl TrustView {
         }
         lines
     }
+}
+
+/// Without what would move a terminal's cursor: names in certificates are anybody's text.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// Action types, as people read them.
