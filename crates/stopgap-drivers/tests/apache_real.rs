@@ -31,6 +31,7 @@ use stopgap_drivers::apache::{self, Apache};
 use stopgap_drivers::hook::{Edit, Hooked};
 use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::server::Settings;
+use stopgap_drivers::set::Sets;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
 use tempfile::TempDir;
 
@@ -348,6 +349,29 @@ fn a_change_is_reverted_by_its_own_record() {
     server.driver.revert(&Machine, &change).unwrap();
     assert_eq!(server.files(), hooked);
     assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+}
+
+#[test]
+fn a_crash_between_the_swap_and_the_restart_is_answered_by_a_revert() {
+    let Some(server) = server("a_crash_between_the_swap_and_the_restart_is_answered_by_a_revert") else {
+        return;
+    };
+    server.hook_one();
+    let hooked = server.files();
+    let change = server.render(&m1()).change.unwrap();
+    let sets = Sets {
+        folder: server.path("data/apache"),
+        files: &["server.conf"],
+        keep_folder: false,
+        at_all_times: false,
+    };
+    sets.swap(&Machine, &change).unwrap();
+    // Here it ends, and another process begins with what the journal holds.
+    server.driver.revert(&Machine, &change).unwrap();
+    assert_eq!(server.files(), hooked);
+    assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+    server.bring(&m1());
+    assert_eq!(server.ask("one.example", ATTACK), [FORBIDDEN(), FORBIDDEN()]);
 }
 
 #[test]

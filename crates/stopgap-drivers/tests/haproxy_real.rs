@@ -32,6 +32,7 @@ use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::host::{Bounds, Host};
 use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::server::Settings;
+use stopgap_drivers::set::Sets;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
 use tempfile::TempDir;
 
@@ -339,6 +340,34 @@ fn a_change_is_reverted_by_its_own_record_also_where_somebody_broke_the_configur
     assert_eq!(server.ask("one", ATTACK), [ok(), ok()]);
     fs::write(&config, good).unwrap();
     assert_eq!(server.files(), hooked);
+}
+
+#[test]
+fn a_crash_while_rules_are_put_is_answered_by_a_revert() {
+    let test = "a_crash_while_rules_are_put_is_answered_by_a_revert";
+    let Some(server) = server(test, Socket::Admin) else { return };
+    let hooked = server.files();
+    let change = server.render(&m1()).change.unwrap();
+    let sets = Sets {
+        folder: server.path("data/haproxy"),
+        files: &["rules.map", "rules.map.gate"],
+        keep_folder: true,
+        at_all_times: true,
+    };
+    sets.swap(&Machine, &change).unwrap();
+    let map = server.path("data/haproxy/live/rules.map");
+    let answer = server.command(&format!("prepare map {}", map.display()));
+    let version = answer.trim().strip_prefix("New version created: ").unwrap();
+    assert_eq!(server.command(&format!("add map @{version} {} ^ abort", map.display())).trim(), "");
+    // Here it ends, and another process begins with what the journal holds.
+    assert_eq!(server.ask("one", "/"), [ok(), ok()], "not by half");
+    server.driver.revert(&Machine, &change).unwrap();
+    assert_eq!(server.files(), hooked);
+    assert_eq!(server.observe().live.active, Some(true));
+    assert_eq!(server.ask("one", ATTACK), [ok(), ok()]);
+    server.bring(&m1());
+    assert_eq!(server.ask("one", ATTACK), [Answer::Closed, Answer::Closed]);
+    assert_eq!(server.ask("one", "/"), [ok(), ok()]);
 }
 
 #[test]
