@@ -161,6 +161,11 @@ fn check_reservation(text: &str, limits: &Limits) -> Result<(), ScanError> {
     Ok(())
 }
 
+/// XML 1.0 section 2.3, production `NameChar`, as far as ASCII goes.
+fn in_name(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-' | b'.' | b':') || !octet.is_ascii()
+}
+
 fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count()
 }
@@ -231,6 +236,10 @@ impl<'a> Events<'a> {
                     self.name(pi.target())?;
                     if pi.target().eq_ignore_ascii_case("xml") {
                         return Err(self.malformed("a processing instruction named `xml`"));
+                    }
+                    // The tree parser takes the rest of such a target for the instruction's text.
+                    if !pi.target().bytes().all(in_name) {
+                        return Err(self.malformed("a processing instruction whose target is no name"));
                     }
                 }
                 Event::DocType(_) => return Err(ScanError::Doctype { line: self.line() }),
