@@ -12,6 +12,5 @@ mod kill;
 mod life;
 mod load;
 mod nginx;
-mod proxies;
 mod publisher;
 mod world;
