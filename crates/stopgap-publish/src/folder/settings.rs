@@ -51,7 +51,7 @@ horizon_days = {}
 # The longest time in which nobody is there to renew it. `lint` refuses a shorter horizon.
 on_call_gap_days = {}
 
-# What was recalled. Remove the folder under mitigations/ as well.
+# What was recalled; `stopgap feed withdraw` writes it.
 # [[withdrawn]]
 # id = \"M0\"
 # reason = \"Superseded by the vendor's hotfix.\"
