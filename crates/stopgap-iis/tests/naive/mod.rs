@@ -10,6 +10,7 @@
 //!
 //! Not here: patterns, actions and values of attributes; sections other than the module's.
 
+pub mod generate;
 pub mod sites;
 pub mod theirs;
 pub mod tree;
@@ -90,16 +91,18 @@ pub fn read(files: &BTreeMap<String, String>, order: Order) -> Reading {
         return reading;
     };
     let server = Server::of(&host);
-    let mut levels = server.levels();
+    let mut levels = server.levels(files);
     // Locations name levels of their own, also those of files that only such a level reads.
-    for _ in 0..4 {
+    let mut known = 0;
+    while known < levels.len() {
+        known = levels.len();
         for level in levels.clone() {
             for (at, file) in server.chain(files, &level) {
-                for piece in tree::pieces(files, &file, &at).unwrap_or_default() {
-                    if server.has_site(&piece.target)
-                        && !levels.iter().any(|l| l.eq_ignore_ascii_case(&piece.target))
-                    {
-                        levels.insert(piece.target.clone());
+                let named =
+                    tree::pieces(files, &file, &at).unwrap_or_default().into_iter().map(|piece| piece.target);
+                for target in named.filter(|target| server.has_site(target)) {
+                    if !levels.iter().any(|level| level.eq_ignore_ascii_case(&target)) {
+                        levels.insert(target);
                     }
                 }
             }
@@ -112,11 +115,10 @@ pub fn read(files: &BTreeMap<String, String>, order: Order) -> Reading {
     reading
 }
 
-/// A part that is for a path: the place of its file in the chain, the file, and the level that the file is of.
+/// A part that is for a path: the place of its file in the chain, and the file.
 struct Part {
     depth: usize,
     file: String,
-    at: String,
     piece: Piece,
 }
 
@@ -137,8 +139,12 @@ fn merge(
         }
         match tree::pieces(files, file, at) {
             Ok(pieces) => {
-                let pieces = pieces.into_iter().filter(|piece| under(path, &piece.target));
-                parts.extend(pieces.map(|piece| Part { depth, file: file.clone(), at: at.clone(), piece }));
+                // What is not inherited, is there for the location's own application alone, its locks too (which
+                // no text of Microsoft's says).
+                let own = |piece: &Piece| server.application(path) == server.application(&piece.target);
+                let here = |piece: &Piece| under(path, &piece.target) && (piece.inherit || own(piece));
+                let pieces = pieces.into_iter().filter(here);
+                parts.extend(pieces.map(|piece| Part { depth, file: file.clone(), piece }));
             }
             Err(code) => found.push((code, file.clone())),
         }
@@ -149,10 +155,10 @@ fn merge(
         Order::ByLevel => parts.sort_by_key(|part| (segments(&part.piece.target), part.depth)),
     }
     for (n, part) in parts.iter().enumerate() {
-        let Part { depth, file, at, piece } = part;
+        let Part { depth, file, piece } = part;
         let section = piece.section.clone();
         // U: global rules stand at the server and work there alone.
-        if *depth == 0 && section == "globalRules" && !path.is_empty() {
+        if piece.target.is_empty() && section == "globalRules" && !path.is_empty() {
             continue;
         }
         // The error that IIS words as "Sections must only appear once per config file"; L for `.`.
@@ -163,10 +169,6 @@ fn merge(
         };
         if parts[..n].iter().any(twin) {
             found.push(("duplicate-section".into(), section));
-            continue;
-        }
-        // Not inherited: the location's own application reads it, those below do not.
-        if !piece.inherit && server.application(path) != server.application(&piece.target) {
             continue;
         }
         if piece.both_modes {
@@ -183,7 +185,7 @@ fn merge(
                 && under(&piece.target, &other.piece.target)
         };
         let above: Vec<&Piece> = parts.iter().filter(locks).map(|part| &part.piece).collect();
-        if *depth > 0 && !definition.allowed_in(server, at) {
+        if !piece.target.is_empty() && !definition.allowed_in(server, &piece.target) {
             found.push(("wrong-level".into(), section));
         } else if *depth > 0 && !allowed(definition.allow, &above) {
             found.push(("locked-section".into(), section));
@@ -203,9 +205,13 @@ fn merge(
     level
 }
 
-/// D, "Locking": `Inherit` walks up to the definition; only files above can lock or unlock.
+/// D, "Locking": `Inherit` walks up to the definition; only files above can lock or unlock. L, "Summary": lockItem
+/// on a section locks it whole.
 fn allowed(default: bool, above: &[&Piece]) -> bool {
-    above.iter().fold(default, |mode, lock| lock.mode.unwrap_or(mode))
+    above.iter().fold(default, |mode, lock| {
+        let item = lock.body.as_ref().is_ok_and(|(body, _)| body.attr("lockItem").is_some_and(is_true));
+        if item { false } else { lock.mode.unwrap_or(mode) }
+    })
 }
 
 /// Lays one section over what the levels above gave.

@@ -96,10 +96,20 @@ impl Server {
         server
     }
 
-    /// The server, every application and every virtual directory.
-    pub fn levels(&self) -> BTreeSet<String> {
-        let folders = self.folders.iter().map(|(url, ..)| url.clone());
-        self.applications.keys().cloned().chain(folders).chain([String::new()]).collect()
+    /// The server, every application, every virtual directory, and every folder below one that has a file.
+    pub fn levels(&self, files: &BTreeMap<String, String>) -> BTreeSet<String> {
+        let mut levels: BTreeSet<String> = self.applications.keys().cloned().chain([String::new()]).collect();
+        for (url, root, _) in &self.folders {
+            levels.insert(url.clone());
+            let folders = files.keys().filter_map(|file| file.strip_suffix("/web.config"));
+            for folder in folders.filter(|folder| folder.len() > root.len() && under(folder, root)) {
+                let level = format!("{url}{}", &folder[root.len()..]);
+                if self.folder(&level).is_some_and(|own| own.eq_ignore_ascii_case(folder)) {
+                    levels.insert(level);
+                }
+            }
+        }
+        levels
     }
 
     pub fn has_site(&self, level: &str) -> bool {
