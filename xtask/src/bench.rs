@@ -5,6 +5,7 @@ mod apache;
 mod cpu;
 mod gateway;
 mod haproxy;
+mod iis;
 mod load;
 mod nginx;
 mod report;
@@ -35,6 +36,8 @@ enum What {
     Gateway,
     /// The rule engine, against PCRE2 rule by rule and libmodsecurity
     Rules,
+    /// A real Exchange server's configuration: read, edited, checked
+    Iis,
     /// All of them
     All,
 }
@@ -78,6 +81,11 @@ pub fn run(options: &Options) -> Result<bool> {
         let section = rules::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "rules", &section)?;
+    }
+    if matches!(options.what, What::Iis | What::All) {
+        let section = iis::run(&bench)?;
+        println!("\n{section}");
+        report::write(&page, "iis", &section)?;
     }
     println!("written to {}", page.display());
     Ok(true)

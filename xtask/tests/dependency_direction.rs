@@ -42,7 +42,7 @@ const IN_TESTS: &[(&str, &[&str])] = &[
     // The gateway's driver against the gateway that runs.
     ("stopgap-drivers", &["stopgap-gateway"]),
     // The benchmarks of the bare calls, and the XML Schema beside the parser.
-    ("xtask", &["stopgap-feed", "stopgap-rules"]),
+    ("xtask", &["stopgap-feed", "stopgap-iis", "stopgap-rules"]),
 ];
 
 /// Every dependency that points elsewhere than down, as a sentence.

@@ -285,8 +285,18 @@ impl<'f> Merging<'f> {
                 self.found.push(inside(Fault::new(Code::ElementLocked, *place, message).key(*name)));
             }
         }
-        for directive in &entry.body.directives {
-            if let Some((_, file)) = above().find(|(locks, _)| locks.element(directive.element)) {
+        let mut skipped = Vec::new();
+        for (collection, element, place) in &entry.body.nested {
+            if let Some((_, file)) = above().find(|(locks, _)| locks.element(element)) {
+                let message = format!("<{element}> is locked by {file}");
+                self.found.push(inside(Fault::new(Code::ElementLocked, *place, message).key(*element)));
+                skipped.push(*collection);
+            }
+        }
+        for directive in entry.body.directives.iter().filter(|one| !skipped.contains(&one.collection)) {
+            // What a section locks are its own directives; an element in it has locks of its own.
+            let nested = entry.body.nested.iter().any(|(collection, ..)| *collection == directive.collection);
+            if let Some((_, file)) = above().find(|(locks, _)| !nested && locks.element(directive.element)) {
                 let message = format!("<{}> is locked by {file}", directive.element);
                 let fault = Fault::new(Code::ElementLocked, directive.place, message).key(directive.element);
                 self.found.push(inside(fault));
@@ -407,9 +417,10 @@ fn references(effective: &Effective, found: &mut Vec<Found>) {
         let fault = Fault::new(Code::UnknownPreCondition, rule.origin.place, message);
         tell(&rule.origin, fault.status("500.52").key(name.clone()));
     }
+    // Global rules may set any; those of `rules` may not, wherever they stand.
     let allowed: HashSet<String> =
         effective.allowed_variables.iter().map(|entry| folded(&entry.name)).collect();
-    for rule in effective.rules.iter().filter(|rule| rule.value.enabled && !rule.origin.level.is_empty()) {
+    for rule in effective.rules.iter().filter(|rule| rule.value.enabled) {
         for set in rule.value.server_variables.iter().filter(|set| !allowed.contains(&folded(&set.name))) {
             let message = format!(
                 "the rule \"{}\" sets {}, which allowedServerVariables does not list",

@@ -3,6 +3,7 @@
 
 mod locks;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use stopgap_rules::parse::{ParseError, Place};
@@ -38,6 +39,8 @@ pub(crate) enum Collection {
 pub(crate) struct Body {
     pub(crate) directives: Vec<Directive>,
     pub(crate) locks: Locks,
+    /// The collections within the section's own: the element's name, for locks, and its place.
+    pub(crate) nested: Vec<(Collection, &'static str, Place)>,
     /// Attributes of the section's own, with their place.
     pub(crate) attributes: Vec<(&'static str, Place)>,
     pub(crate) faults: Vec<Fault>,
@@ -118,6 +121,7 @@ impl Body {
                 self.faults.push(Fault::new(Code::RepeatedElement, child.place(), message));
             }
             seen.push(name);
+            self.nested.push((*collection, name, child.place()));
             for (attribute, _) in child.attributes() {
                 self.faults.push(match LOCKS.contains(&attribute) {
                     true => locks::unknown(child, attribute),
@@ -220,7 +224,8 @@ fn parsed(element: Element, collection: Collection) -> (Option<Item>, Vec<Fault>
         Collection::Tags => ("<outboundRules><customTags>", "</customTags></outboundRules>"),
         _ => ("<rewrite><rewriteMaps>", "</rewriteMaps></rewrite>"),
     };
-    let text = format!("{before}{}{behind}", locks::blanked(element));
+    let whole = completed(element, collection, locks::blanked(element));
+    let text = format!("{before}{whole}{behind}");
     let mut set = match RuleSet::parse(&text) {
         Ok(set) => set,
         Err(error) => return (None, vec![fault(&error, element.place(), before.len())]),
@@ -253,6 +258,34 @@ fn parsed(element: Element, collection: Collection) -> (Option<Item>, Vec<Fault>
         _ => Some(Item::Name),
     };
     (item, faults)
+}
+
+/// A rule with what it leaves out. The schema requires neither `<match>` nor `<action>`, whose type is None where it
+/// says nothing; the parser of the language wants both, since a rule without is of no use elsewhere.
+fn completed<'t>(element: Element, collection: Collection, text: Cow<'t, str>) -> Cow<'t, str> {
+    let matched = match collection {
+        Collection::GlobalRules | Collection::Rules => "<match url=\".*\"/>",
+        Collection::Outbound => "<match pattern=\".*\"/>",
+        _ => return text,
+    };
+    let mut lacks = String::new();
+    for (name, default) in [("match", matched), ("action", "<action type=\"None\"/>")] {
+        if element.child(name).is_none() {
+            lacks.push_str(default);
+        }
+    }
+    if lacks.is_empty() {
+        return text;
+    }
+    // Behind everything else, so that each place stays.
+    match (text.strip_suffix("/>"), text.rfind("</")) {
+        (Some(open), _) => Cow::Owned(format!("{open}>{lacks}</rule>")),
+        (None, Some(end)) => {
+            let (inside, tag) = text.split_at(end);
+            Cow::Owned(format!("{inside}{lacks}{tag}"))
+        }
+        (None, None) => text,
+    }
 }
 
 fn patterns(list: &[Condition]) -> impl Iterator<Item = (&str, bool)> {
@@ -293,8 +326,9 @@ fn fault(error: &ParseError, element: Place, skipped: usize) -> Fault {
         ParseError::UnknownElement { place, .. } => (Code::UnknownElement, Some(place)),
         ParseError::UnexpectedText { place, .. } => (Code::UnexpectedText, Some(place)),
         ParseError::UnknownAttribute { place, .. } => (Code::UnknownAttribute, Some(place)),
-        ParseError::MissingAttribute { place, .. } => (Code::MissingAttribute, Some(place)),
-        ParseError::MissingElement { place, .. } => (Code::MissingElement, Some(place)),
+        ParseError::MissingAttribute { place, .. } | ParseError::MissingElement { place, .. } => {
+            (Code::MissingAttribute, Some(place))
+        }
         ParseError::BadValue { place, .. } => (Code::BadValue, Some(place)),
         ParseError::Repeated { place, .. } => (Code::RepeatedElement, Some(place)),
         ParseError::DuplicateName { place, .. } | ParseError::DuplicateCondition { place, .. } => {

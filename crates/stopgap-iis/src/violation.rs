@@ -119,8 +119,6 @@ codes! {
     /// An attribute that must be there is not.
     MissingAttribute "missing-attribute" "The schema requires the attribute: 500.19, 0x8007000d, \"Required attribute is \
         missing\".",
-    /// An element that must be there is not.
-    MissingElement "missing-element" "A rule is not complete without this element; the schema requires an attribute of it.",
     /// A value outside its type.
     BadValue "bad-value" "The schema gives the attribute a type and a range, such as status codes without 300 to 307: \
         500.19, 0x8007000d.",
@@ -139,8 +137,8 @@ codes! {
     UnknownPreCondition "unknown-precondition" "A preCondition is looked up by its name when the rule is loaded; without \
         it every response fails: 500.52 (URL Rewrite Module Error).",
     /// A rule sets a variable that the server does not allow.
-    VariableNotAllowed "variable-not-allowed" "A rule below the server sets only what allowedServerVariables of \
-        applicationHost.config lists: 500.50, \"the server variable is not allowed to be set\".",
+    VariableNotAllowed "variable-not-allowed" "A rule sets only what allowedServerVariables lists, unless it is a \
+        global rule: 500.50, \"the server variable is not allowed to be set\".",
     /// A pattern that is no ECMAScript 3 regular expression.
     BadPattern "bad-pattern" "The module compiles patterns when it loads the rules: 500.50 for rules, 500.51 for global \
         rules, 500.52 for outbound rules.",

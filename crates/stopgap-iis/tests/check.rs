@@ -266,7 +266,6 @@ fn every_fault_has_its_code_and_its_place() {
             5,
         ),
         (with("<match /><action type=\"None\" />"), "missing-attribute", "500.19", 4),
-        (with("<match url=\".\" />"), "missing-element", "500.19", 4),
         (with("<match url=\".\" />\n<action typ=\"None\" />"), "unknown-attribute", "500.19", 5),
         (with(status), "bad-value", "500.19", 5),
         (with("\n<match url=\"(\" /><action type=\"None\" />"), "bad-pattern", "500.50", 5),

@@ -31,8 +31,8 @@ pub(super) fn refused(
         .is_some_and(|application| folded(&application.path) == folded(step.base));
     let allowed = match declaration.definition {
         Definition::Everywhere => None,
-        Definition::AppHostOnly if in_host => None,
-        Definition::AppHostOnly => Some("in applicationHost.config alone"),
+        Definition::AppHostOnly if in_host && step.at.is_empty() => None,
+        Definition::AppHostOnly => Some("in applicationHost.config alone, for the whole server"),
         Definition::MachineToApplication if in_host || in_application => None,
         Definition::MachineToApplication => Some("in the files of applications and above alone"),
         Definition::MachineOnly => Some("in .NET's own files alone"),
@@ -43,6 +43,7 @@ pub(super) fn refused(
     if !declaration.location && step.entry.in_location {
         return fault(Code::WrongLevel, format!("<{name}> cannot stand in a <location>"));
     }
+    // Whatever the declaration says: the module reads them for the server alone.
     if section == Section::GlobalRules && !step.at.is_empty() {
         let message = format!("<globalRules> for \"{}\"; they can stand for the whole server alone", step.at);
         return fault(Code::WrongLevel, message);
