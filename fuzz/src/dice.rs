@@ -14,6 +14,10 @@ impl<'d> Dice<'d> {
         self.data.next().map_or(0, |byte| usize::from(*byte) % sides)
     }
 
+    pub fn byte(&mut self) -> u8 {
+        self.data.next().copied().unwrap_or(0)
+    }
+
     pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.roll(of.len())]
     }

@@ -57,7 +57,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let (mut total, mut passed) = (0, true);
     for name in wanted {
         let done = fuzz(&folder, &programs.join(name), name, options)?;
-        println!("{name}: {} executions{}", done.executions, if done.passed { "" } else { ", BROUGHT DOWN" });
+        println!("{name}: {}{}", done.said, if done.passed { "" } else { ", BROUGHT DOWN" });
         total += done.executions;
         passed &= done.passed;
     }
@@ -104,6 +104,8 @@ fn host() -> Result<String> {
 
 struct Done {
     executions: u64,
+    /// That and more, as it is shown.
+    said: String,
     passed: bool,
 }
 
@@ -116,8 +118,8 @@ fn fuzz(folder: &Path, program: &Path, name: &str, options: &Options) -> Result<
     let (seeds, artifacts) = (place("seeds")?, place("artifacts")?);
     let mut command = Command::new(program);
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
-    command.args(["-print_final_stats=1", "-rss_limit_mb=2048", "-timeout=20", "-max_len=4096"]);
-    command.arg(format!("-seed={}", options.seed));
+    command.args(["-print_final_stats=1", "-rss_limit_mb=2048", "-timeout=20"]);
+    command.arg(format!("-seed={}", options.seed)).arg(format!("-max_len={}", longest(&seeds)?.max(4096)));
     let words = folder.join("dictionaries").join(format!("{name}.dict"));
     if words.is_file() {
         command.arg(format!("-dict={}", words.display()));
@@ -136,19 +138,40 @@ fn fuzz(folder: &Path, program: &Path, name: &str, options: &Options) -> Result<
     command.arg(found).arg(seeds);
     let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
     let said = String::from_utf8_lossy(&done.stderr);
-    let executions = executions(&said).unwrap_or(0);
+    let executions = statistic(&said, "number_of_executed_units").unwrap_or(0);
+    let rate = statistic(&said, "average_exec_per_sec").unwrap_or(0);
+    let (first, last) = resident(&said).unwrap_or_default();
+    let skipped = said.lines().find(|line| line.starts_with("skipped ("));
     let passed = done.status.success() && executions > 0;
+    let said_of_it = skipped.map_or_else(
+        || format!("{executions} executions, {rate} a second, {first} MB resident at first and {last} MB at the end"),
+        str::to_owned,
+    );
     if !passed {
         let tail: Vec<&str> = said.lines().rev().take(60).collect();
         eprintln!("{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
-    Ok(Done { executions, passed })
+    // Nothing was compared where a library is missing.
+    Ok(Done { executions: if skipped.is_some() { 0 } else { executions }, said: said_of_it, passed })
+}
+
+/// Octets of the longest seed, which libFuzzer would else cut off.
+fn longest(seeds: &Path) -> Result<u64> {
+    let lengths = fs::read_dir(seeds)?.map(|entry| Ok(entry?.metadata()?.len()));
+    Ok(lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0))
 }
 
 /// From libFuzzer's closing words.
-fn executions(said: &str) -> Option<u64> {
-    let count = |line: &str| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok();
-    said.lines().find_map(count)
+fn statistic(said: &str, name: &str) -> Option<u64> {
+    let (start, name) = ("stat::", format!("{name}:"));
+    said.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(&name)?.trim().parse().ok())
+}
+
+/// Megabytes that the process holds when the seeds are read, and at the end.
+fn resident(said: &str) -> Option<(u64, u64)> {
+    let of = |line: &str| line.split_once(" rss: ")?.1.split_once("Mb")?.0.parse().ok();
+    let first = said.lines().filter(|line| line.contains("INITED")).find_map(of)?;
+    Some((first, said.lines().rev().find_map(of)?))
 }
 
 #[cfg(test)]
@@ -156,11 +179,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn executions_are_read_from_the_closing_words() {
-        let said =
-            "Done 10 runs in 0 second(s)\nstat::number_of_executed_units: 1234\nstat::new_units_added: 1\n";
-        assert_eq!(executions(said), Some(1234));
-        assert_eq!(executions("Segmentation fault"), None);
+    fn executions_and_memory_are_read_from_what_the_fuzzer_says() {
+        let said = "#9\tINITED cov: 7 ft: 8 corp: 2/1b exec/s: 0 rss: 35Mb\n\
+                    #80\tDONE   cov: 7 ft: 8 corp: 2/1b exec/s: 3 rss: 44Mb\n\
+                    Done 10 runs in 0 second(s)\nstat::number_of_executed_units: 1234\nstat::new_units_added: 1\n";
+        assert_eq!(statistic(said, "number_of_executed_units"), Some(1234));
+        assert_eq!(resident(said), Some((35, 44)));
+        assert_eq!(statistic("Segmentation fault", "number_of_executed_units"), None);
+        assert_eq!(resident("Segmentation fault"), None);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub const TESTS: &[Tool] = &[
     // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
     tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
     tool("xmllint", "libxml2-utils", "canonical form and the XML Schema"),
+    tool("/usr/include/libxml2/libxml/c14n.h", "libxml2-dev", "canonical form of what the fuzzer writes"),
     tool("node", "nodejs", "patterns against a browser's engine"),
     tool("openssl", "openssl", "keys and certificates of another make"),
     tool("dpkg", "dpkg", "package versions against those who define them"),
