@@ -17,6 +17,7 @@ mod file;
 mod gather;
 mod http;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Response;
@@ -164,14 +165,13 @@ pub struct Answer {
 /// Asks, for this agent.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    clients: Clients,
-    network: Network,
+    clients: Arc<Clients>,
     limits: Limits,
     reach: Reach,
 }
 
 impl Fetcher {
-    /// Reads what the network keys name, and makes the clients.
+    /// Reads what the network keys name.
     pub fn new(config: &NetworkConfig) -> Result<Fetcher, FetcherError> {
         Fetcher::with(config, Limits::default(), is_public, system_lookup())
     }
@@ -185,13 +185,13 @@ impl Fetcher {
     ) -> Result<Fetcher, FetcherError> {
         let network = Network::read(config)?;
         let reach = Reach { is_public, lookup };
-        let clients = Clients::new(&network, &reach, limits.connect)?;
-        Ok(Fetcher { clients, network, limits, reach })
+        let clients = Arc::new(Clients::new(network, reach.clone(), limits.connect)?);
+        Ok(Fetcher { clients, limits, reach })
     }
 
     /// A fetcher for these keys where they, or the files that they name, are others than this one's.
     pub fn renewed(&self, config: &NetworkConfig) -> Result<Option<Fetcher>, FetcherError> {
-        if Network::read(config)? == self.network {
+        if Network::read(config)? == *self.clients.network() {
             return Ok(None);
         }
         Fetcher::with(config, self.limits, self.reach.is_public, self.reach.lookup.clone()).map(Some)

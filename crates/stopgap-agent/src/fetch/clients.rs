@@ -4,13 +4,14 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder, Proxy};
+use reqwest::{Certificate, Client, Proxy};
 use url::Url;
 
 use super::address::{Names, Reach};
+use super::failure::Failure;
 use crate::config::NetworkConfig;
 
 /// A list of certificates or a line with a password beyond this is none.
@@ -104,15 +105,26 @@ fn read_credentials(path: &Path) -> Result<(String, String), FetcherError> {
     Ok((user.to_owned(), password.to_owned()))
 }
 
-/// The ways out.
-#[derive(Debug, Clone)]
+/// The ways out. Each client is made when it is first needed: reading the system's roots takes its time,
+/// and a machine without any can still read feeds from files.
 pub(super) struct Clients {
+    network: Network,
+    reach: Reach,
+    connect: Duration,
+    certificates: Option<Vec<Certificate>>,
     /// To any address.
-    own: Client,
+    own: OnceLock<Client>,
     /// To addresses of the internet alone.
-    away: Client,
+    away: OnceLock<Client>,
     /// Through the proxy, which resolves names itself.
-    proxied: Option<Client>,
+    proxied: OnceLock<Client>,
+}
+
+/// A client's own words might hold the proxy's credentials.
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("network", &self.network).finish_non_exhaustive()
+    }
 }
 
 /// One way out.
@@ -122,47 +134,54 @@ pub(super) struct Way<'a> {
 }
 
 impl Clients {
-    pub(super) fn new(network: &Network, reach: &Reach, connect: Duration) -> Result<Clients, FetcherError> {
-        // A server without a network may have no roots at all. Files and plain http need none, and over https
-        // nobody is believed then.
-        let certificates = match network.certificates()? {
-            None if Client::builder().build().is_err() => Some(Vec::new()),
-            certificates => certificates,
-        };
-        let builder = || {
-            let builder = Client::builder()
-                .user_agent(concat!("stopgap/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(connect)
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .no_proxy();
-            match &certificates {
-                Some(certificates) => builder.tls_certs_only(certificates.iter().cloned()),
-                None => builder,
-            }
-        };
-        let direct = |builder: ClientBuilder, public_only| {
-            builder.dns_resolver(Arc::new(Names { reach: reach.clone(), public_only })).build()
-        };
-        let proxied = network.config.proxy.as_ref().map(|proxy| -> Result<Client, reqwest::Error> {
-            let mut proxy = Proxy::all(proxy.as_str())?;
-            if let Some((user, password)) = &network.credentials {
-                proxy = proxy.basic_auth(user, password);
-            }
-            direct(builder().proxy(proxy), false)
-        });
-        Ok(Clients {
-            own: direct(builder(), false)?,
-            away: direct(builder(), true)?,
-            proxied: proxied.transpose()?,
-        })
+    pub(super) fn new(network: Network, reach: Reach, connect: Duration) -> Result<Clients, FetcherError> {
+        let certificates = network.certificates()?;
+        let (own, away, proxied) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Ok(Clients { network, reach, connect, certificates, own, away, proxied })
     }
 
-    pub(super) fn way(&self, network: &NetworkConfig, url: &Url, public_only: bool) -> Way<'_> {
-        match &self.proxied {
-            Some(client) if network.proxy_for(url).is_some() => Way { client, by_proxy: true },
-            _ if public_only => Way { client: &self.away, by_proxy: false },
-            _ => Way { client: &self.own, by_proxy: false },
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The way to an address.
+    pub(super) fn way(&self, url: &Url, public_only: bool) -> Result<Way<'_>, Failure> {
+        let proxy = self.network.config.proxy_for(url);
+        let cell = match proxy {
+            Some(_) => &self.proxied,
+            None if public_only => &self.away,
+            None => &self.own,
+        };
+        let client = match cell.get() {
+            Some(client) => client,
+            None => {
+                let made = self.make(proxy, public_only).map_err(|error| Failure::of_client(&error))?;
+                cell.get_or_init(|| made)
+            }
+        };
+        Ok(Way { client, by_proxy: proxy.is_some() })
+    }
+
+    fn make(&self, proxy: Option<&Url>, public_only: bool) -> Result<Client, reqwest::Error> {
+        // The proxy itself may be anywhere.
+        let public_only = public_only && proxy.is_none();
+        let mut builder = Client::builder()
+            .user_agent(concat!("stopgap/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.connect)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .dns_resolver(Arc::new(Names { reach: self.reach.clone(), public_only }));
+        if let Some(certificates) = &self.certificates {
+            builder = builder.tls_certs_only(certificates.iter().cloned());
         }
+        if let Some(proxy) = proxy {
+            let mut proxy = Proxy::all(proxy.as_str())?;
+            if let Some((user, password)) = &self.network.credentials {
+                proxy = proxy.basic_auth(user, password);
+            }
+            builder = builder.proxy(proxy);
+        }
+        builder.build()
     }
 }

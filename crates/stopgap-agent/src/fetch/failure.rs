@@ -95,6 +95,15 @@ impl Failure {
         Failure { message: format!("{place}: {}", self.message), ..self }
     }
 
+    /// There is no HTTP client. That is the roots' fault: nothing else of it depends on the machine.
+    pub(super) fn of_client(error: &reqwest::Error) -> Failure {
+        let message = format!(
+            "no HTTP client can be made: expected roots of TLS on this machine, or in `ca_bundle`: {}",
+            causes(error)
+        );
+        Failure::new(Fault::Network, message)
+    }
+
     /// What reqwest says of a request for which no answer began.
     pub(super) fn of_request(error: reqwest::Error, by_proxy: bool) -> Failure {
         let error = error.without_url();

@@ -18,6 +18,10 @@ const MAX_LISTS: usize = 16;
 pub(super) async fn read(url: &Url, limit: usize) -> Result<Vec<u8>, Failure> {
     let path = path_of(url)?;
     let failed = |error: std::io::Error| Failure::new(Fault::File, error.to_string());
+    // To open a pipe is to wait for its writer, for ever.
+    if !tokio::fs::metadata(&path).await.map_err(failed)?.is_file() {
+        return Err(Failure::new(Fault::File, "expected a file, found a folder, pipe or device"));
+    }
     let file = tokio::fs::File::open(&path).await.map_err(failed)?;
     let mut octets = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut octets).await.map_err(failed)?;

@@ -42,7 +42,7 @@ impl Fetcher {
         let mut waits = waits(&self.limits);
         let mut round: Vec<&str> =
             std::iter::once(&feed.url).chain(&feed.mirrors).map(String::as_str).collect();
-        let mut failures = BTreeMap::new();
+        let mut failures: BTreeMap<String, Failure> = BTreeMap::new();
         let mut notes = Vec::new();
         let mut refused: Option<Delivery> = None;
         loop {
@@ -51,7 +51,12 @@ impl Fetcher {
                 let place = without_secrets(address);
                 let asked = timeout_at(deadline, self.address(feed, address, standing, now)).await;
                 match asked.unwrap_or_else(|_| Err(out_of_time(&self.limits))) {
-                    Ok(Judged { delivery, verdict: Ok(_) }) => return Delivery { notes, ..delivery },
+                    Ok(Judged { delivery, verdict: Ok(_) }) => {
+                        for (place, failure) in &failures {
+                            warn!(feed = %feed.name, %place, %failure, "another address had to be asked");
+                        }
+                        return Delivery { notes, ..delivery };
+                    }
                     Ok(Judged { delivery, verdict: Err(refusal) }) => {
                         warn!(feed = %feed.name, %place, code = refusal.code(), %refusal, "a document is refused");
                         // What is wrong with the one that is delivered, the cycle says itself.

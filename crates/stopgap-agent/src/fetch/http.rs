@@ -92,7 +92,7 @@ impl Fetcher {
                 );
                 return Err(Failure::new(Fault::RedirectPrivate, message));
             }
-            let way = self.clients.way(&self.network.config, &url, elsewhere);
+            let way = self.clients.way(&url, elsewhere)?;
             let sent = way.client.get(url.clone()).headers(headers.clone()).send().await;
             let response = sent.map_err(|error| Failure::of_request(error, way.by_proxy))?;
             if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {

@@ -22,8 +22,8 @@ use crate::home::{FOLDER_MODE, Home, HomeError};
 
 /// Lists of one feed that are kept: as many as certificates are asked for, and as many from files.
 const MAX_LISTS: usize = 32;
-/// Octets of all of them together. The largest public authorities' lists have ten million.
-const MAX_TOTAL_BYTES: usize = 64 << 20;
+/// Octets of all of them together; a cycle holds a few copies. Two of the largest that are read fit.
+const MAX_TOTAL_BYTES: usize = 32 << 20;
 /// A list is asked for again after this time. (Within the tenth by which cycles vary.)
 const REFRESH: SignedDuration = SignedDuration::from_mins(50);
 /// One that does not answer (it ran out, say) is asked for again after this time.

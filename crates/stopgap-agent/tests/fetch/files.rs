@@ -66,3 +66,14 @@ async fn a_file_is_read_within_its_limit() {
     let code = fault(&agent_here.fetch(&agent(), &here).await);
     assert!(["too-large", "file"].contains(&code), "{code}");
 }
+
+#[tokio::test]
+async fn a_pipe_is_no_file_and_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.xml");
+    std::fs::write(&path, release(1)).unwrap();
+    assert_eq!(outcome(&agent(), &followed(address(&path))).await, Ok(1));
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert_eq!(outcome(&agent(), &followed(address(&path))).await, Err("file".to_owned()));
+}

@@ -108,6 +108,10 @@ async fn a_mirror_answers_where_the_first_address_does_not() {
     let (result, message) = two.cycle().await;
     assert_eq!(result, Err("http-status".to_owned()));
     assert!(message.contains("503") && message.contains("404"), "{message}");
+    // Whoever asks later, and asks nobody, is told the same.
+    let later = two.agent.judge(Fetched::Skipped);
+    assert_eq!(later.report.error.as_deref(), Some("http-status"));
+    assert!(later.report.message.unwrap().contains("since") && later.verified.is_some());
 }
 
 /// Fails as often as said, and then answers.
