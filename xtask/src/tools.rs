@@ -34,6 +34,7 @@ pub const TESTS: &[Tool] = &[
     tool("/usr/include/libxml2/libxml/c14n.h", "libxml2-dev", "canonical form of what the fuzzer writes"),
     tool("node", "nodejs", "patterns against a browser's engine"),
     tool("openssl", "openssl", "keys and certificates of another make"),
+    tool("script", "bsdutils", "questions on a terminal"),
     tool("dpkg", "dpkg", "package versions against those who define them"),
     tool("unshare", "util-linux", "nginx's own test of staged files in a private mount namespace"),
     tool("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the platform's trust store"),
