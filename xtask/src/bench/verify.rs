@@ -1,7 +1,10 @@
-//! Verifying Microsoft's real document: the whole process of `stopgap feed verify` against the
-//! whole process of `xmlsec1 --verify`, in turn, and the bare call within one process.
+//! Verifying a feed: Microsoft's real document, and a made one of a thousand mitigations. Each: the whole
+//! process of `stopgap feed verify` against the whole process of `xmlsec1 --verify`, in turn, and the bare
+//! call within one process.
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,9 +12,12 @@ use anyhow::{Context, Result, bail};
 
 use super::cpu::{median, of_command};
 use super::{Bench, report};
-use crate::cargo::{cargo, corpus, output, words};
+use crate::cargo::{cargo, corpus, output, succeed, words};
 
+/// Runs of each process, the median of which is shown.
 const RUNS: usize = 200;
+const RUNS_OF_LARGE: usize = 50;
+const MITIGATIONS: usize = 1000;
 
 /// xmlsec1 reads no timestamp: it is told the time, which lies within the certificates' validity.
 const TIME_FOR_XMLSEC1: &str = "2021-09-16 00:00:00";
@@ -20,63 +26,141 @@ const TIME_FOR_XMLSEC1: &str = "2021-09-16 00:00:00";
 pub fn run(bench: &Bench) -> Result<String> {
     let Some(corpus) = corpus() else { bail!("this benchmark reads the corpus: set STOPGAP_CORPUS") };
     let feed = corpus.join("ms-feed").canonicalize().context("the corpus has no ms-feed")?;
-    let document = feed.join("getexchangemitigations-2021-09-29.xml");
     let trust = bench.scratch.join("microsoft-trust.toml");
-    std::fs::write(&trust, trust_file(&feed))?;
+    fs::write(&trust, trust_file(&feed))?;
+    let document = feed.join("getexchangemitigations-2021-09-29.xml");
+    let root = feed.join("microsoft-root-ca-2011.pem");
+    let real = Case { document, trust, root, time: Some(TIME_FOR_XMLSEC1), runs: RUNS };
+    let made = made(bench)?;
 
-    let ours = || {
-        let mut command = Command::new(&bench.stopgap);
-        command.args(["feed", "verify"]).arg(&document).arg("--trust").arg(&trust);
-        command
-    };
-    let theirs = || {
-        let mut command = Command::new("xmlsec1");
-        command.args(["--verify", "--enabled-key-data", "x509", "--verification-time", TIME_FOR_XMLSEC1]);
-        command.arg("--trusted-pem").arg(feed.join("microsoft-root-ca-2011.pem")).arg(&document);
-        command
-    };
-
-    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        our_times.push(micros(of_command(&mut ours())?));
-        their_times.push(micros(of_command(&mut theirs())?));
+    let mut rows = vec![vec!["median of the runs".into(), "CPU time".into(), "of xmlsec1's".into()]];
+    for (of, case) in [("Microsoft's", &real), ("1,000 mitigations", &made)] {
+        let times = case.measure(bench)?;
+        let mut row = |what: &str, time: f64| {
+            let ratio = format!("{:.2}", time / times.theirs);
+            rows.push(vec![format!("{of}: {what}"), format!("{:.2} ms", time / 1000.0), ratio]);
+        };
+        row("`xmlsec1 --verify`, whole process", times.theirs);
+        row("`stopgap feed verify`, whole process", times.ours);
+        row("`stopgap_feed::verify`, the call alone", times.call);
     }
-    let in_process: f64 = output(
-        cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--release",
-                "--package",
-                "xtask",
-                "--example",
-                "verify-in-process",
-                "--",
-            ])
-            .args([&document, &trust]),
-    )?
-    .trim()
-    .parse()
-    .context("verify-in-process prints one number")?;
-
-    let (our_time, their_time) = (median(&our_times), median(&their_times));
-    let row = |what: &str, time: f64| {
-        vec![what.to_owned(), format!("{:.2} ms", time / 1000.0), format!("{:.2}", time / their_time)]
-    };
-    let table = report::table(&[
-        vec!["median of the runs".into(), "CPU time".into(), "of xmlsec1's".into()],
-        row("`xmlsec1 --verify`, whole process", their_time),
-        row("`stopgap feed verify`, whole process", our_time),
-        row("`stopgap_feed::verify`, the call alone", in_process),
-    ]);
+    let octets = |path: &Path| fs::metadata(path).map(|found| found.len());
     Ok(format!(
-        "{table}\nMade by `cargo xtask bench verify`: {RUNS} runs of each in turn; user and system time. {}.\n",
+        "{}\nMade by `cargo xtask bench verify`: {RUNS} and {RUNS_OF_LARGE} runs of each in turn; user and system \
+         time. Documents of {} and {} octets. {}.\n\n    {}\n    {}\n",
+        report::table(&rows),
+        octets(&real.document)?,
+        octets(&made.document)?,
         report::machine(&[("xmlsec1", &["--version"])]),
-    ) + &format!(
-        "\n    {}\n    {}\n",
-        shown(&ours(), &feed, &bench.scratch),
-        shown(&theirs(), &feed, &bench.scratch)
+        shown(&real.ours(bench), &feed, &bench.scratch),
+        shown(&real.theirs(), &feed, &bench.scratch),
     ))
+}
+
+/// A document, and who is trusted for it.
+struct Case {
+    document: PathBuf,
+    trust: PathBuf,
+    /// What xmlsec1 trusts.
+    root: PathBuf,
+    /// The time that xmlsec1 is told; `None`: now.
+    time: Option<&'static str>,
+    runs: usize,
+}
+
+/// Medians, in microseconds.
+struct Times {
+    ours: f64,
+    theirs: f64,
+    call: f64,
+}
+
+impl Case {
+    fn ours(&self, bench: &Bench) -> Command {
+        let mut command = Command::new(&bench.stopgap);
+        command.args(["feed", "verify"]).arg(&self.document).arg("--trust").arg(&self.trust);
+        command
+    }
+
+    fn theirs(&self) -> Command {
+        let mut command = Command::new("xmlsec1");
+        command.args(["--verify", "--enabled-key-data", "x509"]);
+        if let Some(time) = self.time {
+            command.args(["--verification-time", time]);
+        }
+        command.arg("--trusted-pem").arg(&self.root).arg(&self.document);
+        command
+    }
+
+    fn measure(&self, bench: &Bench) -> Result<Times> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..self.runs {
+            ours.push(micros(of_command(&mut self.ours(bench))?));
+            theirs.push(micros(of_command(&mut self.theirs())?));
+        }
+        let mut alone = cargo();
+        alone.args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "xtask",
+            "--example",
+            "verify-in-process",
+            "--",
+        ]);
+        let printed = output(alone.args([&self.document, &self.trust]))?;
+        let call = printed.trim().parse().context("verify-in-process prints one number")?;
+        Ok(Times { ours: median(&ours), theirs: median(&theirs), call })
+    }
+}
+
+/// A feed of its own publisher, signed by the binary.
+fn made(bench: &Bench) -> Result<Case> {
+    let folder = bench.scratch.join("thousand");
+    if folder.is_dir() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let stopgap = || Command::new(&bench.stopgap);
+    succeed(stopgap().args(["feed", "init", "--name", "bench"]).arg(&folder))?;
+    let unsigned = folder.join("unsigned.xml");
+    fs::write(&unsigned, thousand())?;
+    let document = folder.join("thousand.xml");
+    let mut sign = stopgap();
+    sign.args(["feed", "sign"]).arg(&unsigned).arg("--out").arg(&document);
+    sign.arg("--key").arg(folder.join("signing.key.pem")).arg("--chain").arg(folder.join("chain.pem"));
+    succeed(&mut sign)?;
+    let (trust, root) = (folder.join("trust.toml"), folder.join("root.pem"));
+    Ok(Case { document, trust, root, time: None, runs: RUNS_OF_LARGE })
+}
+
+/// A thousand octets each, of the kind that the project's own mitigations have.
+fn thousand() -> String {
+    let mut text = String::from(
+        "<EOCS version=\"2.0\" feed=\"bench\" serial=\"1\" issued=\"2020-01-01T00:00:00Z\" \
+         expires=\"2100-01-01T00:00:00Z\">\n",
+    );
+    for number in 1..=MITIGATIONS {
+        let _ = write!(
+            text,
+            r#"  <Config id="M{number}" desc="Server-side request forgery in component {number}" severity="critical" cve="CVE-2022-{number:05}">
+    <Applicability>
+      <Product name="component-{number}" versions="dotted"><Range from="15.1.0.0" below="15.1.2375.{number}"/></Product>
+      <Product name="component-{number}" versions="dpkg" ecosystem="Debian:12"><Range below="1.22.1-9+deb12u2"/></Product>
+    </Applicability>
+    <ActionList>
+      <Action id="M{number}.1" type="UrlRewrite" scope="Site" desc="Refuses what reaches component {number}">
+        <rewrite><rules><rule name="Component {number} - inbound" stopProcessing="true"><match url=".*"/><conditions>
+          <add input="{{UrlDecode:{{REQUEST_URI}}}}" pattern="(?=.*component{number})(?=.*powershell)"/></conditions>
+          <action type="AbortRequest"/></rule></rules></rewrite>
+      </Action>
+    </ActionList>
+    <Probes><Request expect="blocked">GET /component{number}/?powershell HTTP/1.1</Request></Probes>
+  </Config>
+"#
+        );
+    }
+    text + "</EOCS>\n"
 }
 
 fn trust_file(feed: &Path) -> String {
