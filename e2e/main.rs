@@ -12,5 +12,6 @@ mod kill;
 mod life;
 mod load;
 mod nginx;
+mod proxies;
 mod publisher;
 mod world;
