@@ -7,28 +7,26 @@
 //! A list ends, so that nobody can show an old one for ever, and is made again before that ([`renew_lists`]). The root's
 //! lasts longest: its key should be far away.
 
+mod authorities;
+
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use rustls_pki_types::CertificateRevocationListDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use x509_cert::Certificate;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode as _;
-use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 
 use crate::folder::{FeedFolder, FolderError, create_dir, read_octets, read_text, replace_file};
-use crate::key::{Ask, ClearKey, KeyError};
+use crate::key::{Ask, KeyError};
 use crate::pki::{self, Authority, PkiError, Reason, Revoked};
+use authorities::certificates;
+pub(crate) use authorities::{Known, authorities, first_certificate, parse};
 
 const LEDGER: &str = "revoked.toml";
 /// A list of the feed's own authorities has a line for each certificate; a megabyte is ten thousand.
 const LIST_MAX: u64 = 1 << 20;
-/// Retired authorities that are looked at: one a year for a lifetime.
-const AUTHORITIES_MAX: usize = 64;
-const ROOT_DAYS: i64 = 366;
-const INTERMEDIATE_DAYS: i64 = 60;
 
 /// Why nothing was revoked, or no list made.
 #[derive(Debug, thiserror::Error)]
@@ -134,54 +132,6 @@ struct Entry {
     reason: Reason,
 }
 
-/// A certificate of an authority, and where its key is if it is here.
-pub(crate) struct Known {
-    pub(crate) certificate: Certificate,
-    pub(crate) der: Vec<u8>,
-    pub(crate) key: PathBuf,
-    id: String,
-    key_identifier: Vec<u8>,
-}
-
-impl Known {
-    fn read(certificate: &Path, key: PathBuf) -> Result<Self, RevokeError> {
-        let der = first_certificate(&read_text(certificate)?)?;
-        let certificate = parse(&der)?;
-        let key_identifier = pki::key_identifier(&certificate)?;
-        Ok(Self { certificate, der, key, id: pki::short_id(&key_identifier), key_identifier })
-    }
-
-    pub(crate) fn subject(&self) -> String {
-        self.certificate.tbs_certificate().subject().to_string()
-    }
-
-    fn is_root(&self) -> bool {
-        let body = self.certificate.tbs_certificate();
-        body.subject() == body.issuer()
-    }
-
-    fn issued(&self, certificate: &Certificate) -> bool {
-        let body = certificate.tbs_certificate();
-        let by = body.get_extension::<AuthorityKeyIdentifier>().ok().flatten();
-        let by = by.and_then(|(_, by)| by.key_identifier);
-        body.issuer() == self.certificate.tbs_certificate().subject()
-            && by.is_none_or(|by| by.as_bytes() == self.key_identifier)
-    }
-
-    /// With its key, for which `ask` may be called.
-    pub(crate) fn open(&self, ask: Ask<'_>) -> Result<(Authority, ClearKey), RevokeError> {
-        if !self.key.exists() {
-            return Err(RevokeError::KeyAway { path: self.key.clone(), authority: self.subject() });
-        }
-        let key = ClearKey::read(&self.key, ask)?;
-        Ok((Authority::new(&self.der, key.pem())?, key))
-    }
-
-    fn days(&self) -> i64 {
-        if self.is_root() { ROOT_DAYS } else { INTERMEDIATE_DAYS }
-    }
-}
-
 /// A certificate that was revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RevokedCertificate {
@@ -278,8 +228,7 @@ pub fn renew_lists(dir: &Path, ask: Ask<'_>, now: Timestamp) -> Result<Lists, Re
 /// An authority's first list, which revokes nothing.
 pub(crate) fn first_list(dir: &Path, authority: &Authority, now: Timestamp) -> Result<PathBuf, FolderError> {
     let folder = FeedFolder::open(dir)?;
-    let body = authority.certificate().tbs_certificate();
-    let days = if body.subject() == body.issuer() { ROOT_DAYS } else { INTERMEDIATE_DAYS };
+    let days = authorities::days(authority.certificate());
     let made = (|| {
         let mut ledger = Ledger::read(&folder)?;
         write_list(&folder, &mut ledger, authority, days, whole(now)?)
@@ -306,25 +255,6 @@ pub(crate) fn own_lists(
         }
     }
     Ok(lists)
-}
-
-/// The authorities of the folder: those in use first.
-pub(crate) fn authorities(folder: &FeedFolder) -> Result<Vec<Known>, RevokeError> {
-    let mut files = vec![
-        (folder.path("root.pem"), folder.path("root.key.pem")),
-        (folder.path("intermediate.pem"), folder.path("intermediate.key.pem")),
-    ];
-    if let Ok(entries) = std::fs::read_dir(folder.retired("authorities")) {
-        let paths = entries.flatten().map(|entry| entry.path()).take(2 * AUTHORITIES_MAX);
-        let mut retired: Vec<PathBuf> = paths
-            .filter(|path| path.to_string_lossy().ends_with(".pem"))
-            .filter(|path| !path.to_string_lossy().ends_with(".key.pem"))
-            .collect();
-        retired.sort();
-        files.extend(retired.into_iter().map(|path| (path.clone(), path.with_extension("key.pem"))));
-    }
-    let here = files.into_iter().filter(|(certificate, _)| certificate.exists());
-    here.map(|(certificate, key)| Known::read(&certificate, key)).collect()
 }
 
 /// `what` as a file, or as a serial number among the certificates here.
@@ -404,22 +334,6 @@ fn end_of(path: &Path) -> Result<Option<Timestamp>, FolderError> {
     let end = end.and_then(|list| list.tbs_cert_list.next_update);
     let seconds = end.and_then(|end| i64::try_from(end.to_unix_duration().as_secs()).ok());
     Ok(Some(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MIN)))
-}
-
-/// The certificates of a PEM text, as DER.
-pub(crate) fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, RevokeError> {
-    let all = rustls_pki_types::CertificateDer::pem_slice_iter(pem.as_bytes());
-    let bad = |error: rustls_pki_types::pem::Error| PkiError::Authority { reason: error.to_string() };
-    Ok(all.map(|der| der.map(|der| der.to_vec()).map_err(bad)).collect::<Result<_, _>>()?)
-}
-
-pub(crate) fn first_certificate(pem: &str) -> Result<Vec<u8>, RevokeError> {
-    let none = || PkiError::Authority { reason: "expected a certificate as PEM, found none".to_owned() };
-    Ok(certificates(pem)?.into_iter().next().ok_or_else(none)?)
-}
-
-pub(crate) fn parse(der: &[u8]) -> Result<Certificate, RevokeError> {
-    Certificate::from_der(der).map_err(|error| PkiError::Authority { reason: error.to_string() }.into())
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

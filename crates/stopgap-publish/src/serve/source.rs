@@ -12,6 +12,7 @@ use stopgap_feed::cosignature::{Cosignature, MAX_COSIGNATURE_BYTES, MAX_COSIGNAT
 use stopgap_feed::dsig;
 use stopgap_feed::limits::Limits;
 use tokio::io::AsyncReadExt as _;
+use x509_cert::der::AnyRef;
 
 use super::offer::{Document, FEED_PATH, Offer, Offers};
 use crate::events::Announcement;
@@ -232,7 +233,7 @@ fn head(octets: &[u8]) -> Result<(Option<(String, u64)>, Option<Timestamp>), Unf
 fn part(path: &str, octets: Vec<u8>) -> Option<Document> {
     if path.ends_with(".crl") {
         // DER: a sequence, as long as it says. What is half written is not.
-        let whole = octets.len() <= LIST_MAX && x509_cert::der::AnyRef::try_from(octets.as_slice()).is_ok();
+        let whole = octets.len() <= LIST_MAX && AnyRef::try_from(octets.as_slice()).is_ok();
         return whole.then(|| document(octets, None, None)).flatten();
     }
     let says = Cosignature::from_unsigned(&octets, &Limits::default()).ok()?;

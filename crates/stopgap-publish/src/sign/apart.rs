@@ -9,7 +9,7 @@ use stopgap_feed::c14n::Canonicalization;
 use stopgap_feed::dsig::{self, SignatureMethod};
 use stopgap_feed::limits::Limits;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode as _, Reader as _, SliceReader};
+use x509_cert::der::{Decode as _, Error as Malformed, Reader as _, SliceReader};
 
 use super::{Chain, SignError, digested, lines, refuse_unreadable};
 
@@ -67,7 +67,7 @@ pub fn complete(waiting: &str, signature: &[u8]) -> Result<Vec<u8>, SignError> {
 /// `Ecdsa-Sig-Value` (RFC 3279, section 2.2.3) as XML-DSig writes it: `r` and `s`, each `width` octets long.
 fn side_by_side(der: &[u8], width: usize) -> Option<Vec<u8>> {
     let mut reader = SliceReader::new(der).ok()?;
-    let read = |reader: &mut SliceReader<'_>| -> Result<Vec<u8>, x509_cert::der::Error> {
+    let read = |reader: &mut SliceReader<'_>| -> Result<Vec<u8>, Malformed> {
         let mut out = Vec::with_capacity(2 * width);
         for _ in 0..2 {
             let number = UintRef::decode(reader)?;
