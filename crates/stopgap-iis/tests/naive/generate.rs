@@ -16,6 +16,8 @@ pub struct Layout {
     virtual_directory: &'static str,
     other: &'static str,
     sub_dirs: bool,
+    /// Whether the pool of `/app` reads no web.config.
+    deaf: bool,
 }
 
 /// One part of a file: directly in it, or in a location.
@@ -37,6 +39,10 @@ struct Location {
 pub struct Drive {
     layout: Layout,
     rules_locked: bool,
+    /// Maps may stand in the files of applications alone.
+    maps_of_applications: bool,
+    /// A file that ends in the middle.
+    broken: Option<usize>,
     /// No section twice for one path in one file.
     tidy: bool,
     host: Vec<Block>,
@@ -52,19 +58,31 @@ pub fn drives() -> impl Strategy<Value = Drive> {
         select(vec!["vd", "site"]),
         select(vec!["other", "site"]),
         prop::bool::weighted(0.8),
+        prop::bool::weighted(0.1),
     );
-    let layout = layout.prop_map(|(app, inner, virtual_directory, other, sub_dirs)| Layout {
+    let layout = layout.prop_map(|(app, inner, virtual_directory, other, sub_dirs, deaf)| Layout {
         app,
         inner,
         virtual_directory,
         other,
         sub_dirs,
+        deaf,
     });
     let host = vec!["", ".", "Site", "site/APP", "Site/app/in", "Site/vd", "Site/dir", "Other"];
     let file = vec!["", ".", "app", "In", "vd", "dir", "dir/deep"];
     let files = prop::collection::btree_map(select(FOLDERS.to_vec()), blocks(file, 0), 0..6);
-    (layout, prop::bool::weighted(0.1), prop::bool::weighted(0.9), blocks(host, 3), files).prop_map(
-        |(layout, rules_locked, tidy, host, files)| Drive { layout, rules_locked, tidy, host, files },
+    let declared = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
+    let text = (prop::bool::weighted(0.9), prop::option::weighted(0.05, 0..4usize));
+    (layout, declared, text, blocks(host, 3), files).prop_map(
+        |(layout, (rules_locked, maps_of_applications), (tidy, broken), host, files)| Drive {
+            layout,
+            rules_locked,
+            maps_of_applications,
+            broken,
+            tidy,
+            host,
+            files,
+        },
     )
 }
 
@@ -73,7 +91,7 @@ fn blocks(paths: Vec<&'static str>, global: u32) -> impl Strategy<Value = Vec<Bl
     let location = (
         select(paths),
         prop::bool::weighted(0.7),
-        select(vec!["", "", "", "", "", "", "Allow", "Deny", "Inherit"]),
+        select(vec!["", "", "", "", "", "", "", "", "Allow", "Deny", "Inherit", "true", "false"]),
     );
     let location = location.prop_map(|(path, inherit, mode)| Location { path, inherit, mode });
     let block = (prop::option::weighted(0.5, location), prop::collection::vec(section(global), 1..4))
@@ -103,6 +121,7 @@ fn lock(elements: &[&'static str]) -> impl Strategy<Value = String> + use<> {
     let some = prop_oneof![
         select(elements.to_vec()).prop_map(|names| format!(" lockElements=\"{names}\"")),
         Just(" lockItem=\"true\"".to_owned()),
+        Just(" lockAllElementsExcept=\"rule\"".to_owned()),
     ];
     prop_oneof![4 => Just(String::new()), 1 => some]
 }
@@ -153,15 +172,24 @@ fn section(global: u32) -> impl Strategy<Value = String> {
 impl Drive {
     /// The files, path -> text.
     pub fn files(&self, sections: &str) -> BTreeMap<String, String> {
-        let sections = if self.rules_locked {
-            sections.replace(
-                "name=\"rules\" overrideModeDefault=\"Allow\"",
-                "name=\"rules\" overrideModeDefault=\"Deny\"",
-            )
-        } else {
-            sections.to_owned()
+        let declared = |on: bool, name: &str, with: &str| match on {
+            true => format!("name=\"{name}\" {with}"),
+            false => format!("name=\"{name}\" overrideModeDefault=\"Allow\""),
         };
-        let Layout { app, inner, virtual_directory, other, sub_dirs } = &self.layout;
+        let sections = sections
+            .replace(
+                "name=\"rules\" overrideModeDefault=\"Allow\"",
+                &declared(self.rules_locked, "rules", "overrideModeDefault=\"Deny\""),
+            )
+            .replace(
+                "name=\"rewriteMaps\" overrideModeDefault=\"Allow\"",
+                &declared(
+                    self.maps_of_applications,
+                    "rewriteMaps",
+                    "allowDefinition=\"MachineToApplication\"",
+                ),
+            );
+        let Layout { app, inner, virtual_directory, other, sub_dirs, deaf } = &self.layout;
         let folder = |path: &str| format!("C:\\{}", path.replace('/', "\\"));
         let application = |url: &str, path: &str, more: &str| {
             format!(
@@ -171,10 +199,12 @@ impl Drive {
         };
         let more = format!("<virtualDirectory path=\"/vd\" physicalPath=\"{}\"/>", folder(virtual_directory));
         let sites = format!(
-            "<system.applicationHost><sites><site name=\"Site\">{}{}{}{}</site><site name=\"Other\">{}</site>\
+            "<system.applicationHost><applicationPools><add name=\"P\" enableConfigurationOverride=\"{}\"/></applicationPools>\
+             <sites><site name=\"Site\">{}{}{}{}</site><site name=\"Other\">{}</site>\
              <virtualDirectoryDefaults allowSubDirConfig=\"{sub_dirs}\"/></sites></system.applicationHost>",
+            !deaf,
             application("/", "site", &more),
-            application("/app", app, ""),
+            application("/app\" applicationPool=\"P", app, ""),
             application("/app/in", inner, ""),
             application("/dir/deep", "deep", ""),
             application("/", other, ""),
@@ -183,6 +213,10 @@ impl Drive {
         files.insert(HOST.to_owned(), text(&format!("{sections}{sites}"), &self.host, self.tidy));
         for (folder, blocks) in &self.files {
             files.insert(format!("{folder}/web.config"), text("", blocks, self.tidy));
+        }
+        if let Some(file) = self.broken.and_then(|n| self.files.keys().nth(n)) {
+            let text = files.get_mut(&format!("{file}/web.config")).unwrap();
+            text.truncate(text.len() - "</configuration>".len());
         }
         files
     }
@@ -202,7 +236,11 @@ fn text(head: &str, blocks: &[Block], tidy: bool) -> String {
             Some(Location { path, inherit, mode }) => {
                 let path = if path.is_empty() { String::new() } else { format!(" path=\"{path}\"") };
                 let inherit = if *inherit { "" } else { " inheritInChildApplications=\"false\"" };
-                let mode = if mode.is_empty() { String::new() } else { format!(" overrideMode=\"{mode}\"") };
+                let mode = match *mode {
+                    "" => String::new(),
+                    "true" | "false" => format!(" allowOverride=\"{mode}\""),
+                    mode => format!(" overrideMode=\"{mode}\""),
+                };
                 format!("<location{path}{inherit}{mode}>{inner}</location>")
             }
         };

@@ -115,10 +115,11 @@ pub fn read(files: &BTreeMap<String, String>, order: Order) -> Reading {
     reading
 }
 
-/// A part that is for a path: the place of its file in the chain, and the file.
+/// A part that is for a path: the place of its file in the chain, the file, and the level that the file is of.
 struct Part {
     depth: usize,
     file: String,
+    at: String,
     piece: Piece,
 }
 
@@ -144,7 +145,7 @@ fn merge(
                 let own = |piece: &Piece| server.application(path) == server.application(&piece.target);
                 let here = |piece: &Piece| under(path, &piece.target) && (piece.inherit || own(piece));
                 let pieces = pieces.into_iter().filter(here);
-                parts.extend(pieces.map(|piece| Part { depth, file: file.clone(), piece }));
+                parts.extend(pieces.map(|piece| Part { depth, file: file.clone(), at: at.clone(), piece }));
             }
             Err(code) => found.push((code, file.clone())),
         }
@@ -155,7 +156,7 @@ fn merge(
         Order::ByLevel => parts.sort_by_key(|part| (segments(&part.piece.target), part.depth)),
     }
     for (n, part) in parts.iter().enumerate() {
-        let Part { depth, file, piece } = part;
+        let Part { depth, file, at, piece } = part;
         let section = piece.section.clone();
         // U: global rules stand at the server and work there alone.
         if piece.target.is_empty() && section == "globalRules" && !path.is_empty() {
@@ -185,7 +186,7 @@ fn merge(
                 && under(&piece.target, &other.piece.target)
         };
         let above: Vec<&Piece> = parts.iter().filter(locks).map(|part| &part.piece).collect();
-        if !piece.target.is_empty() && !definition.allowed_in(server, &piece.target) {
+        if !definition.allowed_in(server, at, &piece.target) {
             found.push(("wrong-level".into(), section));
         } else if *depth > 0 && !allowed(definition.allow, &above) {
             found.push(("locked-section".into(), section));

@@ -24,10 +24,15 @@ pub struct Definition {
 }
 
 impl Definition {
-    pub fn allowed_in(&self, server: &Server, level: &str) -> bool {
+    /// Whether a file of the level `at` may have the section for the level `target`. AppHostOnly: "valid at server
+    /// level only" (ksingla, "How configuration system merges sections"); the others go by files (D).
+    pub fn allowed_in(&self, server: &Server, at: &str, target: &str) -> bool {
         match self.allow_definition.as_str() {
-            "AppHostOnly" | "MachineOnly" | "MachineToWebRoot" | "MachineToRootWeb" => false,
-            "MachineToApplication" => server.applications.keys().any(|app| app.eq_ignore_ascii_case(level)),
+            "AppHostOnly" => target.is_empty(),
+            "MachineOnly" | "MachineToWebRoot" | "MachineToRootWeb" => at.is_empty(),
+            "MachineToApplication" => {
+                at.is_empty() || server.applications.keys().any(|app| app.eq_ignore_ascii_case(at))
+            }
             _ => true,
         }
     }
