@@ -61,28 +61,22 @@ pub(crate) fn address(folder: &FeedFolder) -> Result<CardFeed, FolderError> {
 
 /// The trust file, with what it names in it.
 pub(crate) fn trust(folder: &FeedFolder) -> Result<TrustFile, FolderError> {
-    let path = folder.path("trust.toml");
-    let mut trust: TrustFile = toml::from_str(&read_text(&path)?).map_err(CardError::from)?;
-    for list in [&mut trust.roots, &mut trust.timestamp_roots, &mut trust.crls] {
-        for entry in list.iter_mut().filter(|entry| !entry.trim_start().starts_with("-----BEGIN")) {
-            *entry = read_text(&folder.path(entry))?;
-        }
-    }
-    for entry in &mut trust.cosigners {
-        *entry = cosigner(folder, entry)?;
+    let mut trust = read_trust(&folder.path("trust.toml"))?;
+    for entry in trust.cosigners.iter_mut().filter(|entry| !entry.contains('\n')) {
+        *entry = toml::to_string(&read_trust(&folder.path(entry))?).map_err(CardError::from)?;
     }
     Ok(trust)
 }
 
-/// A co-signer's trust file with its certificates in it; what it names lies beside it.
-fn cosigner(folder: &FeedFolder, name: &str) -> Result<String, FolderError> {
-    let path = folder.path(name);
-    let mut trust: TrustFile = toml::from_str(&read_text(&path)?).map_err(CardError::from)?;
-    let beside = path.parent().unwrap_or(Path::new(""));
+/// A trust file with its certificates in it. Those that are named by digest and address stay so.
+fn read_trust(path: &Path) -> Result<TrustFile, FolderError> {
+    let mut trust: TrustFile = toml::from_str(&read_text(path)?).map_err(CardError::from)?;
+    let named =
+        |entry: &&mut String| !entry.trim_start().starts_with("-----BEGIN") && !entry.starts_with("sha256:");
     for list in [&mut trust.roots, &mut trust.timestamp_roots, &mut trust.crls] {
-        for entry in list.iter_mut().filter(|entry| !entry.trim_start().starts_with("-----BEGIN")) {
-            *entry = read_text(&beside.join(&*entry))?;
+        for entry in list.iter_mut().filter(named) {
+            *entry = read_text(&path.with_file_name(&*entry))?;
         }
     }
-    Ok(toml::to_string(&trust).map_err(CardError::from)?)
+    Ok(trust)
 }
