@@ -293,6 +293,22 @@ fn a_removed_feed_takes_off_what_it_brought_or_leaves_it() {
 }
 
 #[test]
+fn what_the_operator_blocked_stays_blocked_when_the_feed_comes_back() {
+    let scene = scene();
+    let card = scene.card(&[]);
+    assert_eq!(scene.add(&card, &["--yes"]).code, 0);
+    scene.world.ok(&["apply"]);
+    scene.world.ok(&["block", "example:M1", "--reason", "it disturbs us"]);
+    scene.world.ok(&["feed", "remove", "example", "--revert"]);
+    assert_eq!(ask(scene.gateway.address, ATTACK), Seen::Status(200));
+    assert_eq!(scene.add(&card, &["--yes"]).code, 0);
+    scene.world.ok(&["apply"]);
+    assert_eq!(ask(scene.gateway.address, ATTACK), Seen::Status(200));
+    let reason = scene.world.mitigation("M1")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("it disturbs us"), "{reason}");
+}
+
+#[test]
 fn what_cannot_be_taken_off_keeps_its_feed() {
     let scene = scene();
     assert_eq!(scene.add(&scene.card(&[]), &["--yes"]).code, 0);

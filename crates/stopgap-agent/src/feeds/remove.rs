@@ -5,7 +5,7 @@ use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 use stopgap_core::Ledger;
-use stopgap_core::policy::Block;
+use stopgap_core::policy::{Block, Level};
 use stopgap_drivers::Machine;
 use stopgap_drivers::host::Host;
 use stopgap_feed::{FeedName, Key};
@@ -14,7 +14,7 @@ use super::drop_in::{DropIn, DropInError};
 use crate::config::Config;
 use crate::cycle::{Done, Mode};
 use crate::home::{Home, HomeError};
-use crate::operator::{Named, Operator, Terms};
+use crate::operator::Operator;
 use crate::service::{self, AgentError};
 
 /// What happens to what the feed brought.
@@ -102,7 +102,8 @@ pub async fn remove(config: &Config, name: &FeedName, fate: Fate) -> Result<Remo
     if done.is_some() {
         let until = Timestamp::now().checked_add(AFTERWARDS).unwrap_or(Timestamp::MAX);
         change(host, &home, |operator| {
-            of_removal(operator, name).for_each(|block| block.until = Some(until));
+            let ours = operator.blocks.iter_mut().filter(|block| is_of_removal(block, name));
+            ours.for_each(|block| block.until = Some(until));
         })?;
     }
     Ok(Removed { brought, done })
@@ -114,8 +115,16 @@ async fn take_off(config: &Config, home: &Home, brought: &[Key]) -> Result<Done,
         let _lock = home.lock()?;
         change(&Machine, home, |operator| {
             for key in brought {
-                let terms = Terms { take_off: true, reason: Some(REASON.to_owned()), until: None };
-                operator.block(Named { feed: Some(key.feed.clone()), id: key.id.clone() }, terms);
+                operator.blocks.retain(|block| block.id != key.id || !is_of_removal(block, &key.feed));
+                // Beside the operator's own block, if there is one: that outlives the feed.
+                operator.blocks.push(Block {
+                    id: key.id.clone(),
+                    feed: Some(key.feed.clone()),
+                    level: Level::Server,
+                    take_off: true,
+                    reason: Some(REASON.to_owned()),
+                    until: None,
+                });
             }
         })?;
     }
@@ -134,23 +143,20 @@ async fn take_off(config: &Config, home: &Home, brought: &[Key]) -> Result<Done,
 pub fn forget_removal(config: &Config, name: &FeedName) -> Result<(), HomeError> {
     let host = &Machine;
     let home = Home::at(&config.data);
-    let is_one = |block: &Block| block.feed.as_ref() == Some(name) && block.reason.as_deref() == Some(REASON);
-    if !home.operator(host)?.blocks.iter().any(is_one) {
+    if !home.operator(host)?.blocks.iter().any(|block| is_of_removal(block, name)) {
         return Ok(());
     }
     let _lock = home.lock()?;
-    change(host, &home, |operator| operator.blocks.retain(|block| !is_one(block)))
+    change(host, &home, |operator| operator.blocks.retain(|block| !is_of_removal(block, name)))
 }
 
 fn brought(ledger: &Ledger, name: &FeedName) -> Vec<Key> {
     ledger.mitigations.keys().filter(|key| key.feed == *name).cloned().collect()
 }
 
-fn of_removal<'a>(operator: &'a mut Operator, name: &'a FeedName) -> impl Iterator<Item = &'a mut Block> {
-    let is_one = move |block: &&mut Block| {
-        block.feed.as_ref() == Some(name) && block.reason.as_deref() == Some(REASON)
-    };
-    operator.blocks.iter_mut().filter(is_one)
+/// Whether a block is one by which this feed's removal takes something off.
+fn is_of_removal(block: &Block, name: &FeedName) -> bool {
+    block.feed.as_ref() == Some(name) && block.reason.as_deref() == Some(REASON)
 }
 
 fn change(host: &dyn Host, home: &Home, change: impl FnOnce(&mut Operator)) -> Result<(), HomeError> {
