@@ -29,18 +29,19 @@ pub enum Command {
 /// The arguments behind `appcmd.exe`.
 ///
 /// # Errors
-/// [`NameError`]: empty, longer than 64 characters, or with one of the characters that IIS's schema forbids in the
-/// names of pools, among them the quotation mark, so that no name becomes two arguments.
+/// [`NameError`]: empty, longer than 256 characters (a bound of this function's), or with one of the characters that
+/// IIS forbids in the names of pools and that mean something on a command line. So no name becomes two arguments, or
+/// an option. Source: `IAppHostPropertySchema::ValidationType`, `applicationPoolName`.
 pub fn arguments(command: Command, pool: &str) -> Result<Vec<String>, NameError> {
     let error = |why| Err(NameError { name: pool.chars().take(80).collect(), why });
     if pool.is_empty() {
         return error("it is empty");
     }
-    if pool.chars().count() > 64 {
-        return error("IIS takes up to 64 characters");
+    if pool.chars().count() > 256 {
+        return error("it has more than 256 characters");
     }
-    if pool.contains(['|', '<', '>', '&', '"']) || pool.chars().any(char::is_control) {
-        return error("it has one of | < > & \" or a control character");
+    if pool.contains(['|', '<', '>', '&', '"', '/']) || pool.chars().any(char::is_control) {
+        return error("it has one of | < > & \" / or a control character");
     }
     let verb = match command {
         Command::Stop => "stop",
@@ -48,9 +49,11 @@ pub fn arguments(command: Command, pool: &str) -> Result<Vec<String>, NameError>
         Command::Recycle => "recycle",
         Command::State => "list",
     };
-    let mut arguments = vec![verb.to_owned(), "apppool".to_owned(), format!("/apppool.name:{pool}")];
+    let mut arguments = vec![verb.to_owned(), "apppool".to_owned()];
     if command == Command::State {
-        arguments.push("/text:state".to_owned());
+        arguments.extend([pool.to_owned(), "/text:state".to_owned()]);
+    } else {
+        arguments.push(format!("/apppool.name:{pool}"));
     }
     Ok(arguments)
 }

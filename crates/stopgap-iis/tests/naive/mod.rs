@@ -185,7 +185,10 @@ fn merge(
                 && other.piece.section == section
                 && under(&piece.target, &other.piece.target)
         };
-        let above: Vec<&Piece> = parts.iter().filter(locks).map(|part| &part.piece).collect();
+        let mut above: Vec<&Part> = parts.iter().filter(locks).collect();
+        // Whatever the order of the rules: a file can lock what one above it has unlocked, and not the reverse.
+        above.sort_by_key(|part| (part.depth, segments(&part.piece.target)));
+        let above: Vec<&Piece> = above.into_iter().map(|part| &part.piece).collect();
         if !definition.allowed_in(server, at, &piece.target) {
             found.push(("wrong-level".into(), section));
         } else if *depth > 0 && !allowed(definition.allow, &above) {
