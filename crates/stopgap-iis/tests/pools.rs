@@ -119,6 +119,39 @@ fn a_pool_is_taken_out_and_put_back_to_the_byte() {
 }
 
 #[test]
+fn whatever_a_pool_said_before_it_says_afterwards() {
+    let settings = |name: &str, values: &[&str]| -> Vec<String> {
+        let given = values.iter().flat_map(|v| [format!(" {name}=\"{v}\""), format!("\t{name} = '{v}'")]);
+        given.chain([String::new()]).collect()
+    };
+    for auto in settings("autoStart", &["true", "True", "false", "FALSE", ""]) {
+        for mode in settings("startMode", &["OnDemand", "AlwaysRunning", "ondemand"]) {
+            for pool in [
+                format!("<add name=\"P\"{auto}{mode}/>"),
+                format!("<add{mode}\n  name=\"P\"{auto} ><x/></add>"),
+            ] {
+                let text = host().text().replace("<add name=\"DefaultAppPool\" />", &pool);
+                let host = parsed(&text);
+                let plan = take_out(&host, "p").unwrap();
+                let out = host.with(&plan.edits).unwrap();
+                let state = pools(&out).unwrap().into_iter().find(|pool| pool.name == "P").unwrap();
+                assert_eq!(
+                    (state.auto_start.to_lowercase().as_str(), state.start_mode.to_lowercase().as_str()),
+                    ("false", "ondemand"),
+                    "{pool}"
+                );
+                let back = put_back(&out, &plan.before).unwrap();
+                assert_eq!(
+                    (out.with(&back.edits).unwrap().text(), back.foreign.len()),
+                    (host.text(), 0),
+                    "{pool}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_journal_knows_an_absent_value_from_a_given_one() {
     let before = |pool: &str| take_out(&host(), pool).unwrap().before;
     let given = Before {
