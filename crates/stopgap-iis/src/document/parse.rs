@@ -19,8 +19,9 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Node>, Vec<Attribute>)> {
     let mut parser = Parser {
         text,
         at: 0,
-        nodes: Vec::new(),
-        attributes: Vec::new(),
+        // As many as real files have: growing costs as much as reading.
+        nodes: Vec::with_capacity(text.len() / 100),
+        attributes: Vec::with_capacity(text.len() / 64),
         open: Vec::new(),
         declared: Vec::new(),
     };
@@ -43,7 +44,19 @@ impl<'t> Parser<'t> {
     /// XML has no control characters but tab and line ends, wherever they stand.
     fn characters(&self) -> Result<()> {
         let control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
-        let found = self.text.bytes().position(control).or_else(|| self.text.find(['\u{fffe}', '\u{ffff}']));
+        // Most files are ASCII, and a search for one byte is quick.
+        let none = |c: char| self.text.find(c);
+        // Without a way out of a block, it is looked at as a whole.
+        let clean = |block: &[u8]| !block.iter().fold(false, |found, byte| found | control(*byte));
+        let search = || self.text.bytes().position(control);
+        let found = match self.text.as_bytes().chunks(256).all(clean) {
+            true => None,
+            false => search(),
+        };
+        let found = found.or_else(|| match self.text.is_ascii() {
+            true => None,
+            false => none('\u{fffe}').or_else(|| none('\u{ffff}')),
+        });
         match found {
             Some(at) => self.fail(at, "a character that XML does not have", "text"),
             None => Ok(()),
@@ -56,7 +69,7 @@ impl<'t> Parser<'t> {
         }
         loop {
             let rest = self.rest();
-            let Some(gap) = rest.find('<') else { break };
+            let Some(gap) = memchr::memchr(b'<', rest.as_bytes()) else { break };
             self.words(self.at, self.at + gap)?;
             self.at += gap;
             let rest = self.rest();
@@ -153,7 +166,7 @@ impl<'t> Parser<'t> {
     /// Text between markup.
     fn words(&mut self, from: usize, to: usize) -> Result<()> {
         let text = self.slice(from..to);
-        let Some(first) = text.find(|c| !is_blank(c)) else { return Ok(()) };
+        let Some(first) = text.bytes().position(|byte| !is_blank_byte(byte)) else { return Ok(()) };
         if let Some(at) = text.find("]]>") {
             return self.fail(from + at, "]]> in text", "]]&gt;");
         }
@@ -201,7 +214,9 @@ impl<'t> Parser<'t> {
             node.content.end = start;
             node.span.end = end;
         }
-        self.undeclare();
+        if !self.declared.is_empty() {
+            self.undeclare();
+        }
         self.at = end;
         Ok(())
     }
@@ -227,10 +242,11 @@ impl<'t> Parser<'t> {
         let name = self.name(start + 1)?;
         let mut at = start + 1 + name.len();
         let first_attribute = self.attributes.len();
+        let mut colon = name.contains(':');
         let empty_tag = loop {
             let rest = self.text.get(at..).unwrap_or("");
-            let here = rest.trim_start_matches(is_blank);
-            let blanks = rest.len() - here.len();
+            let blanks = rest.bytes().take_while(|byte| is_blank_byte(*byte)).count();
+            let here = rest.get(blanks..).unwrap_or("");
             at += blanks;
             if here.starts_with('>') {
                 at += 1;
@@ -247,6 +263,7 @@ impl<'t> Parser<'t> {
                 return Err(too_many("attributes of one element", MAX_ATTRIBUTES));
             }
             at = self.attribute(at, first_attribute)?;
+            colon |= self.attributes.last().is_some_and(|last| self.slice(last.name.clone()).contains(':'));
         };
         let id = ElementId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         let parent = self.open.last().copied();
@@ -266,7 +283,9 @@ impl<'t> Parser<'t> {
                 before.next = Some(id);
             }
         }
-        self.prefixes(id)?;
+        if colon {
+            self.prefixes(id)?;
+        }
         match empty_tag {
             true => self.undeclare(),
             false => self.open.push(id),
@@ -287,14 +306,22 @@ impl<'t> Parser<'t> {
         let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
             return self.fail(from - 1, first(value), "a value in quotes");
         };
-        let Some(length) = value.get(1..).and_then(|value| value.find(quote)) else {
-            return self.fail(from - 1, "a value", format!("{quote}, which ends it"));
+        let inside = value.as_bytes().get(1..).unwrap_or(&[]);
+        let mut stops = memchr::memchr3_iter(quote as u8, b'<', b'&', inside);
+        let mut references = false;
+        let length = loop {
+            let Some(at) = stops.next() else {
+                return self.fail(from - 1, "a value", format!("{quote}, which ends it"));
+            };
+            match inside.get(at) {
+                Some(b'&') => references = true,
+                Some(b'<') => return self.fail(from + at, "< in a value", "&lt;"),
+                _ => break at,
+            }
         };
-        let text = self.slice(from..from + length);
-        if let Some(at) = text.find('<') {
-            return self.fail(from + at, "< in a value", "&lt;");
+        if references {
+            self.references(from, self.slice(from..from + length))?;
         }
-        self.references(from, text)?;
         let same = |other: &Attribute| self.slice(other.name.clone()) == name;
         if self.attributes.get(first_attribute..).is_some_and(|others| others.iter().any(same)) {
             return self.fail(start, format!("a second attribute {name}"), "one");
@@ -335,7 +362,11 @@ impl<'t> Parser<'t> {
 
     fn name(&self, from: usize) -> Result<&'t str> {
         let rest = self.text.get(from..).unwrap_or("");
-        let end = rest.find(|c| !is_name_char(c)).unwrap_or(rest.len());
+        let plain = rest.bytes().take_while(|byte| is_name_byte(*byte)).count();
+        let end = match rest.as_bytes().get(plain) {
+            Some(byte) if !byte.is_ascii() => rest.find(|c| !is_name_char(c)).unwrap_or(rest.len()),
+            _ => plain,
+        };
         let name = rest.get(..end).unwrap_or("");
         match name.chars().next().is_some_and(is_name_start) {
             true => Ok(name),
@@ -381,6 +412,15 @@ fn first(text: &str) -> String {
 
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_blank_byte(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Of ASCII, what a name has.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-' | b'.')
 }
 
 fn is_name_text(text: &str) -> bool {
