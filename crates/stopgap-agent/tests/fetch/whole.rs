@@ -148,3 +148,29 @@ async fn wrong_network_keys_stop_the_asking_and_nothing_else() {
     whole.publish(2, true);
     assert_eq!(whole.cycle().await, (Some(1), code("network"), 1));
 }
+
+#[test]
+fn the_documented_network_keys_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stopgap.toml");
+    let text = r#"
+        internet_web_proxy = "http://proxy.example:3128"
+        internet_web_proxy_bypass = ["*.corp.example", "10.0.0.0/8", "localhost"]
+        internet_web_proxy_credentials = "proxy-credentials"
+        ca_bundle = "servers.pem"
+        [[feed]]
+        name = "example"
+        url = "https://feed.example.org/feed.xml"
+        trust = "trust.toml"
+        redirects_to_private = true
+    "#;
+    std::fs::write(&path, text).unwrap();
+    let config = Config::load(&path, "server1").unwrap();
+    let network = &config.network;
+    assert_eq!(network.credentials.as_deref(), Some(&*folder.path().join("proxy-credentials")));
+    assert_eq!(network.ca_bundle.as_deref(), Some(&*folder.path().join("servers.pem")));
+    assert!(config.feeds[0].redirects_to_private);
+    let by_proxy = |url: &str| network.proxy_for(&url.parse().unwrap()).is_some();
+    assert!(by_proxy("https://feed.example.org/feed.xml") && by_proxy("http://127.0.0.1/"));
+    assert!(!by_proxy("http://localhost/") && !by_proxy("https://a.corp.example/"));
+}
