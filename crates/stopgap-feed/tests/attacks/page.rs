@@ -165,6 +165,13 @@ const ELSEWHERE: &[(&str, &str, &str, &str, &str)] = &[
         "proxy",
     ),
     (
+        "A redirect through the proxy to a private address, or to a host that is asked directly",
+        "Written addresses, and whatever is not the proxy's to resolve, are judged",
+        "crates/stopgap-agent/tests/fetch/proxies.rs",
+        "a_redirect_to_a_private_address_through_the_proxy",
+        "redirect-private",
+    ),
+    (
         "A proxy in the service's environment",
         "Variables are not read",
         "crates/stopgap-agent/tests/fetch/proxies.rs",
@@ -254,6 +261,20 @@ const ELSEWHERE: &[(&str, &str, &str, &str, &str)] = &[
         "crates/stopgap-agent/tests/fetch/beside.rs",
         "certificates_that_nobody_verified_send_the_agent_nowhere",
         "unknown-root",
+    ),
+    (
+        "An authority's revocation is undone with a newer list by another key",
+        "A list that revokes an authority stays",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "an_authoritys_revocation_is_not_undone_with_a_forged_list",
+        "revoked-certificate",
+    ),
+    (
+        "A pipe in place of a file, which holds whoever opens it",
+        "Files only",
+        "crates/stopgap-agent/tests/fetch/files.rs",
+        "a_pipe_is_no_file_and_nobody_waits_for_it",
+        "file",
     ),
     (
         "The agent's memory is damaged, and the feed rolled back",
