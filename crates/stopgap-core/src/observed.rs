@@ -17,8 +17,14 @@ pub struct Observed {
     pub sites: Vec<Site>,
     /// What an operator should know: a missing hook, a foreign edit, an unreadable file.
     pub warnings: Vec<String>,
-    /// What only some rules need and the server lacks, by a word of its driver's own, with what to do.
+    /// What only some rules need and the server lacks, with what to do: by a word of its driver's own, or for rules
+    /// of one site alone by [`lack_at`].
     pub lacks: BTreeMap<String, String>,
+}
+
+/// The word in [`Observed::lacks`] for what a site lacks for rules that are not for every site.
+pub fn lack_at(site: &str) -> String {
+    format!("site {site}")
 }
 
 /// Our own files on a target, as found.

@@ -19,7 +19,7 @@ mod sites;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use stopgap_core::observed::{Live, Observed};
+use stopgap_core::observed::{Live, Observed, lack_at};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 use stopgap_core::proof::RefusalForm;
 use stopgap_rules::RuleSet;
@@ -182,7 +182,7 @@ impl Translating for Apache {
         if piece.wanted.sites.is_none() {
             return Ok(sites);
         }
-        let lacks = |site: &String| observed.lacks.get(&sites::own_hook(site));
+        let lacks = |site: &String| observed.lacks.get(&lack_at(site));
         let why = sites.iter().find_map(lacks).cloned();
         sites.retain(|site| lacks(site).is_none());
         match (sites.is_empty(), why) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{PlaceReport, Status};
-use crate::observed::{Hook, Observed};
+use crate::observed::{Hook, Observed, lack_at};
 use crate::proof::Proof;
 use crate::select::Verdict;
 
@@ -69,9 +69,14 @@ fn partial(places: &[&PlaceReport], observed: &[Observed]) -> Option<(Status, Op
         .iter()
         .flat_map(|target| &target.sites)
         .find_map(|site| match &site.hook {
-            Hook::Missing(what) if without.contains(&site.name.as_str()) => Some(format!(" ({what})")),
+            Hook::Missing(what) if without.contains(&site.name.as_str()) => Some(what.clone()),
             _ => None,
         })
+        .or_else(|| {
+            let lacks = observed.iter().map(|target| &target.lacks);
+            lacks.flat_map(|lacks| without.iter().find_map(|site| lacks.get(&lack_at(site)))).next().cloned()
+        })
+        .map(|what| format!(" ({what})"))
         .unwrap_or_default();
     let reason = format!("{} of {} sites; not on {}{missing}", covered.len(), all.len(), without.join(", "));
     Some((Status::Partial, Some(reason)))

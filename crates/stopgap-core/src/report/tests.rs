@@ -158,6 +158,15 @@ fn a_site_without_the_hook_makes_it_partial_and_is_named() {
 }
 
 #[test]
+fn a_site_without_what_its_own_rules_need_is_named_with_it() {
+    let mut scene = Scene::new(&["a"]).prove("a", 81, Proof::Proven);
+    scene.observed.lacks.insert(crate::observed::lack_at("b"), "b.conf:1 lacks an include".into());
+    let (status, reason) = scene.status();
+    assert_eq!(status, Status::Partial);
+    assert_eq!(reason.unwrap(), "1 of 2 sites; not on b (b.conf:1 lacks an include)");
+}
+
+#[test]
 fn what_no_probe_has_shown_is_unproven() {
     let scene = Scene::new(&["a", "b"]).prove("a", 81, Proof::Proven);
     assert_eq!(scene.status(), (Status::Unproven, Some("no probe has shown it on b".into())));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use stopgap_core::observed::{Hook, Listener, Site};
+use stopgap_core::observed::{Hook, Listener, Site, lack_at};
 
 use super::config::{Config, Directive};
 use super::dump::{self, Dump};
@@ -20,13 +20,8 @@ pub(super) struct Sites {
     pub sites: Vec<Site>,
     /// Listeners that cannot be probed, and why.
     pub warnings: Vec<String>,
-    /// Sites without the hook for rules that are not for every site ([`own_hook`]), and what to place.
+    /// Sites without the hook for rules that are not for every site ([`lack_at`]), and what to place.
     pub lacks: BTreeMap<String, String>,
-}
-
-/// The word in `Observed::lacks` for a site that lacks the line within its virtual host.
-pub(super) fn own_hook(site: &str) -> String {
-    format!("site {site}")
 }
 
 /// The name of the main server.
@@ -73,7 +68,7 @@ pub(super) fn sites(config: &Config, dump: &Dump, settings: &Settings) -> Sites 
         let listeners = settings.listeners_or(bound, |_| name.clone());
         add(Site { name: name.clone(), hook: hook.clone(), listeners });
         if let Some(why) = host.lacks(&hooks) {
-            found.lacks.entry(own_hook(name)).or_insert(why);
+            found.lacks.entry(lack_at(name)).or_insert(why);
         }
     }
     // What no virtual host takes is the main server's.
@@ -104,7 +99,7 @@ pub(super) fn sites(config: &Config, dump: &Dump, settings: &Settings) -> Sites 
                 true => format!("the server level lacks `{}`", hooks.site_line(&name)),
                 false => "it is the main server, which has no virtual host of its own".to_owned(),
             };
-            found.lacks.entry(own_hook(&name)).or_insert(why);
+            found.lacks.entry(lack_at(&name)).or_insert(why);
         }
         add(Site { name: name.clone(), hook, listeners });
     }

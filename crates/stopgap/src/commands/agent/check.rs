@@ -139,7 +139,8 @@ fn targets_of(config: &Config) -> anyhow::Result<Vec<Finding>> {
                 Hook::Missing(missing) => finding(Level::Error, what, missing),
             });
         }
-        findings.extend(observed.warnings.iter().map(|warning| finding(Level::Warning, &what, warning)));
+        let warnings = observed.warnings.iter().chain(observed.lacks.values());
+        findings.extend(warnings.map(|warning| finding(Level::Warning, &what, warning)));
     }
     if config.targets.is_empty() {
         findings.push(finding(
