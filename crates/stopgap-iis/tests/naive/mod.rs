@@ -254,6 +254,7 @@ fn lay(
                     if n > 0 { "duplicate-element" } else { "locked-element" }.into(),
                     (*collection).into(),
                 ));
+                continue;
             }
             collect(level, &above(collection), collection, adds, inner, &[], file, depth, found);
         }
