@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use naive::Order;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// What the module's setup registers, as in a real applicationHost.config.
 const SECTIONS: &str = r#"<configSections><sectionGroup name="system.webServer"><sectionGroup name="rewrite">
@@ -120,21 +122,24 @@ fn the_crate_reads_every_case_as_the_naive_reading_does() {
     assert!(text.is_empty(), "{text}");
 }
 
-/// How many drives are made up; `STOPGAP_MERGE_CASES` for a longer run.
-fn chances() -> u32 {
-    std::env::var("STOPGAP_MERGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+/// Made-up servers: the same 200 in every run, or as many new ones as `STOPGAP_MERGE_CASES` says.
+fn made_up() -> TestRunner {
+    let more = std::env::var("STOPGAP_MERGE_CASES").ok().and_then(|n| n.parse().ok());
+    let config = Config { cases: more.unwrap_or(200), failure_persistence: None, ..Config::default() };
+    match more {
+        Some(_) => TestRunner::new(config),
+        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+    }
 }
 
 #[test]
 fn the_crate_reads_made_up_servers_as_the_naive_reading_does() {
-    use proptest::test_runner::{Config, TestCaseError, TestRunner};
-    let config = Config { cases: chances(), failure_persistence: None, ..Config::default() };
-    let checked = TestRunner::new(config).run(&naive::generate::drives(), |drive| {
+    let checked = made_up().run(&naive::generate::drives(), |drive| {
         let files = drive.files(SECTIONS);
         let shown = || files.iter().map(|(path, text)| format!("== {path}\n{text}\n")).collect::<String>();
         difference(&files).map_or(Ok(()), |text| Err(TestCaseError::fail(format!("{}{text}", shown()))))
     });
-    if let Err(proptest::test_runner::TestError::Fail(reason, _)) = checked {
+    if let Err(TestError::Fail(reason, _)) = checked {
         panic!("{}", reason.message());
     }
 }
@@ -167,9 +172,7 @@ fn parted(files: &BTreeMap<String, String>, of: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn where_the_order_is_left_open_and_matters_the_crate_says_so() {
-    use proptest::test_runner::{Config, TestCaseError, TestRunner};
-    let config = Config { cases: chances(), failure_persistence: None, ..Config::default() };
-    let checked = TestRunner::new(config).run(&naive::generate::drives(), |drive| {
+    let checked = made_up().run(&naive::generate::drives(), |drive| {
         let files = drive.files(SECTIONS);
         let (ours, theirs) =
             (parted(&files, &["rules", "outboundRules"]), naive::theirs::order_matters(&files));
@@ -181,7 +184,7 @@ fn where_the_order_is_left_open_and_matters_the_crate_says_so() {
             Err(TestCaseError::fail(format!("{}missed {missed:?}", shown())))
         }
     });
-    if let Err(proptest::test_runner::TestError::Fail(reason, _)) = checked {
+    if let Err(TestError::Fail(reason, _)) = checked {
         panic!("{}", reason.message());
     }
 }
@@ -218,8 +221,7 @@ fn an_order_that_takes_a_rule_a_map_or_a_variable_away_is_told() {
 
 #[test]
 fn made_up_servers_have_rules_of_several_files_and_every_kind_of_fault() {
-    use proptest::strategy::{Strategy, ValueTree};
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut runner = made_up();
     let (mut several, mut codes) = (0, BTreeMap::<String, usize>::new());
     for _ in 0..200 {
         let drive = naive::generate::drives().new_tree(&mut runner).unwrap().current();
