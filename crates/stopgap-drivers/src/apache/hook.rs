@@ -113,7 +113,7 @@ pub(super) fn place(
         }
     }
     for found in &dump.hosts {
-        let line = hooks.site_line(&found.name.to_ascii_lowercase());
+        let line = hooks.site_line(&super::sites::name(found, config));
         for section in config.virtual_hosts(&found.path, found.line) {
             let Some(file) = config.files.get(section.file) else { continue };
             if !hooks.is_in(&config.inside(section), &line) {

@@ -10,7 +10,7 @@ use super::dump::{self, Dump};
 use super::hook::Hooks;
 use crate::server::{Settings, address_host, reachable};
 
-/// The main server where it has no name.
+/// The main server, or a virtual host, where nothing names it.
 const UNNAMED: &str = "default";
 
 /// What of a configuration matters to us.
@@ -33,6 +33,18 @@ pub(super) fn main_name(config: &Config) -> String {
         name.split(':').next().unwrap_or_default().to_owned()
     });
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| UNNAMED.to_owned())
+}
+
+/// The name of a virtual host as a site. Where nothing names it, Apache asks the system and the network, and what they
+/// say may be another name at its next start.
+pub(super) fn name(host: &dump::Host, config: &Config) -> String {
+    let sections = config.virtual_hosts(&host.path, host.line);
+    let named = |directives: &[&Directive]| last(directives, "servername").is_some();
+    let unnamed = !sections.is_empty() && !sections.iter().any(|section| named(&config.inside(section)));
+    if unnamed && !named(&config.server_level()) {
+        return UNNAMED.to_owned();
+    }
+    host.name.to_ascii_lowercase()
 }
 
 /// Reads the sites of a configuration.
@@ -65,7 +77,7 @@ pub(super) fn sites(config: &Config, dump: &Dump, settings: &Settings) -> Sites 
     for host in &hosts {
         let name = &host.name;
         let bound = || probed(host, &hosts, &listens, config, &mut found.warnings);
-        let listeners = settings.listeners_or(bound, |_| name.clone());
+        let listeners = settings.listeners_or(bound, |address| client(name, address));
         add(Site { name: name.clone(), hook: hook.clone(), listeners });
         if let Some(why) = host.lacks(&hooks) {
             found.lacks.entry(lack_at(name)).or_insert(why);
@@ -77,9 +89,6 @@ pub(super) fn sites(config: &Config, dump: &Dump, settings: &Settings) -> Sites 
     if !uncovered.is_empty() {
         let alone = hosts.is_empty();
         let name = if alone { main_name(config) } else { UNNAMED.to_owned() };
-        let client = |address: SocketAddr| {
-            if name == UNNAMED { address_host(address.ip()) } else { name.clone() }
-        };
         let bound = || {
             let why = shape.not_probed();
             if let Some(why) = why {
@@ -88,12 +97,12 @@ pub(super) fn sites(config: &Config, dump: &Dump, settings: &Settings) -> Sites 
             let tls = |listen: &Listen| shape.tls.unwrap_or(listen.https && config.has_module("ssl_module"));
             let listener = |listen: &&Listen| {
                 let address = reachable(listen.address);
-                Listener { tls: tls(listen), address, host: client(address) }
+                Listener { tls: tls(listen), address, host: client(&name, address) }
             };
             // Beside virtual hosts an address of loopback may be theirs.
             uncovered.iter().filter(|_| why.is_none() && alone).map(listener).collect()
         };
-        let listeners = settings.listeners_or(bound, client);
+        let listeners = settings.listeners_or(bound, |address| client(&name, address));
         if !(alone && hooks.is_in(&level, &hooks.site_line(&name))) {
             let why = match alone {
                 true => format!("the server level lacks `{}`", hooks.site_line(&name)),
@@ -104,6 +113,11 @@ pub(super) fn sites(config: &Config, dump: &Dump, settings: &Settings) -> Sites 
         add(Site { name: name.clone(), hook, listeners });
     }
     found
+}
+
+/// A name under which a client reaches a site.
+fn client(name: &str, address: SocketAddr) -> String {
+    if name == UNNAMED { address_host(address.ip()) } else { name.to_owned() }
 }
 
 /// What a virtual host says of its connections, or the server level for it.
@@ -187,7 +201,7 @@ impl<'a> Virtual<'a> {
         let sections: Vec<Vec<&Directive>> = sections.into_iter().map(|s| config.inside(s)).collect();
         let shape = Shape::of(&sections.concat(), config, Some(outer));
         let ip = host.ip.trim_matches(['[', ']']).parse().ok();
-        Virtual { host, name: host.name.to_ascii_lowercase(), ip, sections, shape }
+        Virtual { host, name: name(host, config), ip, sections, shape }
     }
 
     fn lacks(&self, hooks: &Hooks) -> Option<String> {
@@ -247,7 +261,7 @@ fn probed(
             Some(why) => warn(why),
             None if stolen => warn("what comes over loopback is another virtual host's"),
             None => {
-                let listener = Listener { tls, address, host: host.name.clone() };
+                let listener = Listener { tls, address, host: client(&host.name, address) };
                 if !listeners.contains(&listener) {
                     listeners.push(listener);
                 }
@@ -308,7 +322,8 @@ mod tests {
                 "site a.example: a listener is not probed: it expects the PROXY protocol",
             ),
         ] {
-            let main = format!("{level}\n<VirtualHost {at}>\n{inside}\n</VirtualHost>\n");
+            let main =
+                format!("{level}\n<VirtualHost {at}>\nServerName A.example\n{inside}\n</VirtualHost>\n");
             let hosts = format!("{at}      A.example (/a.conf:2)");
             let mut found = listeners(&main, &hosts);
             found.retain(|line| line.contains("a.example"));
@@ -323,20 +338,28 @@ mod tests {
         };
         assert_eq!(names("Listen 80\nServerName https://Main.example:80", ""), ["main.example"]);
         assert_eq!(names("Listen 80", ""), ["default"]);
-        let one = "<VirtualHost *:80>\n</VirtualHost>";
+        let one = "<VirtualHost *:80>\nServerName a\n</VirtualHost>";
         assert_eq!(names(&format!("{one}\nListen 80"), "*:80  a (/a.conf:1)"), ["a"]);
         assert_eq!(names(&format!("{one}\nListen 80\nListen 81"), "*:80  a (/a.conf:1)"), ["a", "default"]);
         assert_eq!(
-            names("<VirtualHost 10.0.0.1:80>\n</VirtualHost>\nListen 80", "10.0.0.1:80  a (/a.conf:1)"),
+            names(
+                "<VirtualHost 10.0.0.1:80>\nServerName a\n</VirtualHost>\nListen 80",
+                "10.0.0.1:80  a (/a.conf:1)"
+            ),
             ["a", "default"]
         );
+        // What the network says of a virtual host without a name is none.
+        let unnamed = "<VirtualHost *:80>\n</VirtualHost>\nListen 80\n";
+        assert_eq!(names(unnamed, "*:80  vm7.local (/a.conf:1)"), ["default"]);
+        assert_eq!(listeners(unnamed, "*:80  vm7.local (/a.conf:1)"), ["http://127.0.0.1:80 127.0.0.1"]);
+        assert_eq!(names(&format!("{unnamed}ServerName b"), "*:80  b (/a.conf:1)"), ["b"]);
     }
 
     #[test]
     fn loopback_is_not_asked_for_one_virtual_host_where_it_is_another_s() {
-        let main =
-            "<VirtualHost *:80>\n</VirtualHost>\n<VirtualHost 127.0.0.1:80>\n</VirtualHost>\nListen 80";
-        let found = listeners(main, "*:80   a (/a.conf:1)\n127.0.0.1:80   b (/a.conf:3)");
+        let main = "<VirtualHost *:80>\nServerName a\n</VirtualHost>\n<VirtualHost 127.0.0.1:80>\nServerName b\n\
+                    </VirtualHost>\nListen 80";
+        let found = listeners(main, "*:80   a (/a.conf:1)\n127.0.0.1:80   b (/a.conf:4)");
         assert_eq!(
             found,
             [
@@ -350,7 +373,9 @@ mod tests {
     fn a_site_has_the_server_s_hook_and_one_of_its_own() {
         let line = "IncludeOptional /d/apache/live/server*.conf";
         let own = "IncludeOptional /d/apache/live/site-a.example.conf";
-        let host = |inside: &str| format!("Listen 80\n<VirtualHost *:80>\n{inside}\n</VirtualHost>\n");
+        let host = |inside: &str| {
+            format!("Listen 80\n<VirtualHost *:80>\nServerName a.example\n{inside}\n</VirtualHost>\n")
+        };
         let of = |main: &str| {
             let found = read(main, "*:80     A.example (/a.conf:2)");
             (found.sites[0].hook.clone(), found.lacks.get("site a.example").cloned())
