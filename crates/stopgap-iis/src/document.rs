@@ -16,6 +16,7 @@ mod error;
 mod parse;
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -47,11 +48,19 @@ pub struct Document {
 
 /// An element of one document; of another one it names nothing, or something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ElementId(u32);
+pub struct ElementId(NonZeroU32);
 
 impl ElementId {
+    const ROOT: ElementId = ElementId(NonZeroU32::MIN);
+
+    /// Counted from 1, so that the absence of one takes no room.
+    fn of(index: usize) -> ElementId {
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        ElementId(NonZeroU32::MIN.saturating_add(number))
+    }
+
     fn index(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
+        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
     }
 }
 
@@ -116,7 +125,7 @@ impl Document {
 
     /// The root element.
     pub fn root(&self) -> Element<'_> {
-        Element { document: self, id: ElementId(0) }
+        Element { document: self, id: ElementId::ROOT }
     }
 
     /// The element of this id, of this document.
@@ -126,7 +135,7 @@ impl Document {
 
     /// Every element, in the order of their start tags.
     pub fn elements(&self) -> impl Iterator<Item = Element<'_>> {
-        (0u32..).zip(&self.nodes).map(|(id, _)| Element { document: self, id: ElementId(id) })
+        (0..self.nodes.len()).map(|index| Element { document: self, id: ElementId::of(index) })
     }
 
     /// Line and column (characters) of a byte of the text, both from 1.
@@ -213,7 +222,7 @@ impl<'d> Element<'d> {
     /// The element itself, and every element in it, in the order of their start tags.
     pub fn descendants(&self) -> impl Iterator<Item = Element<'d>> + use<'d> {
         let (document, end) = (self.document, self.span().end);
-        let all = (self.id.0..).map(move |id| Element { document, id: ElementId(id) });
+        let all = (self.id.index()..).map(move |index| Element { document, id: ElementId::of(index) });
         all.take_while(move |element| {
             document.element(element.id).is_some_and(|element| element.span().start < end)
         })

@@ -265,7 +265,7 @@ impl<'t> Parser<'t> {
             at = self.attribute(at, first_attribute)?;
             colon |= self.attributes.last().is_some_and(|last| self.slice(last.name.clone()).contains(':'));
         };
-        let id = ElementId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let id = ElementId::of(self.nodes.len());
         let parent = self.open.last().copied();
         self.nodes.push(Node {
             name: start + 1..start + 1 + name.len(),
