@@ -11,6 +11,9 @@
 //!   Report            every level, and every violation: what IIS would answer with 500.19, 500.5x or 503
 //! ```
 //!
+//! Beside that, [`exchange`] says what is installed, from registry and file versions, and [`pools`] takes an
+//! application pool out of service and puts it back.
+//!
 //! Everything here is pure: files come in through [`Tree`], values come out. What is said about IIS is
 //! *modeled, not run on IIS*: it follows Microsoft's configuration reference and the schema of the URL Rewrite
 //! module, and nothing here has asked a real server.
