@@ -36,8 +36,10 @@ pub struct LevelReport {
     pub kind: LevelKind,
     /// The files that it is merged from and that are there, the server's own first.
     pub files: Vec<String>,
-    /// What they come to. Where a violation stands at the level or above it, IIS serves nothing there.
+    /// What they come to, were there no violation.
     pub effective: Effective,
+    /// Whether a violation stands at the level or above it: IIS answers with its status there, and with nothing else.
+    pub broken: bool,
     /// Whether the rules, or the violations, depend on the order in which IIS merges a `<location>` that an outer
     /// file has for a level below and the files in between. Microsoft's documentation leaves it open; what is
     /// reported goes level by level.
@@ -159,7 +161,11 @@ impl Checker<'_> {
             }
             let files = links.iter().map(|link| link.file.path.to_string()).collect();
             let own = kind != LevelKind::Folder || levels::has_own(&links, &path);
-            reports.push((LevelReport { path, kind, files, effective, order_matters }, found, own));
+            reports.push((
+                LevelReport { path, kind, files, effective, broken: false, order_matters },
+                found,
+                own,
+            ));
         }
         let seen: HashMap<String, HashSet<Identity>> = reports
             .iter()
@@ -193,7 +199,13 @@ impl Checker<'_> {
                 });
             }
         }
-        (reports.into_iter().filter(|(.., own)| *own).map(|(report, ..)| report).collect(), violations)
+        let at: HashSet<String> = violations.iter().map(|violation| folded(&violation.level)).collect();
+        let levels = reports.into_iter().filter(|(.., own)| *own).map(|(report, ..)| {
+            let here = folded(&report.path);
+            let broken = at.contains("") || prefixes(&here).any(|path| at.contains(path));
+            LevelReport { broken, ..report }
+        });
+        (levels.collect(), violations)
     }
 
     /// The files on the way to a level, below the server's own.

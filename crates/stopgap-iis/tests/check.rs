@@ -182,6 +182,9 @@ fn m2_in_the_folder_that_nested_applications_share_breaks_each_of_them() {
             .contains("\"Default Web Site/owa/Calendar\" is served from the folder of")
     );
     assert_eq!(names(&of(&report, "Default Web Site/owa").outbound), [rule]);
+    let broken = report.levels.iter().filter(|level| level.broken).map(|level| level.path.as_str());
+    let nested = ["Calendar", "Integrated", "oma"].map(|name| format!("Default Web Site/owa/{name}"));
+    assert_eq!(broken.collect::<Vec<_>>(), nested);
 }
 
 #[test]

@@ -86,6 +86,9 @@ fn names_are_found_in_any_case_and_a_violation_is_exit_6() {
     ] {
         assert_eq!(violation[field], value, "{field}");
     }
+    let broken =
+        found["applications"].as_array().unwrap().iter().map(|level| level["broken"].as_bool().unwrap());
+    assert_eq!(broken.collect::<Vec<_>>(), [false, false, true, false]);
     let ran = check(drive, &[]);
     let text = String::from_utf8(ran.stdout).unwrap();
     assert_eq!(ran.status.code(), Some(6));

@@ -59,6 +59,8 @@ struct Answer<'r> {
 #[derive(Serialize)]
 struct Level<'r> {
     path: &'r str,
+    /// A violation stands here or above: nothing of this is in force.
+    broken: bool,
     rules: Vec<Rule<'r>>,
     outbound: Vec<Rule<'r>>,
     pre_conditions: Vec<&'r str>,
@@ -112,6 +114,7 @@ impl Level<'_> {
         let effective = &level.effective;
         Level {
             path: &level.path,
+            broken: level.broken,
             rules: rules(&effective.rules, |rule| rule.enabled),
             outbound: rules(&effective.outbound, |rule| rule.enabled),
             pre_conditions: names(&effective.pre_conditions),
@@ -163,7 +166,8 @@ fn print(report: &Report) -> std::io::Result<()> {
     list("every site", &[("global rule", &answer.global_rules)])?;
     for level in answer.applications.iter().chain(&answer.levels) {
         without += usize::from(level.rules.is_empty() && level.outbound.is_empty());
-        list(level.path, &[("rule", &level.rules), ("outbound", &level.outbound)])?;
+        let state = if level.broken { " (broken, see below)" } else { "" };
+        list(&format!("{}{state}", level.path), &[("rule", &level.rules), ("outbound", &level.outbound)])?;
     }
     for broken in &answer.violations {
         let whom = if broken.level.is_empty() { "the server" } else { broken.level };
