@@ -68,7 +68,8 @@ impl Rules {
     pub(crate) async fn activate(&self) {
         let _turn = self.turn.lock().await;
         let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
+        let earlier = self.book.load_full();
+        let loaded = tokio::task::spawn_blocking(move || load(&path, &earlier)).await;
         let error = match loaded.unwrap_or(Err(LoadError::Interrupted)) {
             Ok(book) => {
                 tracing::info!(rules = book.rules, active = book.hash, "rules in force");
@@ -87,7 +88,7 @@ impl Rules {
     }
 }
 
-fn load(path: &Path) -> Result<RuleBook, LoadError> {
+fn load(path: &Path, earlier: &RuleBook) -> Result<RuleBook, LoadError> {
     let read = |source| LoadError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     match std::fs::File::open(path) {
@@ -100,7 +101,7 @@ fn load(path: &Path) -> Result<RuleBook, LoadError> {
     if bytes.len() as u64 > MAX_RULES_FILE {
         return Err(LoadError::TooLarge { path: path.to_owned() });
     }
-    RuleBook::compile(&bytes)
+    RuleBook::compile(&bytes, earlier)
         .map_err(|source| LoadError::Rules { path: path.to_owned(), source: Box::new(source) })
 }
 

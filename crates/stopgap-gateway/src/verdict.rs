@@ -127,13 +127,14 @@ impl RuleBook {
         RuleBook { engine: None, hash: hash(b""), rules: 0, era: Arc::default() }
     }
 
-    /// Parses and compiles. Empty (or blank) bytes are a book without rules.
-    pub(crate) fn compile(bytes: &[u8]) -> Result<RuleBook, RulesError> {
+    /// Parses and compiles, taking over what an earlier book has in common with it. Empty (or blank) bytes are a
+    /// book without rules.
+    pub(crate) fn compile(bytes: &[u8], earlier: &RuleBook) -> Result<RuleBook, RulesError> {
         let text = std::str::from_utf8(bytes).map_err(|error| RulesError::NotText(error.valid_up_to()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let engine = match text.trim().is_empty() {
             true => None,
-            false => Some(compile(&RuleSet::parse(text)?)?),
+            false => Some(compile(&RuleSet::parse(text)?, earlier.engine.as_ref())?),
         };
         let rules = engine.as_ref().map_or(0, |engine| engine.len() + engine.outbound_len());
         let engine = engine.filter(|_| rules > 0);
@@ -177,7 +178,7 @@ fn hash(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-fn compile(set: &RuleSet) -> Result<Engine, RulesError> {
+fn compile(set: &RuleSet, earlier: Option<&Engine>) -> Result<Engine, RulesError> {
     for rule in &set.rules {
         for variable in &rule.server_variables {
             if field_name(&variable.name).is_some_and(|name| FRAMING.contains(&name.as_str())) {
@@ -196,7 +197,11 @@ fn compile(set: &RuleSet) -> Result<Engine, RulesError> {
             return Err(RulesError::SetsFraming { rule: rule.name.clone(), variable: name.clone() });
         }
     }
-    Ok(Engine::compile(set, &EngineLimits::default())?)
+    let limits = EngineLimits::default();
+    Ok(match earlier {
+        Some(earlier) => Engine::compile_after(earlier, set, &limits)?,
+        None => Engine::compile(set, &limits)?,
+    })
 }
 
 fn decide(verdict: Verdict, inbound: Option<Box<Verdict>>) -> Decision {

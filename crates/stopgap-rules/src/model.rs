@@ -71,6 +71,12 @@ impl Level {
         segments(&self.0).all(|here| found.next().is_some_and(|s| s.to_lowercase() == here.to_lowercase()))
     }
 
+    /// The same for every way to write it: its segments in lowercase, a slash between two.
+    pub(crate) fn key(&self) -> String {
+        let segments = self.0.split('/').filter(|segment| !segment.is_empty());
+        segments.map(str::to_lowercase).collect::<Vec<_>>().join("/")
+    }
+
     /// The path below the site, without slashes at its ends.
     pub fn path(&self) -> &str {
         &self.0

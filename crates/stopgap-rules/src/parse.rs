@@ -32,6 +32,8 @@ pub const MAX_ATTRIBUTES: usize = 64;
 pub const MAX_NAMESPACES: usize = 64;
 /// Rules of one kind (global, inbound, outbound), or preconditions, or maps, in one set.
 pub const MAX_RULES: usize = 10_000;
+/// `<clear/>` and `<remove>` of a kind: each looks at all that was read before it.
+pub const MAX_TAKEN_AWAY: usize = 1_000;
 /// Conditions, or server variables, of one rule.
 pub const MAX_PER_RULE: usize = 256;
 /// Entries in all maps together.

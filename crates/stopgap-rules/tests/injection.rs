@@ -278,3 +278,21 @@ fn rules_below_the_site_and_rules_for_responses_are_refused() {
     outbound.outbound[0].enabled = false;
     assert!(translate_one(&disabled).is_ok() && translate_one(&outbound).is_ok());
 }
+
+/// A character that takes kilobytes to write, thousands of times: written only as far as a server would read.
+#[test]
+fn a_pattern_of_many_costly_characters_is_refused_and_not_written_out() {
+    let many = "\u{fffd}".repeat(4_000);
+    let set = common::condition("long", "{UrlDecode:{REQUEST_URI}}", &many);
+    let refusals = [
+        translate_one(&set).unwrap_err(),
+        stopgap_rules::translate::apache::translate_one(&set).unwrap_err(),
+        stopgap_rules::translate::haproxy::translate_one(&set).unwrap_err(),
+    ];
+    for refused in refusals {
+        let told = refused.to_string();
+        let written: Vec<usize> = told.split(' ').filter_map(|word| word.parse().ok()).collect();
+        // The last number is what the server reads; the one before it, how far was written.
+        assert!(matches!(written.as_slice(), [.., written, _] if *written < 1_000_000), "{told}");
+    }
+}

@@ -208,6 +208,34 @@ fn clear_and_remove_take_away_what_came_before() {
 }
 
 #[test]
+fn a_name_is_taken_where_it_stands_and_below_however_the_levels_are_written() {
+    let at = |levels: &[&str]| {
+        let locations: String = levels
+            .iter()
+            .map(|path| format!("<location path=\"{path}\">{}</location>", server(&named("a"))))
+            .collect();
+        RuleSet::parse(&format!("<configuration>{locations}</configuration>")).map(|set| set.rules.len())
+    };
+    assert_eq!(at(&["owa", "ecp", "owax", "owa2/owa", "api/a"]).unwrap(), 5);
+    for taken in [["owa", "OWA"], ["owa", "owa//x/y"], ["ews", "/ews/"], ["owa/x", "owa"]] {
+        assert_eq!(
+            at(&["x", taken[0], "y", taken[1]]).unwrap_err().code(),
+            "rules-duplicate-name",
+            "{taken:?}"
+        );
+    }
+}
+
+#[test]
+fn what_takes_away_is_bounded_in_number() {
+    let times = |n: usize| {
+        RuleSet::parse(&format!("<rules>{}</rules>", "<clear/><remove name=\"a\"/>".repeat(n / 2)))
+    };
+    times(1_000).unwrap();
+    assert_eq!(times(1_002).unwrap_err().code(), "rules-too-many");
+}
+
+#[test]
 fn levels_give_the_rules_that_hold_at_the_last_one() {
     let (a, b, c) = (named("a"), named("b"), named("c"));
     let site = format!(

@@ -1,12 +1,12 @@
 //! Collections with unique names that levels inherit from each other: `<clear/>`, `<remove name>`, and the
 //! refusal of a name that is taken.
 
-use super::MAX_RULES;
 use super::error::ParseError;
 use super::reader::Reader;
+use super::{MAX_RULES, MAX_TAKEN_AWAY};
 use crate::model::{Level, OutboundRule, PreCondition, RewriteMap, Rule, RuleSet};
 use roxmltree::Node;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// What has been read so far.
@@ -84,32 +84,51 @@ pub(super) struct Collection<T> {
     /// Where each name stands, in lowercase: IIS compares keys ignoring case, and answers 500.19 where one
     /// is there twice.
     names: HashMap<Rc<str>, Taken>,
+    /// How often something was taken away: each looks at all that is there.
+    taken_away: usize,
 }
 
-/// Where a name stands. Nearly always that is one level.
+/// Where a name stands, by [`Level::key`]. Nearly always that is one level.
 #[derive(Default)]
 struct Taken {
-    first: Option<Level>,
-    more: Vec<Level>,
+    first: Option<String>,
+    more: HashSet<String>,
 }
 
 impl Taken {
-    fn any(&self, test: impl FnMut(&Level) -> bool) -> bool {
-        self.first.iter().chain(&self.more).any(test)
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.is_empty()
     }
 
-    fn push(&mut self, level: Level) {
+    /// Whether it stands at a level, or above it.
+    fn reaches(&self, level: &str) -> bool {
+        from_the_site(level).any(|at| self.first.as_deref() == Some(at) || self.more.contains(at))
+    }
+
+    fn push(&mut self, level: String) {
         if self.first.is_none() {
             self.first = Some(level);
         } else {
-            self.more.push(level);
+            self.more.insert(level);
         }
     }
 
-    fn retain(&mut self, keep: impl Fn(&Level) -> bool) {
-        self.first = self.first.take().filter(&keep);
-        self.more.retain(keep);
+    /// It is gone at a level, and above it.
+    fn drop_down_to(&mut self, level: &str) {
+        for at in from_the_site(level) {
+            if self.first.as_deref() == Some(at) {
+                self.first = None;
+            }
+            self.more.remove(at);
+        }
     }
+}
+
+/// A level's key and those of all levels above it, the site's first.
+fn from_the_site(level: &str) -> impl Iterator<Item = &str> {
+    let parents = level.match_indices('/').filter_map(|(at, _)| level.get(..at));
+    let itself = (!level.is_empty()).then_some(level);
+    std::iter::once("").chain(parents).chain(itself)
 }
 
 struct Item<T> {
@@ -120,7 +139,14 @@ struct Item<T> {
 
 impl<T> Collection<T> {
     fn new(what: &'static str, reach: Reach) -> Collection<T> {
-        Collection { what, reach, shared_names: false, items: Vec::new(), names: HashMap::new() }
+        Collection {
+            what,
+            reach,
+            shared_names: false,
+            items: Vec::new(),
+            names: HashMap::new(),
+            taken_away: 0,
+        }
     }
 
     fn into_items(self) -> impl Iterator<Item = T> {
@@ -137,13 +163,14 @@ impl<T> Collection<T> {
     ) -> Result<(), ParseError> {
         let key: Rc<str> = name.to_lowercase().into();
         let taken = self.names.entry(key.clone()).or_default();
-        if taken.any(|there| self.shared_names || there.contains(level.path())) {
+        let at = level.key();
+        if taken.reaches(&at) || (self.shared_names && !taken.is_empty()) {
             return Err(ParseError::DuplicateName { place: reader.place(node), name: name.to_owned() });
         }
         if self.items.len() == MAX_RULES {
             return Err(reader.too_many(node, self.what, MAX_RULES));
         }
-        taken.push(level.clone());
+        taken.push(at);
         self.items.push(Item { key, level: level.clone(), value });
         Ok(())
     }
@@ -152,7 +179,7 @@ impl<T> Collection<T> {
     pub(super) fn clear(&mut self, (reader, node): (&Reader, Node), level: &Level) -> Result<(), ParseError> {
         reader.attributes(node, &[])?;
         reader.empty(node)?;
-        self.drop_those((reader, node), level, |_| true)
+        self.drop_those((reader, node), level, None)
     }
 
     /// `<remove name="…"/>`: one of them is gone. As in IIS, one that is not there is no error.
@@ -164,28 +191,34 @@ impl<T> Collection<T> {
         reader.attributes(node, &["name"])?;
         reader.empty(node)?;
         let key = reader.required(node, "name")?.to_lowercase();
-        self.drop_those((reader, node), level, |item| *item == *key)
+        self.drop_those((reader, node), level, Some(&key))
     }
 
+    /// One of them by its key, or all.
     fn drop_those(
         &mut self,
         (reader, node): (&Reader, Node),
         level: &Level,
-        those: impl Fn(&str) -> bool,
+        key: Option<&str>,
     ) -> Result<(), ParseError> {
+        self.taken_away = self.taken_away.saturating_add(1);
+        if self.taken_away > MAX_TAKEN_AWAY {
+            let what = "elements that take something away";
+            return Err(reader.too_many(node, what, MAX_TAKEN_AWAY));
+        }
+        let those = |item: &Item<T>| key.is_none_or(|key| *item.key == *key);
         // With several levels in one set, a parent's rule would be gone from its other children, too.
         let parents =
-            |item: &Item<T>| item.level != *level && item.level.contains(level.path()) && those(&item.key);
+            |item: &Item<T>| item.level != *level && those(item) && item.level.contains(level.path());
         if self.reach == Reach::Whole && self.items.iter().any(parents) {
             let what = format!("taking {} of a parent away at level \"{}\"", self.what, level.path());
             return Err(reader.unsupported(node, what));
         }
-        let gone = |at: &Level| at.contains(level.path());
-        self.items.retain(|item| !(those(&item.key) && gone(&item.level)));
-        for (key, levels) in &mut self.names {
-            if those(key) {
-                levels.retain(|at| !gone(at));
-            }
+        self.items.retain(|item| !(those(item) && item.level.contains(level.path())));
+        let at = level.key();
+        match key {
+            Some(key) => self.names.get_mut(key).into_iter().for_each(|taken| taken.drop_down_to(&at)),
+            None => self.names.values_mut().for_each(|taken| taken.drop_down_to(&at)),
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ fn skip(writer: &Writer<Encoding>, conjunction: &Conjunction, head: Option<&Head
     if segment.is_empty() {
         return String::new();
     }
-    let text: String = segment.iter().map(|set| writer.alphabet.char(set)).collect();
+    let text = writer.chars(segment);
     let gap = writer.gap(Gap::Line, Some(Search { segment, text: &text }));
     format!("(?:{gap}{})*+", writer.alphabet.line_terminator())
 }

@@ -36,6 +36,11 @@ pub(super) trait Alphabet {
     }
 }
 
+/// Where writing ends, in bytes: far more than any server reads of a pattern, so what is cut there is refused for
+/// its length. One character can take kilobytes (U+FFFD, of a text that is decoded, 2,900), and a pattern can hold
+/// thousands of them.
+pub(super) const TOO_LONG: usize = 1 << 16;
+
 /// Writes what must be found.
 pub(super) struct Writer<A> {
     pub(super) alphabet: A,
@@ -67,6 +72,9 @@ impl<A: Alphabet> Writer<A> {
         let mut out = String::new();
         let last = conjunction.elements.len();
         for (number, element) in (1..).zip(&conjunction.elements) {
+            if out.len() > TOO_LONG {
+                break;
+            }
             let chain = self.chain(&element.chain);
             match element.negate {
                 true => out.push_str(&format!("(?!{chain})")),
@@ -80,12 +88,27 @@ impl<A: Alphabet> Writer<A> {
     fn chain(&self, chain: &Chain) -> String {
         let mut out = String::new();
         for (at, link) in chain.links.iter().enumerate() {
+            if out.len() > TOO_LONG {
+                break;
+            }
             let next = chain.links.get(at + 1);
             let segment = self.segment(link, next, chain.end);
             if let Some(gap) = link.gap {
                 out.push_str(&self.gap(gap, Some(Search { segment: &link.segment, text: &segment })));
             }
             out.push_str(&segment);
+        }
+        out
+    }
+
+    /// Characters in a row.
+    pub(super) fn chars(&self, sets: &[CharSet]) -> String {
+        let mut out = String::new();
+        for set in sets {
+            if out.len() > TOO_LONG {
+                break;
+            }
+            out.push_str(&self.alphabet.char(set));
         }
         out
     }
@@ -104,7 +127,7 @@ impl<A: Alphabet> Writer<A> {
             Some((last, others)) if open && *last == CharSet::dot() => (Some(last), others),
             _ => (None, link.segment.as_slice()),
         };
-        let mut out: String = others.iter().map(|set| self.alphabet.char(set)).collect();
+        let mut out = self.chars(others);
         if last.is_some() {
             out.push_str(&self.step(Some(&self.alphabet.line_terminator()), false));
         }
@@ -124,7 +147,7 @@ impl<A: Alphabet> Writer<A> {
             let text = self.segment(link, rest.first(), element.chain.end);
             return self.gap(gap, Some(Search { segment: &link.segment, text: &text }));
         }
-        let mut text: String = head.segment.iter().map(|set| self.alphabet.char(set)).collect();
+        let mut text = self.chars(&head.segment);
         if head.end {
             text.push_str(&self.alphabet.end());
         }
