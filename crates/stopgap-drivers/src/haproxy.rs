@@ -208,7 +208,8 @@ impl Server for Haproxy {
         match runtime::put(host, &socket, &map, &rules) {
             Ok(()) => match runtime::show(host, &socket, &map, &rules) {
                 Ok(Shown::These) => Ok(()),
-                Ok(_) => Err(self.settings.not_taken("its maps hold something else than was put there")),
+                // Such as those of a socket that takes entries and is not allowed to.
+                Ok(_) => self.restart(host, &read, Some(&socket)),
                 Err(e) => Err(self.settings.not_taken(format!("{}: {e}", socket.display()))),
             },
             // No such map, or no permission; or it does not run.

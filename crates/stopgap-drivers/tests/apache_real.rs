@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -39,22 +40,18 @@ use common::{ATTACK, ask, files, free_port, log1, m1, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/apache2";
 
-const MODULES: [&str; 9] = [
-    "mpm_event",
-    "authz_core",
-    "alias",
-    "setenvif",
-    "proxy",
-    "proxy_http",
-    "ssl",
-    "socache_shmcb",
-    "headers",
-];
+const MODULES: [&str; 8] =
+    ["authz_core", "alias", "setenvif", "proxy", "proxy_http", "ssl", "socache_shmcb", "headers"];
 
 /// `None`, said aloud, where there is no Apache.
 fn server(test: &str) -> Option<Server> {
+    server_with("event", test)
+}
+
+/// `mpm`: how it has its workers.
+fn server_with(mpm: &str, test: &str) -> Option<Server> {
     if Path::new(BINARY).exists() {
-        return Some(Server::start());
+        return Some(Server::start(mpm));
     }
     assert!(std::env::var("CI").as_deref() != Ok("true"), "no apache2: {test}");
     println!("skipped (no apache2): {test}");
@@ -71,11 +68,11 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Server {
+    fn start(mpm: &str) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let origin = Arc::new(Mutex::new(Vec::new()));
         let address = serve_origin(origin.clone());
-        write_configuration(folder.path(), address);
+        write_configuration(folder.path(), mpm, address);
         let etc = folder.path().join("etc/apache2");
         // As a service: with the variables that the configuration asks for.
         let master = Command::new("/bin/sh")
@@ -86,6 +83,8 @@ impl Server {
             .arg("-f")
             .arg(etc.join("apache2.conf"))
             .stdin(Stdio::null())
+            // It ends its whole group, with workers of some kinds.
+            .process_group(0)
             .stderr(fs::File::create(folder.path().join("stderr.log")).unwrap())
             .spawn()
             .unwrap();
@@ -173,7 +172,7 @@ fn m1_on_one() -> Vec<Wanted> {
     m1().into_iter().map(|wanted| Wanted { sites: Some(vec!["one.example".into()]), ..wanted }).collect()
 }
 
-fn write_configuration(folder: &Path, origin: SocketAddr) {
+fn write_configuration(folder: &Path, mpm: &str, origin: SocketAddr) {
     let etc = folder.join("etc/apache2");
     for name in ["conf-enabled", "sites-available", "sites-enabled", "mods-enabled"] {
         fs::create_dir_all(etc.join(name)).unwrap();
@@ -192,14 +191,14 @@ fn write_configuration(folder: &Path, origin: SocketAddr) {
         format!(
             "# As Debian's.\nDefaultRuntimeDir ${{APACHE_RUN_DIR}}\nPidFile ${{APACHE_RUN_DIR}}/apache2.pid\n{user}\
              ErrorLog ${{APACHE_RUN_DIR}}/error.log\nServerName localhost\nDocumentRoot {}\n\
-             StartServers 2\nServerLimit 8\nThreadsPerChild 4\nMaxRequestWorkers 32\nMinSpareThreads 4\nMaxSpareThreads 8\n\
-             IncludeOptional mods-enabled/*.load\nInclude ports.conf\nIncludeOptional conf-enabled/*.conf\n\
+             IncludeOptional mods-enabled/*.load\nStartServers 2\nServerLimit 8\n<IfModule !mpm_prefork_module>\n\
+             ThreadsPerChild 4\nMaxRequestWorkers 32\nMinSpareThreads 4\nMaxSpareThreads 8\n</IfModule>\nInclude ports.conf\nIncludeOptional conf-enabled/*.conf\n\
              IncludeOptional sites-enabled/*.conf\n",
             folder.join("htdocs").display()
         ),
     )
     .unwrap();
-    for name in MODULES {
+    for name in MODULES.into_iter().chain([format!("mpm_{mpm}").as_str()]) {
         let line = format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
         fs::write(etc.join(format!("mods-enabled/{name}.load")), line).unwrap();
     }
@@ -338,6 +337,26 @@ fn what_older_rules_still_answer_is_told_until_it_ends() {
     assert!(warnings().iter().any(|w| w.contains("1 worker of before")), "{:?}", warnings());
     upload.write_all(b"2").unwrap();
     until(|| warnings().is_empty());
+}
+
+#[test]
+fn whichever_way_it_has_its_workers_none_answers_by_older_rules_once_they_are_applied() {
+    for mpm in ["event", "worker", "prefork"] {
+        let test = "whichever_way_it_has_its_workers_none_answers_by_older_rules_once_they_are_applied";
+        let Some(server) = server_with(mpm, test) else { return };
+        server.hook_one();
+        for turn in 0..3 {
+            server.bring(&m1());
+            // As many clients as would meet each worker.
+            for _ in 0..8 {
+                assert_eq!(server.ask("one.example", ATTACK), [FORBIDDEN(), FORBIDDEN()], "{mpm} {turn}");
+            }
+            server.bring(&[]);
+            for _ in 0..8 {
+                assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()], "{mpm} {turn}");
+            }
+        }
+    }
 }
 
 #[test]
