@@ -152,7 +152,7 @@ fn m1_comes_and_goes(kind: &Kind, test: &str) {
     world.ok(&["revert", "M1"]);
     assert_eq!(ask(ATTACK), (Seen::Status(200), true));
     world.ok(&["agent", "hook", kind.name, "--remove"]);
-    assert_eq!(differences(&untouched, &server.files()), [PathBuf::new(); 0], "to the byte");
+    assert_eq!(differences(&untouched, &server.files()), Vec::<PathBuf>::new(), "to the byte");
     assert!(!world.data().join(kind.name).exists(), "nothing of it is left");
 }
 
