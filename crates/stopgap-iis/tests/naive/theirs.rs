@@ -112,9 +112,15 @@ impl Side {
             let above = |other: &&(String, String)| {
                 other.1 == *code && other.0 != *level && super::under(level, &other.0)
             };
-            // IIS reads no further than a section that stands twice, so what else is wrong with it is no matter.
+            // IIS reads no further than a section that stands twice or an element that is locked, so what else is
+            // wrong in it is no matter.
             let twice = |(at, other): &(String, String)| {
-                other == "duplicate-section" && code != "duplicate-section" && super::under(level, at)
+                let hides = match other.as_str() {
+                    "duplicate-section" => code != other,
+                    "element-locked" => code == "duplicate-key",
+                    _ => false,
+                };
+                hides && super::under(level, at)
             };
             levels.contains(level) && !all.iter().any(|other| above(&other)) && !all.iter().any(twice)
         });
