@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::proxies::{APACHE, HAPROXY, Kind, Server};
 use crate::world::*;
 
 /// What the server reads: the files behind the live link; `None` where there is no link.
@@ -21,6 +22,8 @@ struct Stage<'a> {
     folder: PathBuf,
     target: &'static str,
     address: std::net::SocketAddr,
+    /// What M1 makes of an attack here.
+    refused: Seen,
     /// With M1 in force.
     on: Live,
     /// How long a whole `apply` takes here.
@@ -45,7 +48,7 @@ impl<'a> Stage<'a> {
         world.config(&format!("soak = \"0s\"\n{}{table}", publisher.table()));
         world.exchange(VULNERABLE);
         let folder = world.data().join(target);
-        Stage { world, folder, target, address, on: None, usual: Duration::ZERO }
+        Stage { world, folder, target, address, refused: Seen::Closed, on: None, usual: Duration::ZERO }
     }
 
     /// Learns both states and the usual duration from changes that nobody interrupts.
@@ -85,7 +88,7 @@ impl<'a> Stage<'a> {
             met.swapped += u32::from(found.is_some() == on);
             assert_eq!(ask(self.address, BENIGN), Seen::Status(200), "{place}");
             let attack = ask(self.address, ATTACK);
-            assert!([Seen::Status(200), Seen::Closed].contains(&attack), "{place}: {attack:?}");
+            assert!([Seen::Status(200), self.refused].contains(&attack), "{place}: {attack:?}");
             self.ledger();
             self.finish(on, &place);
         }
@@ -98,7 +101,7 @@ impl<'a> Stage<'a> {
         assert_eq!(ran.code, 0, "{place}: {ran:#?}");
         assert_eq!(live(&self.folder), if on { self.on.clone() } else { None }, "{place}: {ran:#?}");
         assert!(!self.pending(), "{place}: a change is pending: {ran:#?}");
-        let expected = if on { Seen::Closed } else { Seen::Status(200) };
+        let expected = if on { self.refused } else { Seen::Status(200) };
         assert_eq!(ask(self.address, ATTACK), expected, "{place}: {ran:#?}");
         assert_eq!(ask(self.address, BENIGN), Seen::Status(200), "{place}: {ran:#?}");
         let m1 = self.world.mitigation("M1");
@@ -128,7 +131,8 @@ impl<'a> Stage<'a> {
 
 fn live(folder: &Path) -> Live {
     let link = folder.join("live");
-    fs::symlink_metadata(&link).ok()?;
+    // Where HAProxy finds empty files.
+    fs::read_link(&link).ok().filter(|to| to != Path::new("none"))?;
     // A link to nothing is half a state: it is listed as an empty set, which no state is.
     let entries = fs::read_dir(&link).into_iter().flatten();
     Some(
@@ -204,6 +208,36 @@ fn apply_is_killed_in_front_of_nginx() {
     world.ok(&["apply"]);
     assert_eq!(snapshot(&nginx.folder, &["run"]), before);
     assert!(!stage.folder.exists(), "{:?}", snapshot(&stage.folder, &[]));
+}
+
+#[test]
+fn apply_is_killed_in_front_of_apache() {
+    apply_is_killed(&APACHE, "apply_is_killed_in_front_of_apache");
+}
+
+#[test]
+fn apply_is_killed_in_front_of_haproxy() {
+    apply_is_killed(&HAPROXY, "apply_is_killed_in_front_of_haproxy");
+}
+
+fn apply_is_killed(kind: &'static Kind, test: &str) {
+    if !kind.is_here(test) {
+        return;
+    }
+    let (world, origin) = (World::new(), Origin::start());
+    let server = Server::start(&world, kind, origin.address);
+    let mut stage = Stage::set(&world, kind.name, &server.target(kind), server.address);
+    stage.refused = kind.refused;
+    world.ok(&["agent", "hook", kind.name, "--insert"]);
+    let (before, data) = (server.files(), snapshot(&stage.folder, &[]));
+    stage.rehearse();
+    let met = stage.kill_changes(16, apply);
+    println!("{}, apply within {:?}: {met:?}", kind.name, stage.usual);
+    assert!(met.midway > 0 && met.swapped > 0, "kills met the change: {met:?}");
+
+    stage.want(false);
+    world.ok(&["apply"]);
+    assert_eq!((server.files(), snapshot(&stage.folder, &[])), (before, data));
 }
 
 /// A revision replaces another, and is killed: the attack that both refuse never passes.

@@ -12,18 +12,31 @@ use nix::unistd::Pid;
 use crate::world::*;
 
 /// What is different between them.
-struct Kind {
-    name: &'static str,
+pub struct Kind {
+    pub name: &'static str,
     binary: &'static str,
     /// What plays the Default Web Site.
     site: &'static str,
     /// Where the file's name stands in the arguments.
     args: &'static [&'static str],
     configuration: fn(&Path, SocketAddr, SocketAddr) -> String,
-    refused: Seen,
+    /// AbortRequest.
+    pub refused: Seen,
 }
 
-const APACHE: Kind = Kind {
+impl Kind {
+    /// Whether there is one; where there is none it says so for `test`, or panics in CI.
+    pub fn is_here(&self, test: &str) -> bool {
+        let here = Path::new(self.binary).exists();
+        if !here {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "no {}: {test}", self.name);
+            println!("skipped (no {}): {test}", self.name);
+        }
+        here
+    }
+}
+
+pub const APACHE: Kind = Kind {
     name: "apache",
     binary: "/usr/sbin/apache2",
     site: "mail.example.org",
@@ -32,7 +45,7 @@ const APACHE: Kind = Kind {
     refused: Seen::Status(403),
 };
 
-const HAPROXY: Kind = Kind {
+pub const HAPROXY: Kind = Kind {
     name: "haproxy",
     binary: "/usr/sbin/haproxy",
     site: "www",
@@ -42,14 +55,14 @@ const HAPROXY: Kind = Kind {
 };
 
 /// A running server with one site, ended with the test.
-struct Server {
+pub struct Server {
     folder: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
     parent: Child,
 }
 
 impl Server {
-    fn start(world: &World, kind: &Kind, origin: SocketAddr) -> Server {
+    pub fn start(world: &World, kind: &Kind, origin: SocketAddr) -> Server {
         let folder = world.path(kind.name);
         fs::create_dir_all(folder.join("run")).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -64,8 +77,18 @@ impl Server {
     }
 
     /// Its files, but for what it writes itself.
-    fn files(&self) -> Snapshot {
+    pub fn files(&self) -> Snapshot {
         snapshot(&self.folder, &["run"])
+    }
+
+    /// Its `[[target]]`: its site plays the Default Web Site.
+    pub fn target(&self, kind: &Kind) -> String {
+        format!(
+            "[[target]]\nkind = {:?}\nconfig = {:?}\nsites = {{ \"Default Web Site\" = [{:?}] }}\n",
+            kind.name,
+            text(&self.folder.join("server.conf")),
+            kind.site
+        )
     }
 }
 
@@ -103,9 +126,7 @@ fn haproxy(folder: &Path, address: SocketAddr, origin: SocketAddr) -> String {
 }
 
 fn m1_comes_and_goes(kind: &Kind, test: &str) {
-    if !Path::new(kind.binary).exists() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "no {}: {test}", kind.name);
-        println!("skipped (no {}): {test}", kind.name);
+    if !kind.is_here(test) {
         return;
     }
     let (world, origin) = (World::new(), Origin::start());
@@ -113,13 +134,7 @@ fn m1_comes_and_goes(kind: &Kind, test: &str) {
     let publisher = world.publisher();
     publisher.write_m1(3);
     publisher.publish();
-    world.config(&format!(
-        "{}[[target]]\nkind = \"{}\"\nconfig = {:?}\nsites = {{ \"Default Web Site\" = [\"{}\"] }}\n",
-        publisher.table(),
-        kind.name,
-        text(&server.folder.join("server.conf")),
-        kind.site
-    ));
+    world.config(&format!("{}{}", publisher.table(), server.target(kind)));
     world.exchange(VULNERABLE);
     let untouched = server.files();
     let ask = |target: &str| {
