@@ -205,7 +205,11 @@ fn element(dice: &mut Dice, depth: usize, out: &mut String) {
     for _ in 0..dice.roll(5) {
         match dice.roll(6) {
             0 | 1 if depth > 0 => element(dice, depth - 1, out),
-            0..=2 => (0..dice.roll(4)).for_each(|_| out.push_str(dice.pick(TEXTS))),
+            0..=2 => (0..dice.roll(4)).for_each(|_| {
+                let text: &str = dice.pick(TEXTS);
+                // In text `]]>` may not stand as such (XML 1.0, section 2.4).
+                out.push_str(if text == ">" && out.ends_with("]]") { "&gt;" } else { text });
+            }),
             3 => out.push_str(dice.pick(&[
                 "<![CDATA[<&>\r\n]]>",
                 "<![CDATA[]]>",
