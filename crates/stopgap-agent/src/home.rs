@@ -8,7 +8,7 @@
 //!   feeds/NAME.xml       the last document that was trusted, as it came
 //!   feeds/NAME.json      its serial, digest and what its server says of it
 //!   feeds/NAME.cosignatures.json       what stood beside it
-//!   crls/NAME.json, NAME.N.crl         the revocation lists that its signers name
+//!   crls/NAME.json, NAME.SHA256.crl    the revocation lists that its signers name
 //!   TARGET/sets, live    generated files (stopgap-drivers, `set`)
 //! ```
 //!

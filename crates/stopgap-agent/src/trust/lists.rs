@@ -1,8 +1,11 @@
 //! Revocation lists that were fetched, and how they are kept: `crls/NAME.json` says what each is, and
-//! `crls/NAME.N.crl` are its octets.
+//! `crls/NAME.SHA256.crl` are its octets: a file never changes, so that until the index names other files
+//! a crash or a full disk leaves everything as it was.
 //!
 //! Each is judged where a document is judged, on its own. Here is only what is kept, how long, and that
 //! nobody on the way makes this server forget a revocation.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use rustls_pki_types::CertificateRevocationListDer;
@@ -10,6 +13,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use stopgap_core::plan::sha256_hex;
 use stopgap_drivers::Host;
+use stopgap_drivers::host::remove_if_there;
 use stopgap_feed::chain::MAX_CRL_BYTES;
 use stopgap_feed::trust::CLOCK_TOLERANCE_SECONDS;
 use stopgap_feed::{FeedName, Presented};
@@ -69,7 +73,7 @@ impl List {
     }
 }
 
-/// `crls/NAME.json`, one for each list, in the order of the files' numbers from 1.
+/// `crls/NAME.json`, one for each list.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -84,8 +88,8 @@ fn index(name: &FeedName) -> String {
     format!("crls/{name}.json")
 }
 
-fn octets(name: &FeedName, at: usize) -> String {
-    format!("crls/{name}.{}.crl", at + 1)
+fn octets(name: &FeedName, sha256: &str) -> String {
+    format!("crls/{name}.{sha256}.crl")
 }
 
 /// What is kept, with what came in the place of that of the same source, within the bounds.
@@ -153,10 +157,15 @@ fn skip(reader: &mut SliceReader<'_>) -> Option<()> {
 
 /// What is kept.
 pub(super) fn load(home: &Home, host: &dyn Host, name: &FeedName) -> Result<Vec<List>, HomeError> {
+    // Read without the lock: a cycle that ended between the index and its files took some away.
+    load_once(home, host, name).or_else(|_| load_once(home, host, name))
+}
+
+fn load_once(home: &Home, host: &dyn Host, name: &FeedName) -> Result<Vec<List>, HomeError> {
     let entries: Option<Vec<Entry>> = home.load(host, &index(name))?;
     let mut all = Vec::new();
-    for (at, entry) in entries.unwrap_or_default().into_iter().take(MAX_LISTS).enumerate() {
-        let file = octets(name, at);
+    for entry in entries.unwrap_or_default().into_iter().take(MAX_LISTS) {
+        let file = octets(name, &entry.sha256);
         let damaged = || HomeError::Damaged {
             path: home.path(&file),
             message: "it is not the revocation list that was kept".to_owned(),
@@ -174,20 +183,35 @@ pub(super) fn load(home: &Home, host: &dyn Host, name: &FeedName) -> Result<Vec<
 /// Keeps these and no others.
 pub(super) fn store(home: &Home, host: &dyn Host, name: &FeedName, lists: &[List]) -> Result<(), HomeError> {
     let folder = home.path("crls");
-    host.create_dir_all(&folder, FOLDER_MODE).map_err(|source| HomeError::Io {
-        what: "create",
-        path: folder.clone(),
-        source,
-    })?;
+    let failed = |what| {
+        let path = folder.clone();
+        move |source| HomeError::Io { what, path, source }
+    };
+    host.create_dir_all(&folder, FOLDER_MODE).map_err(failed("create"))?;
+    let mut files: BTreeSet<String> = host.list(&folder).map_err(failed("read"))?.into_iter().collect();
     let mut entries = Vec::new();
-    for (at, list) in lists.iter().take(MAX_LISTS).enumerate() {
-        home.write(host, &octets(name, at), &list.bytes)?;
+    for list in lists.iter().take(MAX_LISTS) {
+        let sha256 = sha256_hex(&list.bytes);
+        let file = octets(name, &sha256);
+        // What the index names may be half of a file only if somebody else changed it: it is put right.
+        if home.read(host, &file)?.is_none_or(|there| there != list.bytes) {
+            home.write(host, &file, &list.bytes)?;
+        }
         entries.push(Entry {
             source: list.source.clone(),
-            sha256: sha256_hex(&list.bytes),
+            sha256,
             fetched_at: list.fetched_at,
             validators: list.validators.clone(),
         });
     }
-    home.save(host, &index(name), &entries)
+    home.save(host, &index(name), &entries)?;
+    let prefix = format!("{name}.");
+    files.retain(|file| file.starts_with(&prefix) && file.ends_with(".crl"));
+    for entry in &entries {
+        files.remove(&format!("{name}.{}.crl", entry.sha256));
+    }
+    for file in files {
+        remove_if_there(host, &folder.join(&file)).map_err(failed("remove"))?;
+    }
+    Ok(())
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use stopgap_agent::config::FeedConfig;
 use stopgap_agent::fetch::{Fetched, Fetcher};
+use stopgap_agent::trust;
 use stopgap_feed::{Revocation, verify};
 use stopgap_testkit::feeds::{PING, feed, signed};
+use stopgap_testkit::host::{Fault, Node};
 use stopgap_testkit::pki::{Options, TestPki};
 
 use crate::server::{Server, ok, status};
@@ -327,6 +329,47 @@ async fn certificates_that_nobody_verified_send_the_agent_nowhere() {
     world.files.put("/feed.xml", signed(&feed("example", 2, now(), PING), &attacker));
     assert_eq!(world.cycle_at(later(2)).await, Err("unknown-root".to_owned()));
     assert_eq!(world.asked(), ["/feed.xml"]);
+}
+
+#[tokio::test]
+async fn a_crash_or_a_full_disk_while_lists_are_kept_loses_none() {
+    let whole = Revoking::new("require");
+    assert_eq!(whole.cycle().await, Ok(1));
+    let before: Vec<Vec<u8>> = whole.agent.standing().lists.into_iter().map(|list| list.bytes).collect();
+    whole.files.put("/issuer.crl", whole.pki.issuer_list(false, (2026, 11, 21), TO));
+    whole.files.put("/root.crl", whole.pki.root_list(false, (2026, 11, 21), TO));
+    let feed = followed(format!("http://{}/feed.xml", whole.server.address));
+    let delivery = whole.agent.fetch_at(&agent_fetcher(), &feed, later(1)).await;
+    let after: Vec<Vec<u8>> = delivery.lists.iter().map(|list| list.bytes.clone()).collect();
+    assert!(before.len() == 2 && after.len() == 2 && before != after);
+    let (host, home) = (&whole.agent.host, &whole.agent.home);
+    let judged = trust::judge(home, host, &feed, delivery, later(1));
+    let untouched = host.tree("/data");
+    let mut failures = 0;
+    for fault in (0..).flat_map(|at| [Fault::Once(at), Fault::Crash(at)]) {
+        host.set_fault(Some(fault));
+        let stored = trust::store(home, host, &judged, later(1));
+        host.set_fault(None);
+        let kept: Vec<Vec<u8>> = whole.agent.standing().lists.into_iter().map(|list| list.bytes).collect();
+        assert!(kept == before || kept == after, "{fault:?}");
+        assert_eq!(result(&trust::judge(home, host, &feed, Fetched::Skipped, later(1))), Ok(1), "{fault:?}");
+        if stored.is_ok() {
+            assert_eq!(kept, after);
+            break;
+        }
+        failures += 1;
+        host.take("/data");
+        host.put("/data/x", "");
+        for (path, node) in &untouched {
+            if let Node::File(octets) = node {
+                host.put(path, octets.clone());
+            }
+        }
+    }
+    assert!(failures > 10, "{failures}");
+    // And none that is not named any more.
+    let files = host.tree("/data/crls");
+    assert_eq!(files.keys().filter(|path| path.extension().is_some_and(|end| end == "crl")).count(), 2);
 }
 
 #[tokio::test]
