@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use stopgap_core::observed::{Live, Observed};
+use stopgap_core::observed::{Hook, Live, Observed};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 use stopgap_core::proof::RefusalForm;
 use stopgap_rules::translate::haproxy::{HaproxyConfig, translate};
@@ -309,8 +309,18 @@ impl Driver for Haproxy {
         let (read, hook) = (self.configuration(host)?, self.hook()?);
         let found = sites::sites(&read.sections, &hook, &self.settings);
         let mut live = self.sets.observe(host)?;
-        let (active, warnings) = self.active(host, &read, &live)?;
+        let (active, mut warnings) = self.active(host, &read, &live)?;
         live.active = active;
+        let link = self.settings.folder.join(LIVE);
+        let missing = host.kind(&link).map_err(io_error("cannot look at", &link))?.is_none();
+        if missing && found.sites.iter().any(|site| site.hook == Hook::Present) {
+            warnings.push(format!(
+                "{} is missing, which the hook names: HAProxy will not start; `stopgap agent hook {} --insert` \
+                 makes it",
+                link.display(),
+                self.settings.name
+            ));
+        }
         Ok(Observed {
             target: self.settings.name.clone(),
             live,

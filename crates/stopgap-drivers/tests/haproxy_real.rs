@@ -273,6 +273,13 @@ fn the_hook_is_cut_out_to_the_byte() {
     let observed = driver.observe(&Machine).unwrap();
     assert!(observed.sites.iter().all(|site| site.hook == Hook::Present), "{observed:?}");
     assert_eq!(driver.hook_edits(&Machine).unwrap(), []);
+    // What the hook needs to be there is told where it is not, and made.
+    fs::remove_file(root.join("data/haproxy/live")).unwrap();
+    let warnings = driver.observe(&Machine).unwrap().warnings;
+    assert!(warnings.iter().any(|w| w.contains("HAProxy will not start")), "{warnings:?}");
+    driver.edit(&Machine, &[]).unwrap();
+    let warnings = driver.observe(&Machine).unwrap().warnings;
+    assert!(!warnings.iter().any(|w| w.contains("HAProxy will not start")), "{warnings:?}");
     // An edit that HAProxy rejects is put back, and what it prepared, too.
     let mut off = driver.unhook_edits(&Machine).unwrap();
     let good = off[0].after.clone();
