@@ -86,16 +86,27 @@ impl Effective {
         }
     }
 
-    /// Whether the same entries stand in the same order.
+    /// Whether the same entries are there, and rules in the same order.
     fn same(&self, other: &Effective) -> bool {
         fn equal<T>(ours: &[Entry<T>], theirs: &[Entry<T>]) -> bool {
             ours.len() == theirs.len()
                 && ours.iter().zip(theirs).all(|(ours, theirs)| ours.origin == theirs.origin)
         }
-        // Of the others the order says nothing, and what is in them shows in the faults.
+        // Of the others the order says nothing, but it can leave one that the other order takes away.
+        fn alike<T>(ours: &[Entry<T>], theirs: &[Entry<T>]) -> bool {
+            fn all<T>(entries: &[Entry<T>]) -> HashSet<(&str, u32, u32, &str)> {
+                let origins = entries.iter().map(|entry| &entry.origin);
+                origins.map(|o| (&*o.file, o.place.line, o.place.column, o.level.as_str())).collect()
+            }
+            all(ours) == all(theirs)
+        }
         equal(&self.global_rules, &other.global_rules)
             && equal(&self.rules, &other.rules)
             && equal(&self.outbound, &other.outbound)
+            && alike(&self.pre_conditions, &other.pre_conditions)
+            && alike(&self.maps, &other.maps)
+            && alike(&self.allowed_variables, &other.allowed_variables)
+            && alike(&self.providers, &other.providers)
     }
 
     fn put(&mut self, collection: Collection, kept: Kept) {
