@@ -9,7 +9,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use jiff::Timestamp;
 use stopgap_feed::cosignature::{MAX_COSIGNATURE_BYTES, MAX_COSIGNATURES, beside};
-use stopgap_feed::{Refusal, RevocationMode, VerifiedFeed};
+use stopgap_feed::{Presented, Refusal, RevocationMode, VerifiedFeed};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 use url::Url;
@@ -199,6 +199,7 @@ impl Fetcher {
         let lists: Vec<List> = lists
             .into_iter()
             .map(|(url, bytes)| List::new(url.as_str(), bytes, Validators::default(), now))
+            .filter(List::has_its_form)
             .collect();
         for place in file::documents(url, self.limits.folder).await? {
             let bytes = match file::read(&place, self.limits.document).await {
@@ -209,10 +210,14 @@ impl Fetcher {
                 }
             };
             let fetched = Fetched::Document { bytes, validators: Validators::default() };
-            let mut delivery = Delivery { lists: lists.clone(), ..Delivery::from(fetched) };
+            let mut delivery = Delivery::from(fetched);
             for number in 1..=standing.trust.cosigners.len().min(MAX_COSIGNATURES) {
                 let beside = parsed(&beside(place.as_str(), number))?;
-                delivery.cosignatures.extend(file::read(&beside, MAX_COSIGNATURE_BYTES).await.ok());
+                let read = file::read(&beside, MAX_COSIGNATURE_BYTES).await.ok();
+                delivery.cosignatures.extend(read.filter(|octets| has_the_form_of_a_cosignature(octets)));
+            }
+            if let Some(document) = standing.presented(&delivery) {
+                delivery.lists = lists_to_keep(standing, &document.as_presented(), &lists, now);
             }
             let next = judged(standing, delivery, now)?;
             if best.as_ref().is_none_or(|best| best.rank() < next.rank()) {
@@ -221,6 +226,28 @@ impl Fetcher {
         }
         best.ok_or_else(|| unread.unwrap_or_else(|| Failure::new(Fault::File, "there is no document")))
     }
+}
+
+/// Those of a folder that may take the place of what is kept, as those of the network may. One that is
+/// here already stays as it is.
+fn lists_to_keep(standing: &Standing, document: &Presented<'_>, lists: &[List], now: Timestamp) -> Vec<List> {
+    let mut all = Vec::new();
+    for list in lists {
+        let old = standing.lists.iter().find(|old| old.source == list.source);
+        if let Some(same) = old.filter(|old| old.bytes == list.bytes) {
+            all.push(same.clone());
+        } else if may_replace(standing, document, old, list, now) {
+            all.push(list.clone());
+        }
+    }
+    all
+}
+
+/// What is beside a document in a folder may be a link to any file of this machine; what is kept is for
+/// everybody to read.
+fn has_the_form_of_a_cosignature(octets: &[u8]) -> bool {
+    const ROOT: &[u8] = b"Cosignature";
+    octets.trim_ascii_start().starts_with(b"<") && octets.windows(ROOT.len()).any(|words| words == ROOT)
 }
 
 fn judged(standing: &Standing, delivery: Delivery, now: Timestamp) -> Result<Judged, Failure> {

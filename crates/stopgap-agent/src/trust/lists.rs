@@ -60,6 +60,16 @@ impl List {
         Some(CertificateRevocationListDer::from(self.bytes.clone()))
     }
 
+    fn is_file(&self) -> bool {
+        self.source.starts_with("file:")
+    }
+
+    /// Whether it has the form of a list. What somebody laid into a folder, or linked there, may be any file
+    /// of this machine, and what is kept is for everybody to read.
+    pub(crate) fn has_its_form(&self) -> bool {
+        self.issued().is_some()
+    }
+
     fn issued(&self) -> Option<Timestamp> {
         this_update(&self.der()?)
     }
@@ -97,8 +107,12 @@ pub fn merged(kept: &[List], new: &[List]) -> Vec<List> {
     let mut all: Vec<List> = Vec::new();
     let replaced = |list: &&List| new.iter().all(|new| new.source != list.source);
     let mut total = 0;
-    // What came last is what is in use.
-    for list in new.iter().chain(kept.iter().filter(replaced)) {
+    // What came last is what is in use. But whoever fills a folder crowds nothing out: a list of a name
+    // that is new comes last, unless a certificate names it.
+    let crowds = |list: &&List| list.is_file() && kept.iter().all(|kept| kept.source != list.source);
+    let first = new.iter().filter(|list| !crowds(list));
+    let last = new.iter().filter(crowds);
+    for list in first.chain(kept.iter().filter(replaced)).chain(last) {
         total += list.bytes.len();
         if all.len() == MAX_LISTS || total > MAX_TOTAL_BYTES || list.bytes.len() > MAX_CRL_BYTES {
             break;
