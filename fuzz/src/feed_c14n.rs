@@ -96,6 +96,7 @@ fn has_odd_namespace(tree: &roxmltree::Document<'_>) -> bool {
     all.any(|namespace| match namespace.uri().split_once(':') {
         Some((scheme, rest)) => {
             !scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                || scheme.contains(['/', '_'])
                 || !(scheme.to_owned() + rest).bytes().all(plain)
         }
         None => true,
