@@ -115,6 +115,9 @@ fn protected_keys_are_opened_by_file_or_descriptor_and_by_nothing_else() {
     secret(&passphrase, "correct horse battery\n");
     let from_file = ["--passphrase-file", text(&passphrase)];
     let init = ["init", text(&dir), "--name", "example", "--protect-keys"];
+    let short = world.path("short");
+    secret(&short, "elevenchars\n");
+    refused(2, "12 characters", &[&init[..], &["--passphrase-file", text(&short)]].concat());
     feed(&[&init[..], &from_file].concat());
     let key = fs::read_to_string(dir.join("signing.key.pem")).unwrap();
     assert!(key.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{key}");
@@ -205,6 +208,11 @@ fn a_release_is_signed_where_the_key_is() {
     let dir = text(&publisher.folder);
     let [key, octets, signature] = ["key.pem", "F.tosign", "F.sig"].map(|file| world.path(file));
     fs::rename(publisher.folder.join("signing.key.pem"), &key).unwrap();
+    // A name without a folder, as one types it.
+    let mut relative = Command::new(STOPGAP);
+    relative.current_dir(octets.parent().unwrap()).args(["feed", "prepare", dir, "--out", "F.tosign"]);
+    let ran = run(relative);
+    assert!(ran.code == 0 && octets.exists(), "{ran:#?}");
     let said = feed(&["prepare", dir, "--out", text(&octets)]);
     let line = said.stderr.lines().find(|line| line.contains("openssl dgst")).unwrap();
     assert!(line.contains("-sha256") && line.contains(text(&octets)), "{line}");

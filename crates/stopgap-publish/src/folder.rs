@@ -15,6 +15,7 @@
 //!   revoked.toml              certificates that were revoked ([`crate::revoke`])
 //!   cross.pem                 after a change of the root: the new one, vouched for by the old ([`crate::rotate`])
 //!   retired/                  authorities that were replaced, withdrawn mitigations, co-signatures of old releases
+//!   pending/                  what a command that was cut off still has to move into place ([`change`])
 //!   waiting/                  a release that waits for a signature made elsewhere ([`crate::handover`])
 //!   public/feed.xml           what is served, and its co-signatures beside it
 //!   public/crl/*.crl          revocation lists
@@ -22,6 +23,7 @@
 //!
 //! Not in here: what goes into a release ([`crate::release`]).
 
+mod change;
 mod error;
 mod file;
 mod init;
@@ -33,10 +35,11 @@ use std::path::{Path, PathBuf};
 use stopgap_feed::Id;
 use stopgap_feed::document::Withdrawn;
 
+pub(crate) use change::Change;
+#[cfg(test)]
+pub(crate) use change::power;
 pub use error::FolderError;
-pub(crate) use file::{
-    Access, create_dir, create_file, move_file, read_octets, read_text, replace_file, replace_private,
-};
+pub(crate) use file::{Access, create_dir, create_file, move_file, read_octets, read_text, replace_file};
 pub(crate) use init::lists_base;
 pub use init::{Address, Initialized, Wishes, init, init_with};
 pub use mitigation::{MitigationFolder, add, catalogue, new};
@@ -48,7 +51,12 @@ pub const SETTINGS: &str = "feed.toml";
 pub const MITIGATIONS: &str = "mitigations";
 
 /// An exclusive lock on a folder, given up when dropped.
-pub(crate) struct Lock(#[allow(dead_code, reason = "the open file is the lock")] std::fs::File);
+pub(crate) struct Lock {
+    #[allow(dead_code, reason = "the open file is the lock")]
+    file: std::fs::File,
+    /// A command that was cut off has been carried to its end, and this is its note.
+    pub(crate) finished: Option<String>,
+}
 
 /// A feed's folder, its settings read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +83,7 @@ impl FeedFolder {
     }
 
     /// A file in the folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.join(name)
     }
 
@@ -90,13 +98,21 @@ impl FeedFolder {
         withdrawn.map(|w| Withdrawn { id: w.id.clone(), reason: w.reason.clone() }).collect()
     }
 
-    /// An exclusive lock on the folder: two releases at once would give out one serial twice.
-    pub(crate) fn lock(&self) -> Result<Lock, FolderError> {
-        let path = self.path(".lock");
+    /// The folder under an exclusive lock (two releases at once would give out one serial twice), and what a command
+    /// that was cut off left of its work done.
+    pub(crate) fn open_locked(dir: &Path) -> Result<(Self, Lock), FolderError> {
+        // What is no feed gets no lock file.
+        let folder = Self::open(dir)?;
+        let path = folder.path(".lock");
         let lock = |source| FolderError::Io { doing: "lock", path: path.clone(), source };
         let file = std::fs::File::create(&path).map_err(lock)?;
         file.lock().map_err(lock)?;
-        Ok(Lock(file))
+        let finished = change::finish(&folder)?;
+        if finished.is_some() {
+            tracing::warn!(folder = %dir.display(), "a command was cut off here; the rest of its work is done now");
+        }
+        // Read again: who had the lock before may have changed it.
+        Ok((Self::open(dir)?, Lock { file, finished }))
     }
 
     /// Where retired things are kept.

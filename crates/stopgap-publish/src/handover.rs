@@ -94,8 +94,7 @@ pub struct Waiting {
 /// Makes the next release but for its signature, and writes the octets that are to be signed to `out`. With `again`
 /// it says again what was released last. What waited before is forgotten.
 pub fn prepare(dir: &Path, out: &Path, again: bool, now: Timestamp) -> Result<Waiting, HandoverError> {
-    let folder = FeedFolder::open(dir)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock) = FeedFolder::open_locked(dir)?;
     let draft = if again { renewal(&folder, now)? } else { fit_draft(&folder, now)? };
     let chain = own_chain(&folder, now)?;
     let prepared = prepare_octets(draft.unsigned.as_bytes(), &chain, DEFAULT_CANONICALIZATION)?;
@@ -110,8 +109,7 @@ pub fn prepare(dir: &Path, out: &Path, again: bool, now: Timestamp) -> Result<Wa
 
 /// Releases what waits, with this signature.
 pub fn assemble(dir: &Path, signature: &Path, now: Timestamp) -> Result<Published, HandoverError> {
-    let folder = FeedFolder::open(dir)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock) = FeedFolder::open_locked(dir)?;
     let limit = Limits::default().bytes as u64;
     let unsigned = read_octets(&folder.path(UNSIGNED), limit)?.ok_or(HandoverError::NothingWaits)?;
     let waiting = read_octets(&folder.path(WAITING), limit)?.ok_or(HandoverError::NothingWaits)?;

@@ -24,7 +24,7 @@ use stopgap_feed::{Id, Refusal, Revocation, RevocationMode, Trust, TrustFile};
 use crate::assemble::{AssembleError, Release, assemble, reissue};
 use crate::cosign::{self, CosignError};
 use crate::folder::{
-    FeedFolder, FeedSettings, FolderError, MitigationFolder, read_octets, read_text, replace_file,
+    FeedFolder, FeedSettings, FolderError, Lock, MitigationFolder, read_octets, read_text, replace_file,
 };
 use crate::key::{Ask, FileKey, KeyError, Signer, nobody_to_ask};
 use crate::lint::{Finding, Settings, is_wanting, lint};
@@ -48,6 +48,18 @@ pub enum ReleaseError {
         path: PathBuf,
         /// What it holds.
         found: String,
+    },
+    /// An older state of the folder, or somebody else's release: agents would refuse a serial that they have seen.
+    #[error(
+        "{} has serial {found}, and the last one here is {last}: write a number that was never released into `serial`", path.display()
+    )]
+    SerialBehind {
+        /// What is served.
+        path: PathBuf,
+        /// Its serial.
+        found: u64,
+        /// The last one that was given out here.
+        last: u64,
     },
     /// The last serial was the largest.
     #[error("there is no serial after {}", u64::MAX)]
@@ -124,6 +136,7 @@ impl ReleaseError {
             Self::Folder(error) => error.code(),
             Self::Assemble(error) => error.code(),
             Self::Serial { .. } => "bad-serial",
+            Self::SerialBehind { .. } => "serial-behind",
             Self::SerialsExhausted => "serials-exhausted",
             Self::Clock { .. } => "clock",
             Self::Lint { .. } => "lint",
@@ -199,9 +212,8 @@ pub fn publish(dir: &Path, now: Timestamp) -> Result<Published, ReleaseError> {
 
 /// Releases the folder as it is, with the signing key in it; `ask` is called where a passphrase protects it.
 pub fn publish_asking(dir: &Path, ask: Ask<'_>, now: Timestamp) -> Result<Published, ReleaseError> {
-    let folder = FeedFolder::open(dir)?;
-    let (key, chain) = own_key(&folder, ask, now)?;
-    publish_with(dir, &key, &chain, now)
+    let (folder, _lock, key, chain) = open_with_key(dir, ask, now)?;
+    publish_locked(&folder, &key, &chain, now)
 }
 
 /// Releases the folder as it is, with a key that is kept elsewhere.
@@ -211,8 +223,7 @@ pub fn publish_with(
     chain: &Chain,
     now: Timestamp,
 ) -> Result<Published, ReleaseError> {
-    let folder = FeedFolder::open(dir)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock) = FeedFolder::open_locked(dir)?;
     publish_locked(&folder, signer, chain, now)
 }
 
@@ -229,22 +240,26 @@ pub(crate) fn publish_locked(
 
 /// Releases again what was released last, with the next serial and a new end.
 pub fn renew(dir: &Path, ask: Ask<'_>, now: Timestamp) -> Result<Published, ReleaseError> {
-    let folder = FeedFolder::open(dir)?;
-    let (key, chain) = own_key(&folder, ask, now)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock, key, chain) = open_with_key(dir, ask, now)?;
     let draft = renewal(&folder, now)?;
     let signed = feed(draft.unsigned.as_bytes(), &key, &chain, DEFAULT_CANONICALIZATION)?;
     put_out(&folder, draft, &signed, &chain)
 }
 
-/// The signing key and its chain.
-pub(crate) fn own_key(
-    folder: &FeedFolder,
+/// The folder, locked, with its signing key and chain.
+pub(crate) fn open_with_key(
+    dir: &Path,
     ask: Ask<'_>,
     now: Timestamp,
-) -> Result<(FileKey, Chain), ReleaseError> {
+) -> Result<(FeedFolder, Lock, FileKey, Chain), ReleaseError> {
+    // What was cut off is ended before the key is read. The lock is not held while a person is asked: a question that
+    // waits over night must not hold up the timer that renews.
+    let (folder, lock) = FeedFolder::open_locked(dir)?;
+    drop(lock);
     let key = FileKey::read(&folder.path("signing.key.pem"), ask)?;
-    Ok((key, own_chain(folder, now)?))
+    let (folder, lock) = FeedFolder::open_locked(dir)?;
+    let chain = own_chain(&folder, now)?;
+    Ok((folder, lock, key, chain))
 }
 
 /// What a signature carries: the chain, and the new root's cross-certificate for as long as it holds.
@@ -275,9 +290,7 @@ pub(crate) fn fit_draft(folder: &FeedFolder, now: Timestamp) -> Result<Draft, Re
 
 /// What was released last, under a new head. What it holds was judged then; the head is judged now.
 pub(crate) fn renewal(folder: &FeedFolder, now: Timestamp) -> Result<Draft, ReleaseError> {
-    let path = folder.path(RELEASED);
-    let limit = Limits::default().bytes as u64;
-    let last = read_octets(&path, limit)?.ok_or(ReleaseError::NothingReleased)?;
+    let last = last_released(folder)?.ok_or(ReleaseError::NothingReleased)?;
     let release = next_release(folder, now)?;
     let unsigned = reissue(&String::from_utf8_lossy(&last), &release)?;
     let judged_by = Settings { now: release.issued, horizon_days: folder.settings().on_call_gap_days };
@@ -287,6 +300,11 @@ pub(crate) fn renewal(folder: &FeedFolder, now: Timestamp) -> Result<Draft, Rele
         return Err(ReleaseError::Lint { findings });
     }
     Ok(Draft { unsigned, release, findings, proof: ProofReport::default() })
+}
+
+/// What was released last, unsigned.
+pub(crate) fn last_released(folder: &FeedFolder) -> Result<Option<Vec<u8>>, ReleaseError> {
+    Ok(read_octets(&folder.path(RELEASED), Limits::default().bytes as u64)?)
 }
 
 /// From a signed document to the file that is served.
@@ -390,13 +408,25 @@ const RELEASED: &str = "released.xml";
 
 pub(crate) fn next_serial(folder: &FeedFolder) -> Result<u64, ReleaseError> {
     let path = folder.path(SERIAL);
-    if !path.exists() {
-        return Ok(1);
+    let mut last = 0;
+    if path.exists() {
+        let text = read_text(&path)?;
+        last = text
+            .trim()
+            .parse()
+            .map_err(|_| ReleaseError::Serial { path, found: text.chars().take(40).collect() })?;
     }
-    let text = read_text(&path)?;
-    let last: u64 = text
-        .trim()
-        .parse()
-        .map_err(|_| ReleaseError::Serial { path, found: text.chars().take(40).collect() })?;
+    let path = folder.public_feed();
+    let limits = Limits::default();
+    let served = read_octets(&path, limits.bytes as u64)?.and_then(|octets| serial_of(&octets, &limits));
+    if let Some(found) = served.filter(|served| *served > last) {
+        return Err(ReleaseError::SerialBehind { path, found, last });
+    }
     last.checked_add(1).ok_or(ReleaseError::SerialsExhausted)
+}
+
+/// What a document says of itself, whoever signed it.
+fn serial_of(octets: &[u8], limits: &Limits) -> Option<u64> {
+    let scanned = stopgap_feed::scan::scan(octets, limits).ok()?;
+    scanned.parse().ok()?.root_element().attribute("serial")?.parse().ok()
 }

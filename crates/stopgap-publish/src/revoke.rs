@@ -9,16 +9,19 @@
 
 mod authorities;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use rustls_pki_types::CertificateRevocationListDer;
 use serde::{Deserialize, Serialize};
+use stopgap_feed::RevocationMode;
 use x509_cert::Certificate;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode as _;
 
-use crate::folder::{FeedFolder, FolderError, create_dir, read_octets, read_text, replace_file};
+use crate::card;
+use crate::folder::{Access, Change, FeedFolder, FolderError, read_octets, read_text};
 use crate::key::{Ask, KeyError};
 use crate::pki::{self, Authority, PkiError, Reason, Revoked};
 use authorities::certificates;
@@ -155,8 +158,7 @@ pub fn revoke(
     ask: Ask<'_>,
     now: Timestamp,
 ) -> Result<RevokedCertificate, RevokeError> {
-    let folder = FeedFolder::open(dir)?;
-    let _lock = folder.lock()?;
+    let (folder, lock) = FeedFolder::open_locked(dir)?;
     let at = whole(now)?;
     let authorities = authorities(&folder)?;
     let certificate = find(&folder, &authorities, what)?;
@@ -173,14 +175,26 @@ pub fn revoke(
     let serial = crate::hex(body.serial_number().as_bytes());
     let mut ledger = Ledger::read(&folder)?;
     let same = |entry: &&Entry| entry.issuer == issuer.id && entry.serial == serial;
-    if let Some(entry) = ledger.revoked.iter().find(same) {
-        return Err(RevokeError::Already { subject, at: entry.at });
-    }
-    let entry =
-        Entry { subject: subject.clone(), issuer: issuer.id.clone(), serial: serial.clone(), at, reason };
-    ledger.revoked.push(entry);
-    let (authority, _) = issuer.open(ask)?;
-    let list = write_list(&folder, &mut ledger, &authority, issuer.days(), at)?;
+    let list = folder.path(list_file(&issuer.id));
+    let before = ledger.revoked.iter().find(same).map(|entry| entry.at);
+    let at = match before {
+        // The same command again, after it was cut off.
+        Some(before) if lock.finished.is_some() => before,
+        Some(at) if read_list(&list)?.is_some_and(|list| list.holds(&ledger, &issuer.id)) => {
+            return Err(RevokeError::Already { subject, at });
+        }
+        // The ledger says it, and the list was lost, or is an older one.
+        Some(before) => {
+            write_list(&folder, &mut ledger, &issuer.open(ask)?.0, issuer.days(), at)?;
+            before
+        }
+        None => {
+            let (subject, issued_by, serial) = (subject.clone(), issuer.id.clone(), serial.clone());
+            ledger.revoked.push(Entry { subject, issuer: issued_by, serial, at, reason });
+            write_list(&folder, &mut ledger, &issuer.open(ask)?.0, issuer.days(), at)?;
+            at
+        }
+    };
     let chain = folder.path("chain.pem");
     let used = if chain.exists() { certificates(&read_text(&chain)?)? } else { Vec::new() };
     let in_use = used.iter().any(|used| parse(used).is_ok_and(|used| used == certificate));
@@ -196,28 +210,35 @@ pub struct Lists {
     pub missed: Vec<String>,
 }
 
-/// Makes every list again that is in the second half of its time. A feed without lists gets none.
+/// Makes every list again that is in the second half of its time, is lost, or lacks what the ledger holds. A feed
+/// without lists gets none. One key that cannot be had keeps no other list from being made.
 pub fn renew_lists(dir: &Path, ask: Ask<'_>, now: Timestamp) -> Result<Lists, RevokeError> {
-    let folder = FeedFolder::open(dir)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock) = FeedFolder::open_locked(dir)?;
     let now = whole(now)?;
     let mut ledger = Ledger::read(&folder)?;
+    let revocable = card::trust(&folder)?.revocation != RevocationMode::Off;
     let mut lists = Lists::default();
     for known in authorities(&folder)? {
-        let path = list_path(&folder, &known.id);
-        let Some(end) = end_of(&path)? else { continue };
-        if end.duration_since(now) > SignedDuration::from_hours(known.days() * 12) {
-            continue;
-        }
+        let list = read_list(&folder.path(list_file(&known.id)))?;
+        let why = match &list {
+            None if !revocable => continue,
+            None => "is not there".to_owned(),
+            Some(list) if !list.holds(&ledger, &known.id) => "lacks what was revoked".to_owned(),
+            Some(list) if list.ends.duration_since(now) > SignedDuration::from_hours(known.days() * 12) => {
+                continue;
+            }
+            Some(list) => format!("ends at {}", list.ends),
+        };
         match known.open(&mut *ask) {
             Ok((authority, _)) => {
                 lists.written.push(write_list(&folder, &mut ledger, &authority, known.days(), now)?);
             }
-            Err(RevokeError::KeyAway { path, authority }) => {
-                lists.missed.push(format!(
-                    "the list of {authority} ends at {end}, and {} is not there",
-                    path.display()
-                ));
+            Err(error @ (RevokeError::KeyAway { .. } | RevokeError::Key(_) | RevokeError::Pki(_))) => {
+                let cause = match error {
+                    RevokeError::KeyAway { path, .. } => format!("{} is not there", path.display()),
+                    other => other.to_string(),
+                };
+                lists.missed.push(format!("the list of {} {why}, and {cause}", known.subject()));
             }
             Err(error) => return Err(error),
         }
@@ -225,23 +246,20 @@ pub fn renew_lists(dir: &Path, ask: Ask<'_>, now: Timestamp) -> Result<Lists, Re
     Ok(lists)
 }
 
-/// An authority's first list, which revokes nothing.
-pub(crate) fn first_list(dir: &Path, authority: &Authority, now: Timestamp) -> Result<PathBuf, FolderError> {
-    let folder = FeedFolder::open(dir)?;
+/// Puts an authority's first list, which revokes nothing, beside what else changes.
+pub(crate) fn first_list(
+    change: &mut Change<'_>,
+    folder: &FeedFolder,
+    authority: &Authority,
+    now: Timestamp,
+) -> Result<(), RevokeError> {
+    let mut ledger = if change.has(Path::new(LEDGER)) || folder.path(LEDGER).exists() {
+        Ledger::parse(&change.read(Path::new(LEDGER))?, folder)?
+    } else {
+        Ledger::default()
+    };
     let days = authorities::days(authority.certificate());
-    let made = (|| {
-        let mut ledger = Ledger::read(&folder)?;
-        write_list(&folder, &mut ledger, authority, days, whole(now)?)
-    })();
-    made.map_err(|error| match error {
-        RevokeError::Folder(error) => error,
-        RevokeError::Pki(error) => error.into(),
-        other => FolderError::Io {
-            doing: "create",
-            path: folder.path("public/crl"),
-            source: std::io::Error::other(other),
-        },
-    })
+    stage_list(change, &mut ledger, authority, days, whole(now)?).map(drop)
 }
 
 /// The lists that stand beside the feed, for our own look at what we release.
@@ -250,7 +268,7 @@ pub(crate) fn own_lists(
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, RevokeError> {
     let mut lists = Vec::new();
     for known in authorities(folder)? {
-        if let Some(octets) = read_octets(&list_path(folder, &known.id), LIST_MAX)? {
+        if let Some(octets) = read_octets(&folder.path(list_file(&known.id)), LIST_MAX)? {
             lists.push(octets.into());
         }
     }
@@ -287,14 +305,31 @@ impl Ledger {
         if !path.exists() {
             return Ok(Self::default());
         }
-        toml::from_str(&read_text(&path)?)
-            .map_err(|source| FolderError::Settings { path, source: Box::new(source) })
+        Self::parse(&read_text(&path)?, folder)
+    }
+
+    fn parse(text: &str, folder: &FeedFolder) -> Result<Self, FolderError> {
+        let path = folder.path(LEDGER);
+        toml::from_str(text).map_err(|source| FolderError::Settings { path, source: Box::new(source) })
     }
 }
 
-/// Signs an authority's part of the ledger. The ledger is on disk before its list is.
+/// Signs an authority's part of the ledger, and puts both in place as one.
 fn write_list(
     folder: &FeedFolder,
+    ledger: &mut Ledger,
+    authority: &Authority,
+    days: i64,
+    now: Timestamp,
+) -> Result<PathBuf, RevokeError> {
+    let mut change = Change::new(folder);
+    let file = stage_list(&mut change, ledger, authority, days, now)?;
+    change.commit("lists")?;
+    Ok(folder.path(file))
+}
+
+fn stage_list(
+    change: &mut Change<'_>,
     ledger: &mut Ledger,
     authority: &Authority,
     days: i64,
@@ -316,24 +351,44 @@ fn write_list(
         "# Certificates that this feed's authorities revoked; `stopgap feed revoke` writes it.\n{}",
         toml::to_string(ledger)?
     );
-    replace_file(&folder.path(LEDGER), text.as_bytes())?;
-    let path = list_path(folder, &id);
-    create_dir(&folder.path("public/crl"))?;
-    replace_file(&path, &list)?;
-    Ok(path)
+    let file = list_file(&id);
+    change.put(LEDGER, text, Access::Everyone);
+    change.put(&file, list, Access::Everyone);
+    Ok(file)
 }
 
-fn list_path(folder: &FeedFolder, id: &str) -> PathBuf {
-    folder.path("public/crl").join(format!("{id}.crl"))
+fn list_file(id: &str) -> PathBuf {
+    Path::new("public/crl").join(format!("{id}.crl"))
 }
 
-/// When the list in this file ends; `None` where there is none. One that cannot be read has ended.
-fn end_of(path: &Path) -> Result<Option<Timestamp>, FolderError> {
+/// What a list that stands there says.
+struct Standing {
+    ends: Timestamp,
+    /// Serial numbers, in hexadecimal.
+    revoked: BTreeSet<String>,
+}
+
+impl Standing {
+    /// Whether all is on it that this authority revoked.
+    fn holds(&self, ledger: &Ledger, id: &str) -> bool {
+        let mut own = ledger.revoked.iter().filter(|entry| entry.issuer == id);
+        own.all(|entry| self.revoked.contains(entry.serial.trim_start_matches('0')))
+    }
+}
+
+/// The list in this file; `None` where there is none. One that cannot be read has ended, and holds nothing.
+fn read_list(path: &Path) -> Result<Option<Standing>, FolderError> {
     let Some(octets) = read_octets(path, LIST_MAX)? else { return Ok(None) };
-    let end = CertificateList::<x509_cert::certificate::Rfc5280>::from_der(&octets).ok();
-    let end = end.and_then(|list| list.tbs_cert_list.next_update);
-    let seconds = end.and_then(|end| i64::try_from(end.to_unix_duration().as_secs()).ok());
-    Ok(Some(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MIN)))
+    let list = CertificateList::<x509_cert::certificate::Rfc5280>::from_der(&octets).ok();
+    let Some(body) = list.map(|list| list.tbs_cert_list) else {
+        return Ok(Some(Standing { ends: Timestamp::MIN, revoked: BTreeSet::new() }));
+    };
+    let seconds = body.next_update.and_then(|end| i64::try_from(end.to_unix_duration().as_secs()).ok());
+    let ends = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MIN);
+    let serial = |octets: &[u8]| crate::hex(octets).trim_start_matches('0').to_owned();
+    let revoked = body.revoked_certificates.unwrap_or_default();
+    let revoked = revoked.iter().map(|entry| serial(entry.serial_number.as_bytes())).collect();
+    Ok(Some(Standing { ends, revoked }))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -7,26 +7,28 @@
 //!                old root ─> new root's key (cross-certificate, until …)   old ones have until then
 //! ```
 //!
-//! New files are made beside the old ones and then renamed one after the other, keys before their certificates. After
-//! a crash between two of them nothing can be released until the same rotation is run again; what is served stays.
+//! All of it is one [`Change`]: after a crash either nothing has happened, or the next command ends it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stopgap_feed::RevocationMode;
+use x509_cert::Certificate;
 
-use crate::card;
-use crate::folder::{
-    FeedFolder, FolderError, create_dir, lists_base, move_file, read_text, replace_file, replace_private,
-};
-use crate::key::{Ask, Passphrase, protect};
+use crate::card::{self, CARD, TRUST};
+use crate::folder::{Access, Change, FeedFolder, FolderError, lists_base, read_text};
+use crate::key::{Ask, Passphrase, protect, read_private};
 use crate::pki::{self, Authority, Issued, PkiError, Profile};
 use crate::revoke::{Known, RevokeError, authorities, first_certificate, first_list, parse};
 
 /// Who trusts the old root alone has this long, where nothing else is said: a server that is not looked after for a
 /// year is lost for other reasons.
 const CROSS_DAYS: i64 = 365;
+
+/// The new root, vouched for by the old one.
+const CROSS: &str = "cross.pem";
+const SIGNERS: &str = "retired/signers.pem";
 
 /// What is to be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,17 @@ pub enum Part {
         /// Until when the old root vouches for the new one; `None`: a year, or as long as the old root lasts.
         until: Option<Timestamp>,
     },
+}
+
+impl Part {
+    /// Its name, as the option of `feed rotate` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leaf => "leaf",
+            Self::Intermediate => "intermediate",
+            Self::Root { .. } => "root",
+        }
+    }
 }
 
 /// Why nothing was replaced.
@@ -60,6 +73,14 @@ pub enum RotateError {
         /// The end of the old root.
         ends: Timestamp,
     },
+    /// A signature carries one cross-certificate: a second new root would take the way from those who know the first.
+    #[error(
+        "the root before this one vouches for it until {until}, and who has that one alone could not follow to a third: wait until then, or, to leave them behind, move {CROSS} away"
+    )]
+    StillCrossed {
+        /// The end of the cross-certificate.
+        until: Timestamp,
+    },
 }
 
 impl RotateError {
@@ -68,6 +89,7 @@ impl RotateError {
         match self {
             Self::Authorities(error) => error.code(),
             Self::Until { .. } => "bad-until",
+            Self::StillCrossed { .. } => "still-crossed",
         }
     }
 }
@@ -85,12 +107,16 @@ impl From<PkiError> for RotateError {
 }
 
 /// What was replaced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotated {
+    /// [`Part::name`] of what was asked for.
+    pub part: String,
     /// The new signing certificate's last moment.
     pub ends: Timestamp,
     /// The serial number (hexadecimal) of the signing certificate that was replaced, for `feed revoke`.
     pub replaced: String,
+    /// The same of the intermediate, where it was replaced.
+    pub replaced_intermediate: Option<String>,
     /// Until when the old root vouches for the new one; for a new root only.
     pub crossed_until: Option<Timestamp>,
     /// The new root's SHA-256, in lower-case hexadecimal; for a new root only.
@@ -99,10 +125,14 @@ pub struct Rotated {
     pub card_fingerprint: Option<String>,
 }
 
-/// Replaces a part and all below it. Keys that were under a passphrase stay under the same one.
+/// Replaces a part and all below it. Keys that were under a passphrase stay under the same one. After a crash the same
+/// call ends what was begun, and begins nothing anew.
 pub fn rotate(dir: &Path, part: Part, ask: Ask<'_>, now: Timestamp) -> Result<Rotated, RotateError> {
-    let folder = FeedFolder::open(dir)?;
-    let _lock = folder.lock()?;
+    let (folder, lock) = FeedFolder::open_locked(dir)?;
+    let ended = lock.finished.as_deref().and_then(|note| toml::from_str::<Rotated>(note).ok());
+    if let Some(rotated) = ended.filter(|rotated| rotated.part == part.name()) {
+        return Ok(rotated);
+    }
     let trust = card::trust(&folder)?;
     let revocable = trust.revocation != RevocationMode::Off;
     let url = card::address(&folder)?.url;
@@ -120,8 +150,9 @@ pub fn rotate(dir: &Path, part: Part, ask: Ask<'_>, now: Timestamp) -> Result<Ro
     let (root, intermediate) = (old(root)?, old(intermediate)?);
     let profile =
         Profile { organization: organization(root)?, lists: revocable.then(|| lists_base(&url)), now };
-    let work = Work { dir, folder: &folder, profile, now };
-    match part {
+    let change = Change::new(&folder);
+    let mut work = Work { folder: &folder, change, profile, now, part };
+    let rotated = match part {
         Part::Leaf => {
             let (issuer, key) = intermediate.open(ask)?;
             let below = read_text(&folder.path("intermediate.pem"))?;
@@ -135,124 +166,154 @@ pub fn rotate(dir: &Path, part: Part, ask: Ask<'_>, now: Timestamp) -> Result<Ro
             let (issuer, key) = root.open(ask)?;
             work.root(root, intermediate, &issuer, until, key.protected_by.as_ref())
         }
-    }
+    }?;
+    work.change.commit(&toml::to_string(&rotated).map_err(RevokeError::from)?)?;
+    Ok(rotated)
 }
 
 struct Work<'a> {
-    dir: &'a Path,
     folder: &'a FeedFolder,
+    change: Change<'a>,
     profile: Profile,
     now: Timestamp,
+    part: Part,
 }
 
 impl Work<'_> {
     fn leaf(
-        &self,
+        &mut self,
         issuer: &Authority,
         issuer_pem: &str,
         passphrase: Option<&Passphrase>,
     ) -> Result<Rotated, RotateError> {
-        let chain = self.folder.path("chain.pem");
-        let old = read_text(&chain)?;
+        let old = read_text(&self.folder.path("chain.pem"))?;
         let signing = pki::signing(&self.profile, issuer)?;
         let replaced = self.remember(&old)?;
         self.key("signing.key.pem", &signing, passphrase)?;
-        replace_file(&chain, format!("{}{issuer_pem}", signing.certificate_pem).as_bytes())?;
-        let ends = not_after(&signing.certificate_der)?;
-        let (crossed_until, root_fingerprint, card_fingerprint) = (None, None, None);
-        Ok(Rotated { ends, replaced, crossed_until, root_fingerprint, card_fingerprint })
+        self.change.put("chain.pem", format!("{}{issuer_pem}", signing.certificate_pem), Access::Everyone);
+        Ok(Rotated {
+            part: self.part.name().to_owned(),
+            ends: not_after(&signing.certificate_der)?,
+            replaced,
+            replaced_intermediate: None,
+            crossed_until: None,
+            root_fingerprint: None,
+            card_fingerprint: None,
+        })
     }
 
     fn intermediate(
-        &self,
+        &mut self,
         old: &Known,
         issuer: &Authority,
         passphrase: Option<&Passphrase>,
     ) -> Result<Rotated, RotateError> {
         let new = pki::intermediate(&self.profile, issuer)?;
-        let authority = new.authority()?;
-        self.retire(old, "intermediate.pem")?;
-        self.key("intermediate.key.pem", &new, passphrase)?;
-        replace_file(&self.folder.path("intermediate.pem"), new.certificate_pem.as_bytes())?;
-        if self.profile.lists.is_some() {
-            first_list(self.dir, &authority, self.now)?;
-        }
-        self.leaf(&authority, &new.certificate_pem, passphrase)
+        let authority = self.authority("intermediate", old, &new, passphrase)?;
+        let replaced = serial(&old.certificate);
+        let rotated = self.leaf(&authority, &new.certificate_pem, passphrase)?;
+        Ok(Rotated { replaced_intermediate: Some(replaced), ..rotated })
     }
 
     fn root(
-        &self,
+        &mut self,
         old: &Known,
         old_intermediate: &Known,
         old_root: &Authority,
         until: Option<Timestamp>,
         passphrase: Option<&Passphrase>,
     ) -> Result<Rotated, RotateError> {
+        let cross = self.folder.path(CROSS);
+        if cross.exists() {
+            let until = not_after(&first_certificate(&read_text(&cross)?)?)?;
+            if until > self.now {
+                return Err(RotateError::StillCrossed { until });
+            }
+        }
         let ends = not_after(&old.der)?;
         let in_a_year = self.now.checked_add(SignedDuration::from_hours(CROSS_DAYS * 24)).unwrap_or(ends);
         let until = until.unwrap_or(in_a_year.min(ends));
+        // Certificates hold whole seconds.
+        let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
         if until <= self.now || until > ends {
             return Err(RotateError::Until { until, now: self.now, ends });
         }
         let generation = generation(old)?;
         let new = pki::root(&self.profile, generation)?;
-        let authority = new.authority()?;
+        let authority = self.authority("root", old, &new, passphrase)?;
         let cross = pki::cross(&self.profile, generation, &authority, old_root, until)?;
-        let old_fingerprint = crate::sha256_hex(&old.der);
-        let fingerprint = crate::sha256_hex(&new.certificate_der);
-
-        self.retire(old, "root.pem")?;
-        self.key("root.key.pem", &new, passphrase)?;
-        replace_file(&self.folder.path("root.pem"), new.certificate_pem.as_bytes())?;
-        if self.profile.lists.is_some() {
-            first_list(self.dir, &authority, self.now)?;
-        }
+        self.change.put(CROSS, cross, Access::Everyone);
         let rotated = self.intermediate(old_intermediate, &authority, passphrase)?;
-        replace_file(&self.folder.path("cross.pem"), cross.as_bytes())?;
         // The comment in it says which root is meant.
-        let trust = self.folder.path("trust.toml");
-        replace_file(&trust, read_text(&trust)?.replace(&old_fingerprint, &fingerprint).as_bytes())?;
-        let card = card::make(self.dir, card::Changes::default())?;
+        let fingerprint = crate::sha256_hex(&new.certificate_der);
+        let trust = read_text(&self.folder.path(TRUST))?;
+        let trust = trust.replace(&crate::sha256_hex(&old.der), &fingerprint);
+        self.change.put(TRUST, trust, Access::Everyone);
+        let text = card::compose(self.folder, card::Changes::default(), &|file| self.change.read(file))?;
+        let card_fingerprint = stopgap_feed::card::fingerprint(&text);
+        self.change.put(CARD, text, Access::Everyone);
         Ok(Rotated {
             crossed_until: Some(until),
             root_fingerprint: Some(fingerprint),
-            card_fingerprint: Some(card.fingerprint),
+            card_fingerprint: Some(card_fingerprint),
             ..rotated
         })
     }
 
-    /// Keeps an authority that was replaced: as long as its certificates are about, it may have to revoke one.
-    fn retire(&self, old: &Known, file: &str) -> Result<(), RotateError> {
-        let kept = self.folder.retired("authorities");
-        create_dir(&kept)?;
+    /// A new authority in the place of an old one, which is kept: as long as its certificates are about, it may have
+    /// to revoke one.
+    fn authority(
+        &mut self,
+        name: &str,
+        old: &Known,
+        new: &Issued,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Authority, RotateError> {
+        let authority = new.authority()?;
+        let (certificate, key) = (format!("{name}.pem"), format!("{name}.key.pem"));
         let id = pki::short_id(&pki::key_identifier(&old.certificate)?);
-        replace_file(&kept.join(format!("{id}.pem")), read_text(&self.folder.path(file))?.as_bytes())?;
+        let kept = Path::new("retired/authorities");
+        let text = read_text(&self.folder.path(&certificate))?;
+        self.change.put(kept.join(format!("{id}.pem")), text, Access::Everyone);
         if old.key.exists() {
-            move_file(&old.key, &kept.join(format!("{id}.key.pem")))?;
+            let key = read_private(&old.key).map_err(RevokeError::from)?;
+            self.change.put(kept.join(format!("{id}.key.pem")), key.as_bytes(), Access::Owner);
         }
-        Ok(())
+        self.key(&key, new, passphrase)?;
+        self.change.put(&certificate, new.certificate_pem.as_bytes(), Access::Everyone);
+        if self.profile.lists.is_some() {
+            first_list(&mut self.change, self.folder, &authority, self.now)?;
+        }
+        Ok(authority)
     }
 
     /// Keeps the signing certificate that is replaced, so that it can be named by its serial number.
-    fn remember(&self, chain: &str) -> Result<String, RotateError> {
+    fn remember(&mut self, chain: &str) -> Result<String, RotateError> {
         let der = first_certificate(chain)?;
-        let path: PathBuf = self.folder.retired("signers.pem");
-        create_dir(&self.folder.retired(""))?;
-        let kept = if path.exists() { read_text(&path)? } else { String::new() };
+        let kept = if self.folder.path(SIGNERS).exists() {
+            self.change.read(Path::new(SIGNERS))?
+        } else {
+            String::new()
+        };
         let end = "-----END CERTIFICATE-----";
         let first = chain.split_inclusive(end).next().unwrap_or_default().trim();
         if !kept.contains(first) {
-            replace_file(&path, format!("{first}\n{kept}").as_bytes())?;
+            self.change.put(SIGNERS, format!("{first}\n{kept}"), Access::Everyone);
         }
-        Ok(crate::hex(parse(&der)?.tbs_certificate().serial_number().as_bytes()))
+        Ok(serial(&parse(&der)?))
     }
 
-    fn key(&self, file: &str, new: &Issued, passphrase: Option<&Passphrase>) -> Result<(), RotateError> {
+    fn key(&mut self, file: &str, new: &Issued, passphrase: Option<&Passphrase>) -> Result<(), RotateError> {
         let sealed = passphrase.map(|passphrase| protect(&new.key_pem, passphrase)).transpose();
         let sealed = sealed.map_err(RevokeError::from)?;
         let pem = sealed.as_ref().unwrap_or(&new.key_pem);
-        Ok(replace_private(&self.folder.path(file), pem.as_bytes())?)
+        self.change.put(file, pem.as_bytes(), Access::Owner);
+        Ok(())
     }
+}
+
+fn serial(certificate: &Certificate) -> String {
+    crate::hex(certificate.tbs_certificate().serial_number().as_bytes())
 }
 
 /// Whose name stands in a certificate.
@@ -275,3 +336,6 @@ fn not_after(der: &[u8]) -> Result<Timestamp, RevokeError> {
     let end = i64::try_from(end).ok().and_then(|end| Timestamp::from_second(end).ok());
     Ok(end.unwrap_or(Timestamp::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use stopgap_feed::Id;
+use stopgap_feed::document::Document;
+use stopgap_feed::limits::Limits;
 
 use crate::folder::{FeedFolder, MITIGATIONS, SETTINGS, move_file, read_text, replace_file};
 use crate::key::Ask;
-use crate::release::{Published, ReleaseError, own_key, publish_locked};
+use crate::release::{Published, ReleaseError, last_released, open_with_key, publish_locked};
 
 /// Why nothing was recalled.
 #[derive(Debug, thiserror::Error)]
@@ -64,17 +66,23 @@ pub fn withdraw(
     if reason.trim().is_empty() {
         return Err(WithdrawError::NoReason);
     }
-    let folder = FeedFolder::open(dir)?;
+    let (folder, _lock, key, chain) = open_with_key(dir, ask, now)?;
+    let here = folder.mitigation_folder(id)?;
+    let away = folder.retired(&format!("{MITIGATIONS}/{id}-{}", now.as_second()));
     if let Some(earlier) = folder.settings().withdrawn.iter().find(|withdrawn| withdrawn.id == *id) {
-        return Err(WithdrawError::Already { id: id.clone(), reason: earlier.reason.clone() });
+        if here.is_none() && is_out(&folder, id)? {
+            return Err(WithdrawError::Already { id: id.clone(), reason: earlier.reason.clone() });
+        }
+        // It was cut off before anybody heard of it.
+        if let Some(here) = here {
+            move_file(&here, &away)?;
+        }
+        return Ok(publish_locked(&folder, &key, &chain, now)?);
     }
-    let here = folder.mitigation_folder(id)?.ok_or_else(|| WithdrawError::Unknown { id: id.clone() })?;
-    let (key, chain) = own_key(&folder, ask, now)?;
-    let _lock = folder.lock()?;
+    let here = here.ok_or_else(|| WithdrawError::Unknown { id: id.clone() })?;
 
     let settings = folder.path(SETTINGS);
     let before = read_text(&settings)?;
-    let away = folder.retired(&format!("{MITIGATIONS}/{id}-{}", now.as_second()));
     let text = |value: &str| toml::Value::String(value.to_owned()).to_string();
     let entry = format!("\n[[withdrawn]]\nid = {}\nreason = {}\n", text(id.as_str()), text(reason));
     replace_file(&settings, format!("{}\n{entry}", before.trim_end()).as_bytes())?;
@@ -90,4 +98,11 @@ pub fn withdraw(
             Err(worse) => worse.into(),
         }
     })
+}
+
+/// Whether the last release says that it is withdrawn.
+fn is_out(folder: &FeedFolder, id: &Id) -> Result<bool, ReleaseError> {
+    let last = last_released(folder)?;
+    let last = last.and_then(|last| Document::from_unsigned(&last, &Limits::default()).ok());
+    Ok(last.is_some_and(|last| last.withdrawn.iter().any(|withdrawn| withdrawn.id == *id)))
 }

@@ -161,6 +161,59 @@ fn lists_are_made_again_before_they_end_and_a_key_that_is_away_is_told() {
 }
 
 #[test]
+fn a_list_that_was_lost_or_lacks_what_was_revoked_is_made_again() {
+    let dir = released();
+    let trust = subscriber(dir.path());
+    let lists = dir.path().join("public/crl");
+    let before: Vec<_> = fs::read_dir(&lists)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    let chain = dir.path().join("chain.pem").to_str().unwrap().to_owned();
+    let again = || revoke(dir.path(), &chain, Reason::KeyCompromise, &mut nobody_to_ask, now());
+    again().unwrap();
+    // The web folder comes back from a backup, with the lists of yesterday.
+    let restore = || before.iter().for_each(|(path, octets)| fs::write(path, octets).unwrap());
+    let refused = || judge(dir.path(), &trust, now()).err().map(|refusal| refusal.code());
+    restore();
+    assert_eq!(refused(), None);
+    assert_eq!(renew_lists(dir.path(), &mut nobody_to_ask, now()).unwrap().written.len(), 1);
+    assert_eq!(refused(), Some("revoked-certificate"));
+    restore();
+    assert!(again().unwrap().in_use, "the same command mends it, too");
+    assert_eq!(refused(), Some("revoked-certificate"));
+    // Or without any.
+    fs::remove_dir_all(&lists).unwrap();
+    assert_eq!(renew_lists(dir.path(), &mut nobody_to_ask, now()).unwrap().written.len(), 2);
+    assert_eq!(refused(), Some("revoked-certificate"));
+    assert_eq!(code(again(), |e| e.code()), "already-revoked");
+    // A feed that never had lists gets none.
+    let without = feed_with(&["PING1"], &Wishes::default());
+    let renewed = renew_lists(without.path(), &mut nobody_to_ask, now()).unwrap();
+    assert_eq!((renewed.written.len(), renewed.missed.len()), (0, 0));
+}
+
+#[test]
+fn a_key_that_does_not_open_keeps_no_other_list_from_being_made() {
+    let passphrase = Passphrase::new(b"correct horse battery".to_vec()).unwrap();
+    let address = Address { url: URL.to_owned(), contact: None };
+    let wishes = Wishes { address, lists: true, protect: Some(&passphrase), ..Wishes::default() };
+    let dir = feed_with(&["PING1"], &wishes);
+    let root = dir.path().join("root.key.pem");
+    let mut ask = |path: &Path| {
+        let given: &[u8] = if path == root { b"another one" } else { b"correct horse battery" };
+        Ok(Passphrase::new(given.to_vec()).unwrap())
+    };
+    let renewed = renew_lists(dir.path(), &mut ask, days(200)).unwrap();
+    assert_eq!((renewed.written.len(), renewed.missed.len()), (1, 1));
+    assert!(
+        renewed.missed[0].contains("Stopgap Root") && renewed.missed[0].contains("does not open"),
+        "{renewed:?}"
+    );
+}
+
+#[test]
 fn a_new_intermediate_needs_nothing_of_subscribers_and_the_old_one_can_be_revoked() {
     let dir = released();
     let trust = subscriber(dir.path());
@@ -201,14 +254,16 @@ fn who_has_the_old_root_alone_trusts_the_next_releases_until_the_stated_date() {
     judge(dir.path(), &after, days(87)).unwrap();
     assert_eq!(judge(dir.path(), &before, days(87)).unwrap_err().code(), "unknown-root");
 
-    // And again: the second new root has a name of its own, too.
-    rotate(dir.path(), Part::Root { until: None }, &mut nobody_to_ask, days(88)).unwrap();
-    release::publish(dir.path(), days(88)).unwrap();
-    for trust in [&after, &subscriber(dir.path())] {
-        judge(dir.path(), trust, days(88)).unwrap();
-    }
-    let never = rotate(dir.path(), Part::Root { until: Some(now()) }, &mut nobody_to_ask, days(88));
+    // And again, but not while somebody may know the first root alone. The second new one has a name of its own, too.
+    let early = rotate(dir.path(), Part::Root { until: None }, &mut nobody_to_ask, days(88));
+    assert_eq!(code(early, |e| e.code()), "still-crossed");
+    let never = rotate(dir.path(), Part::Root { until: Some(now()) }, &mut nobody_to_ask, days(101));
     assert_eq!(code(never, |e| e.code()), "bad-until");
+    rotate(dir.path(), Part::Root { until: None }, &mut nobody_to_ask, days(101)).unwrap();
+    release::publish(dir.path(), days(101)).unwrap();
+    for trust in [&after, &subscriber(dir.path())] {
+        judge(dir.path(), trust, days(101)).unwrap();
+    }
 }
 
 #[test]

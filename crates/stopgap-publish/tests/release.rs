@@ -72,6 +72,69 @@ fn each_release_has_the_next_serial_also_when_the_feed_was_lost() {
 }
 
 #[test]
+fn a_serial_that_agents_have_seen_is_not_given_out_again() {
+    let dir = feed_with(&["PING1"]);
+    for _ in 0..3 {
+        release::publish(dir.path(), now()).unwrap();
+    }
+    let served = fs::read(dir.path().join("public/feed.xml")).unwrap();
+    // The folder is lost but for what is served, or comes back from a backup.
+    for serial in [None, Some("1\n")] {
+        fs::remove_file(dir.path().join("serial")).unwrap_or_default();
+        serial.iter().for_each(|serial| fs::write(dir.path().join("serial"), serial).unwrap());
+        let refused = release::publish(dir.path(), now()).unwrap_err();
+        assert_eq!(refused.code(), "serial-behind");
+        assert!(refused.to_string().contains("has serial 3"), "{refused}");
+        assert_eq!(fs::read(dir.path().join("public/feed.xml")).unwrap(), served);
+    }
+    fs::write(dir.path().join("serial"), "7\n").unwrap();
+    assert_eq!(release::publish(dir.path(), now()).unwrap().serial, 8);
+}
+
+#[test]
+fn a_recall_that_was_cut_off_is_ended_by_the_same_command() {
+    let id: Id = "M1".parse().unwrap();
+    let recalled = |dir: &Path| verify(dir, None).document().withdrawn.len();
+    let again = |dir: &Path| withdraw(dir, &id, "Fixed.", &mut nobody_to_ask, now());
+    for moved in [false, true] {
+        let dir = feed_with(&["PING1", "M1"]);
+        release::publish(dir.path(), now()).unwrap();
+        // The settings say it; the folder is still there, or gone, and nothing was released.
+        let settings = dir.path().join("feed.toml");
+        let entry = "\n[[withdrawn]]\nid = \"M1\"\nreason = \"Fixed.\"\n";
+        fs::write(&settings, fs::read_to_string(&settings).unwrap() + entry).unwrap();
+        if moved {
+            fs::remove_dir_all(dir.path().join("mitigations/M1")).unwrap();
+        }
+        // A renewal goes on meanwhile, and says what was said.
+        release::renew(dir.path(), &mut nobody_to_ask, now()).unwrap();
+        assert_eq!(recalled(dir.path()), 0);
+        again(dir.path()).unwrap();
+        assert_eq!(recalled(dir.path()), 1);
+        assert_eq!(again(dir.path()).unwrap_err().code(), "already-withdrawn");
+    }
+}
+
+#[test]
+fn a_release_that_waited_for_a_recall_says_what_was_recalled() {
+    let dir = feed_with(&["PING1", "M1"]);
+    release::publish(dir.path(), now()).unwrap();
+    let key = dir.path().join("signing.key.pem");
+    // The recall comes while the passphrase of the other release is being typed.
+    let protected = stopgap_publish::key::Passphrase::new(b"correct horse battery".to_vec()).unwrap();
+    let clear = fs::read_to_string(&key).unwrap();
+    fs::write(&key, stopgap_publish::key::protect(&clear, &protected).unwrap()).unwrap();
+    let mut ask = |_: &Path| {
+        let mut know = |_: &Path| Ok(protected.clone());
+        withdraw(dir.path(), &"M1".parse().unwrap(), "Fixed.", &mut know, now()).unwrap();
+        Ok(protected.clone())
+    };
+    release::publish_asking(dir.path(), &mut ask, now()).unwrap();
+    assert_eq!(verify(dir.path(), None).document().serial, Some(3));
+    assert_eq!(verify(dir.path(), None).document().withdrawn.len(), 1);
+}
+
+#[test]
 fn what_is_withdrawn_is_recalled_and_cannot_be_released_at_once() {
     let dir = feed_with(&["PING1", "M1"]);
     let settings = dir.path().join("feed.toml");

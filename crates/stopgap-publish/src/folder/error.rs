@@ -11,12 +11,13 @@ use crate::key::KeyError;
 use crate::pki::PkiError;
 use crate::requests::RequestsError;
 use crate::responses::ResponsesError;
+use crate::revoke::RevokeError;
 
 /// Why a folder could not be made, read or added to.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is a feed in it, whose keys must not be lost.
-    #[error("{} holds a feed already ({file}): choose another folder", dir.display())]
+    #[error("{} holds a feed already ({file}): choose another folder, or remove this one where `feed init` was cut off", dir.display())]
     AlreadyAFeed {
         /// The folder.
         dir: PathBuf,
@@ -90,7 +91,7 @@ pub enum FolderError {
     /// The system refused.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// "read", "create", "replace", "move" or "lock".
+        /// "read", "create", "replace", "move", "remove" or "lock".
         doing: &'static str,
         /// What.
         path: PathBuf,
@@ -104,6 +105,9 @@ pub enum FolderError {
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The revocation lists.
+    #[error("no revocation list could be made for the feed")]
+    Lists(#[source] Box<RevokeError>),
     /// The certificates.
     #[error("no certificates could be made for the feed")]
     Pki(#[from] PkiError),
@@ -126,6 +130,18 @@ impl FolderError {
             Self::Card(_) => "card",
             Self::Key(error) => error.code(),
             Self::Pki(_) => "pki",
+            Self::Lists(error) => error.code(),
+        }
+    }
+}
+
+impl From<RevokeError> for FolderError {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Folder(error) => error,
+            RevokeError::Key(error) => error.into(),
+            RevokeError::Pki(error) => error.into(),
+            other => Self::Lists(Box::new(other)),
         }
     }
 }

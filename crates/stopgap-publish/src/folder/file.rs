@@ -47,20 +47,17 @@ pub(crate) fn create_file(path: &Path, octets: &[u8], access: Access) -> Result<
     #[cfg(not(unix))]
     let _ = access;
     let mut file = options.open(path).map_err(create)?;
+    // Whatever the umask: another user's web server may serve it.
+    #[cfg(unix)]
+    if access == Access::Everyone {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.set_permissions(mode).map_err(create)?;
+    }
     file.write_all(octets).and_then(|()| file.sync_all()).map_err(create)
 }
 
 /// Replaces a file as a whole: a reader finds the old octets or the new ones, also after a crash.
 pub(crate) fn replace_file(path: &Path, octets: &[u8]) -> Result<(), FolderError> {
-    replace(path, octets, Access::Everyone)
-}
-
-/// [`replace_file`], for its owner alone.
-pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<(), FolderError> {
-    replace(path, octets, Access::Owner)
-}
-
-fn replace(path: &Path, octets: &[u8], access: Access) -> Result<(), FolderError> {
     let failed = |source| FolderError::Io { doing: "replace", path: path.to_owned(), source };
     let staged = path.with_extension("staged");
     // What a crash left there may have another mode.
@@ -68,21 +65,17 @@ fn replace(path: &Path, octets: &[u8], access: Access) -> Result<(), FolderError
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    create_file(&staged, octets, access)?;
-    // Whatever the umask: another user's web server may serve it.
-    #[cfg(unix)]
-    if access == Access::Everyone {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        fs::set_permissions(&staged, mode).map_err(failed)?;
-    }
+    create_file(&staged, octets, Access::Everyone)?;
     fs::rename(&staged, path).map_err(failed)?;
     sync_folder(path).map_err(failed)
 }
 
 /// A rename is on disk only once its folder is.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
+        // `F.tosign` is in the present folder, and its parent has no name.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         fs::File::open(folder)?.sync_all()?;
     }
     #[cfg(not(unix))]

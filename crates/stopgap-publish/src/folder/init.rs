@@ -9,9 +9,10 @@ use stopgap_feed::{FeedName, Id};
 use super::file::{Access, create_dir, create_file};
 use super::mitigation::{copy_mitigation, mitigation_folders};
 use super::settings::settings_toml;
-use super::{FolderError, MITIGATIONS, SETTINGS};
+use super::{Change, FeedFolder, FolderError, MITIGATIONS, SETTINGS};
 use crate::key::{Passphrase, protect};
 use crate::pki::{Pki, Profile};
+use crate::revoke::first_list;
 
 /// What [`init`] made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,9 +129,12 @@ pub fn init_with(
         create_file(&path, text.as_bytes(), Access::Everyone)?;
     }
     if wishes.lists {
+        let folder = FeedFolder::open(dir)?;
+        let mut change = Change::new(&folder);
         for authority in [&pki.root, &pki.intermediate] {
-            crate::revoke::first_list(dir, &authority.authority()?, now)?;
+            first_list(&mut change, &folder, &authority.authority()?, now)?;
         }
+        change.commit("init")?;
     }
     let mitigations = sources.into_iter().map(|(id, _)| id).collect();
     Ok(Initialized { root_fingerprint: pki.root_fingerprint(), trust, card, card_fingerprint, mitigations })

@@ -34,6 +34,11 @@ impl Passphrase {
         }
         (!octets.is_empty()).then_some(Self(octets))
     }
+
+    /// How long it is: characters, or octets where it is no text.
+    pub fn characters(&self) -> usize {
+        std::str::from_utf8(&self.0).map_or(self.0.len(), |text| text.chars().count())
+    }
 }
 
 /// Gives the passphrase of the key in this file. It is called for protected keys only.

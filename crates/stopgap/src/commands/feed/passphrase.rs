@@ -14,9 +14,11 @@ const SHORTEST: usize = 12;
 #[derive(clap::Args)]
 pub struct PassphraseArgs {
     /// Read the passphrase of protected keys from this file
-    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(unix, arg(conflicts_with = "passphrase_fd"))]
     passphrase_file: Option<PathBuf>,
     /// Read it from this open descriptor
+    #[cfg(unix)]
     #[arg(long, value_name = "N")]
     passphrase_fd: Option<u32>,
 }
@@ -42,14 +44,13 @@ impl PassphraseArgs {
     /// A passphrase for new keys; on a terminal it is asked twice.
     pub fn for_new_keys(&self) -> Result<Passphrase, Failure> {
         if let Some(source) = self.source() {
-            return Ok(from(&source)?);
+            let given = from(&source)?;
+            return if given.characters() < SHORTEST { Err(too_short()) } else { Ok(given) };
         }
         let first =
             rpassword::prompt_password("a passphrase for the new keys: ").map_err(without_terminal)?;
         if first.chars().count() < SHORTEST {
-            return Err(Failure::usage(format_args!(
-                "expected a passphrase of {SHORTEST} characters or more"
-            )));
+            return Err(too_short());
         }
         if rpassword::prompt_password("once more: ")? != first {
             return Err(Failure::usage("the two passphrases differ"));
@@ -57,6 +58,12 @@ impl PassphraseArgs {
         Ok(whole(first)?)
     }
 
+    #[cfg(not(unix))]
+    fn source(&self) -> Option<PathBuf> {
+        self.passphrase_file.clone()
+    }
+
+    #[cfg(unix)]
     fn source(&self) -> Option<PathBuf> {
         let descriptor = self.passphrase_fd.map(|number| PathBuf::from(format!("/dev/fd/{number}")));
         self.passphrase_file.clone().or(descriptor)
@@ -70,6 +77,10 @@ fn from(source: &Path) -> io::Result<Passphrase> {
 
 fn whole(text: String) -> io::Result<Passphrase> {
     Passphrase::new(text.into_bytes()).ok_or_else(|| io::Error::other("expected a passphrase, found none"))
+}
+
+fn too_short() -> Failure {
+    Failure::usage(format_args!("expected a passphrase of {SHORTEST} characters or more"))
 }
 
 fn without_terminal(error: io::Error) -> Failure {

@@ -27,7 +27,8 @@ pub fn run(args: Args) -> Outcome {
     let now = Timestamp::now();
     let mut ask = args.passphrase.asking();
     let published = renew(&args.dir, &mut ask, now).map_err(|error| publish::failed(&args.dir, error))?;
-    // The release first: where a list's key is away, the feed goes on.
+    // The release first, and said: where a list cannot be made, the feed goes on.
+    let done = publish::print(&published, args.json)?;
     let lists = renew_lists(&args.dir, &mut ask, now)?;
     for list in &lists.written {
         output::say(format_args!("{}: made again", list.display()));
@@ -35,5 +36,5 @@ pub fn run(args: Args) -> Outcome {
     for missed in &lists.missed {
         output::say(format_args!("warning: {missed}"));
     }
-    publish::print(&published, args.json)
+    Ok(done)
 }

@@ -45,15 +45,18 @@ pub fn run(args: Args) -> Outcome {
         output::json(&rotated)?;
     } else {
         output::line(format_args!("new signing certificate, valid until {}", rotated.ends))?;
-        output::line(format_args!("replaced                    {}", rotated.replaced))?;
+        output::line(format_args!("replaced signing certificate {}", rotated.replaced))?;
+        if let Some(intermediate) = &rotated.replaced_intermediate {
+            output::line(format_args!("replaced intermediate        {intermediate}"))?;
+        }
         if let Some(fingerprint) = &rotated.root_fingerprint {
-            output::line(format_args!("root fingerprint (SHA-256)  {fingerprint}"))?;
+            output::line(format_args!("root fingerprint (SHA-256)   {fingerprint}"))?;
         }
         if let Some(fingerprint) = &rotated.card_fingerprint {
-            output::line(format_args!("card fingerprint (SHA-256)  {fingerprint}"))?;
+            output::line(format_args!("card fingerprint (SHA-256)   {fingerprint}"))?;
         }
         if let Some(until) = rotated.crossed_until {
-            output::line(format_args!("the old root is served until {until}"))?;
+            output::line(format_args!("the old root vouches until   {until}"))?;
         }
     }
     output::say(format_args!("next: stopgap feed renew {dir}"));
