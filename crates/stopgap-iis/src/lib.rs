@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Beside that, [`exchange`] says what is installed, from registry and file versions, and [`pools`] takes an
-//! application pool out of service and puts it back.
+//! application pool out of service and puts it back. [`place`] finds where a mitigation's rules go.
 //!
 //! Everything here is pure: files come in through [`Tree`], values come out. What is said about IIS is
 //! *modeled, not run on IIS*: it follows Microsoft's configuration reference and the schema of the URL Rewrite
@@ -28,6 +28,7 @@ mod effective;
 pub mod exchange;
 mod file;
 mod item;
+pub mod place;
 pub mod pools;
 mod section;
 mod server;
