@@ -139,7 +139,7 @@ impl Server {
             warn_before: settings.warn_before,
             warning: watch::Sender::new(None),
         };
-        say(&server.warning, warning(server.source.expires(), server.warn_before, Timestamp::now()));
+        say(&server.warning, warnings(&server.source, server.warn_before, Timestamp::now()));
         Ok(server)
     }
 
@@ -148,7 +148,8 @@ impl Server {
         self.address
     }
 
-    /// What the publisher has to be told, now and whenever it changes: that the release ends soon, or has ended.
+    /// What the publisher has to be told, now and whenever it changes: that the release or a revocation
+    /// list ends soon, or has ended.
     pub fn warnings(&self) -> watch::Receiver<Option<String>> {
         self.warning.subscribe()
     }
@@ -164,8 +165,7 @@ impl Server {
                 let wake = self.watch.next().await;
                 self.source.look(wake).await;
                 self.door.look();
-                let warning = warning(self.source.expires(), self.warn_before, Timestamp::now());
-                say(&self.warning, warning);
+                say(&self.warning, warnings(&self.source, self.warn_before, Timestamp::now()));
             }
         };
         tokio::select! {
@@ -191,6 +191,25 @@ fn say(said: &watch::Sender<Option<String>>, warning: Option<String>) {
         *said = warning;
         new
     });
+}
+
+fn warnings(source: &Source, before: SignedDuration, now: Timestamp) -> Option<String> {
+    let list = source.list_due().and_then(|(path, due, ends)| list_warning(&path, due, ends, now));
+    match (warning(source.expires(), before, now), list) {
+        (Some(release), Some(list)) => Some(format!("{release}; {list}")),
+        (release, list) => release.or(list),
+    }
+}
+
+/// What is to be said of a revocation list.
+fn list_warning(path: &str, due: Timestamp, ends: Timestamp, now: Timestamp) -> Option<String> {
+    let what_to_do = "`feed renew` makes it again where its authority's key is";
+    if ends <= now {
+        return Some(format!(
+            "the revocation list {path} ended at {ends}: who requires one refuses the feed; {what_to_do}"
+        ));
+    }
+    (due <= now).then(|| format!("the revocation list {path} ends at {ends}: {what_to_do}"))
 }
 
 /// What is to be said of a release that ends at `expires`.
@@ -248,6 +267,15 @@ async fn accept(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_called_for_before_it_ends() {
+        let [due, ends] = ["2026-11-22T03:00:00Z", "2026-12-07T03:00:00Z"].map(|t| t.parse().unwrap());
+        let said = |now: &str| list_warning("/crl/a.crl", due, ends, now.parse().unwrap());
+        assert_eq!(said("2026-11-22T02:59:59Z"), None);
+        assert!(said("2026-11-22T03:00:00Z").unwrap().contains("/crl/a.crl ends at 2026-12-07"));
+        assert!(said("2026-12-07T03:00:00Z").unwrap().contains("ended at"));
+    }
 
     #[test]
     fn a_release_is_called_for_before_it_ends() {

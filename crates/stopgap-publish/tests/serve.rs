@@ -363,6 +363,41 @@ async fn the_publisher_is_told_that_the_release_ends_and_that_it_was_renewed() {
     server.await.unwrap();
 }
 
+#[tokio::test]
+async fn the_publisher_is_told_that_a_revocation_list_ends() {
+    let pki = stopgap_publish::pki::Pki::create("Example", "2020-01-01T12:00:00Z".parse().unwrap()).unwrap();
+    let list = |from: &str, until: &str| {
+        let (from, until) = (from.parse().unwrap(), until.parse().unwrap());
+        stopgap_publish::pki::revocation_list(&pki.root.authority().unwrap(), 1, &[], from, until).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("crl")).unwrap();
+    let file = folder.path().join("crl/0123.crl");
+    std::fs::write(&file, list("2020-01-01T00:00:00Z", "2020-03-01T00:00:00Z")).unwrap();
+    replace(folder.path(), &feed(1));
+    let settings = Settings::new(folder.path().join("feed.xml"), "127.0.0.1:0".parse().unwrap());
+    let server = Server::bind(settings).await.unwrap();
+    let mut warnings = server.warnings();
+    let said = warnings.borrow_and_update().clone().unwrap();
+    assert!(said.contains("/crl/0123.crl ended at 2020-03-01"), "{said}");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    std::fs::write(&file, list("2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z")).unwrap();
+    tokio::time::timeout(HANG, warnings.changed()).await.unwrap().unwrap();
+    assert_eq!(*warnings.borrow_and_update(), None, "there is time");
+    // In its last quarter.
+    let now = jiff::Timestamp::now();
+    let in_days = |days: i64| (now + jiff::SignedDuration::from_hours(24 * days)).to_string();
+    std::fs::write(&file, list(&in_days(-50), &in_days(10))).unwrap();
+    tokio::time::timeout(HANG, warnings.changed()).await.unwrap().unwrap();
+    let said = warnings.borrow_and_update().clone().unwrap();
+    assert!(said.contains("/crl/0123.crl ends at"), "{said}");
+    stop.send(()).unwrap();
+    server.await.unwrap();
+}
+
 /// A certificate for `localhost`, written where the server looks for it, and what a client believes.
 fn certificate(files: &TlsFiles) -> tokio_rustls::TlsConnector {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -406,7 +441,20 @@ async fn tls_is_served_and_a_new_certificate_taken_over() {
     let _ = tokio::time::timeout(HANG, plain.read_to_end(&mut said)).await.unwrap();
     assert!(!said.starts_with(b"HTTP"), "no plain HTTP on this port");
 
+    // A renewal that leaves its key open to others is not taken over until that is mended, which changes no time.
     let renewed = certificate(&files);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&files.key, mode).unwrap();
+        };
+        mode(0o644);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(ask_tls(running.address, &renewed).await.is_err());
+        mode(0o600);
+    }
     let taken_over = async {
         while ask_tls(running.address, &renewed).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;

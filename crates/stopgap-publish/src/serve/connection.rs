@@ -35,7 +35,13 @@ pub struct TlsFiles {
 /// Where connections come in: as they are, or through TLS.
 pub(super) enum Door {
     Open,
-    Tls { files: TlsFiles, seen: ArcSwap<Option<[SystemTime; 2]>>, acceptor: ArcSwap<Acceptor> },
+    Tls {
+        files: TlsFiles,
+        seen: ArcSwap<Option<[SystemTime; 2]>>,
+        acceptor: ArcSwap<Acceptor>,
+        /// Why the newest files were not taken over; said once.
+        refused: ArcSwap<Option<String>>,
+    },
 }
 
 /// What makes connections of one certificate.
@@ -46,24 +52,30 @@ impl Door {
         let Some(files) = files else { return Ok(Self::Open) };
         let seen = ArcSwap::from_pointee(times(&files));
         let acceptor = ArcSwap::from_pointee(acceptor(&files)?);
-        Ok(Self::Tls { files, seen, acceptor })
+        Ok(Self::Tls { files, seen, acceptor, refused: ArcSwap::default() })
     }
 
     /// Takes over a new certificate. One that does not fit its key (half of a renewal) waits for the other half.
     pub(super) fn look(&self) {
-        let Self::Tls { files, seen, acceptor: current } = self else { return };
+        let Self::Tls { files, seen, acceptor: current, refused } = self else { return };
         let now = times(files);
-        if now == **seen.load() {
+        // What was refused is tried again: a key that others could read has the same time when they no longer can.
+        if now == **seen.load() && refused.load().is_none() {
             return;
         }
         seen.store(Arc::new(now));
-        match acceptor(files) {
+        let error = match acceptor(files) {
             Ok(new) => {
                 tracing::info!(certificate = %files.certificates.display(), "TLS: a new certificate");
                 current.store(Arc::new(new));
+                None
             }
-            Err(error) => tracing::warn!(%error, "the certificate before it stays"),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = error.as_ref().filter(|error| refused.load().as_ref().as_ref() != Some(*error)) {
+            tracing::warn!(error, "the certificate before it stays");
         }
+        refused.store(Arc::new(error));
     }
 
     pub(super) async fn open(&self, stream: Limited) -> io::Result<Opened> {
@@ -88,6 +100,10 @@ fn acceptor(files: &TlsFiles) -> Result<Acceptor, ServeError> {
         .and_then(|all| all.collect::<Result<Vec<_>, _>>())
         .map_err(|error| wrong(&files.certificates, error.to_string()))?;
     let key = read_private(&files.key).map_err(|error| wrong(&files.key, error.to_string()))?;
+    if key.contains("ENCRYPTED PRIVATE KEY") {
+        let reason = "a passphrase protects it, and nobody is there to ask when it is renewed: expected a key in the clear, mode 600";
+        return Err(wrong(&files.key, reason.to_owned()));
+    }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|error| wrong(&files.key, error.to_string()))?;
     let config = |error: rustls::Error| wrong(&files.certificates, error.to_string());

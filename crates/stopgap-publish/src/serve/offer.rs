@@ -55,8 +55,10 @@ pub(super) struct Document {
     pub(super) sha256: String,
     /// Of a feed and its co-signatures: which release it is.
     pub(super) release: Option<(String, u64)>,
-    /// Of a feed: when it ends.
+    /// Of a feed or a list: when it ends.
     pub(super) expires: Option<Timestamp>,
+    /// Of a list: when another should have taken its place.
+    pub(super) due: Option<Timestamp>,
 }
 
 pub(super) fn router(offers: Arc<Offers>) -> Router {

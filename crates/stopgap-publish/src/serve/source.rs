@@ -12,7 +12,10 @@ use stopgap_feed::cosignature::{Cosignature, MAX_COSIGNATURE_BYTES, MAX_COSIGNAT
 use stopgap_feed::dsig;
 use stopgap_feed::limits::Limits;
 use tokio::io::AsyncReadExt as _;
-use x509_cert::der::AnyRef;
+use x509_cert::certificate::Rfc5280;
+use x509_cert::crl::CertificateList;
+use x509_cert::der::{AnyRef, Decode as _};
+use x509_cert::time::Time;
 
 use super::offer::{Document, FEED_PATH, Offer, Offers};
 use crate::events::Announcement;
@@ -20,6 +23,8 @@ use crate::watch::Wake;
 
 /// Octets of one revocation list here: a publisher's own authorities revoke few certificates.
 const LIST_MAX: usize = 1 << 20;
+/// How a list's name ends.
+const LIST: &str = ".crl";
 /// Lists that are offered: one for each authority that the publisher ever had.
 const LISTS_MAX: usize = 64;
 
@@ -77,6 +82,14 @@ impl Source {
     /// When the release that is served ends.
     pub(super) fn expires(&self) -> Option<Timestamp> {
         self.offers.now.load().feed.as_ref().and_then(|feed| feed.expires)
+    }
+
+    /// The revocation list that is due first: its path, from when on it should have been made again, its end.
+    pub(super) fn list_due(&self) -> Option<(String, Timestamp, Timestamp)> {
+        let now = self.offers.now.load();
+        let lists = now.beside.iter().filter(|(path, _)| path.ends_with(LIST));
+        let due = lists.filter_map(|(path, list)| Some((path.clone(), list.due?, list.expires?)));
+        due.min_by_key(|(_, due, _)| *due)
     }
 
     /// Takes over what changed and is whole.
@@ -182,7 +195,7 @@ impl Source {
         while let Ok(Some(entry)) = entries.next_entry().await {
             let name = entry.file_name().to_string_lossy().into_owned();
             let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-            if name.ends_with(".crl") && plain && lists < LISTS_MAX {
+            if name.ends_with(LIST) && plain && lists < LISTS_MAX {
                 lists += 1;
                 names.push((format!("/crl/{name}"), entry.path(), LIST_MAX));
             }
@@ -231,20 +244,38 @@ fn head(octets: &[u8]) -> Result<(Option<(String, u64)>, Option<Timestamp>), Unf
 
 /// A co-signature or a list, where it is one.
 fn part(path: &str, octets: Vec<u8>) -> Option<Document> {
-    if path.ends_with(".crl") {
+    if path.ends_with(LIST) {
         // DER: a sequence, as long as it says. What is half written is not.
         let whole = octets.len() <= LIST_MAX && AnyRef::try_from(octets.as_slice()).is_ok();
-        return whole.then(|| document(octets, None, None)).flatten();
+        let times = validity(&octets);
+        let list = whole.then(|| document(octets, None, None)).flatten()?;
+        let due = times.map(|(begins, ends)| last_quarter(begins, ends));
+        return Some(Document { expires: times.map(|(_, ends)| ends), due, ..list });
     }
     let says = Cosignature::from_unsigned(&octets, &Limits::default()).ok()?;
     let release = (says.feed.as_str().to_owned(), says.serial?);
     document(octets, Some(release), None)
 }
 
+/// From when until when a list holds.
+fn validity(list: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let list = CertificateList::<Rfc5280>::from_der(list).ok()?.tbs_cert_list;
+    let time =
+        |time: Time| Timestamp::from_second(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok();
+    Some((time(list.this_update)?, time(list.next_update?)?))
+}
+
+/// `feed renew` makes a list again in the second half of its time; in the last quarter somebody has to be told that
+/// nothing did. It leaves weeks to fetch a key that is far away.
+fn last_quarter(begins: Timestamp, ends: Timestamp) -> Timestamp {
+    let quarter = ends.duration_since(begins).checked_div(4).unwrap_or_default();
+    ends.checked_sub(quarter).unwrap_or(ends)
+}
+
 fn document(octets: Vec<u8>, release: Option<(String, u64)>, expires: Option<Timestamp>) -> Option<Document> {
     let sha256 = crate::sha256_hex(&octets);
     let etag = HeaderValue::try_from(format!("\"{sha256}\"")).ok()?;
-    Some(Document { octets: octets.into(), etag, sha256, release, expires })
+    Some(Document { octets: octets.into(), etag, sha256, release, expires, due: None })
 }
 
 #[cfg(test)]
