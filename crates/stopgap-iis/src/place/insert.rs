@@ -132,7 +132,12 @@ impl Writer<'_> {
     }
 
     fn append(&mut self, parent: ElementId, xml: &str, name: Option<String>) -> Result<(), String> {
-        let edit = self.document.append_child(parent, xml).map_err(|error| error.to_string())?;
+        let mut edit = self.document.append_child(parent, xml).map_err(|error| error.to_string())?;
+        // In a parent that ends on the line where its content does, a line end behind the entry would be the one
+        // before the next entry as well, and whoever is cut first would take it from the other.
+        if edit.with.trim_end().len() < edit.with.len() {
+            edit.with = edit.with.trim().to_owned();
+        }
         self.edit(&edit, name)
     }
 

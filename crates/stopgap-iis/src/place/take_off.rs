@@ -54,7 +54,7 @@ pub fn take_off(octets: &[u8], recorded: &[Insertion]) -> TakenOff {
             None => left.push((one, 1)),
         }
     }
-    // Longer ones first: an entry that gave its parent a line of its own holds one that did not have to.
+    // Longer ones first: an entry on a line of its own holds the same one that stands on its parent's line.
     left.sort_by_key(|(one, _)| (one.name.is_none(), std::cmp::Reverse(one.octets.len())));
     // An entry can stand in an element that another one brought, so taking one off can uncover the next.
     loop {
