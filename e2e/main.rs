@@ -14,4 +14,5 @@ mod load;
 mod nginx;
 mod proxies;
 mod publisher;
+mod served;
 mod world;
