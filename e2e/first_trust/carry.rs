@@ -123,3 +123,23 @@ fn an_import_is_for_the_feed_that_believes_it() {
     assert_eq!(far.stopgap(&["feed", "import", text(&stick), "--feed", "nobody"]).code, 1);
     assert_eq!(far.stopgap(&["feed", "import", text(&far.path("no-such-file.xml"))]).code, 1);
 }
+
+#[test]
+fn an_export_to_a_folder_of_somebody_else_follows_no_link_there() {
+    let (scene, stick) = exported();
+    let victim = scene.world.path("victim");
+    fs::write(&victim, "what was there").unwrap();
+    for name in ["example.xml", "example.xml.new"] {
+        let link = stick.join(name);
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        scene.world.ok(&["feed", "export", "example", text(&stick)]);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "what was there", "{name}");
+        let exported = fs::symlink_metadata(stick.join("example.xml")).unwrap();
+        assert!(exported.is_file(), "{name}");
+    }
+    // Left behind by an export that was interrupted.
+    fs::write(stick.join("example.xml.new"), "half").unwrap();
+    scene.world.ok(&["feed", "export", "example", text(&stick)]);
+    assert!(!stick.join("example.xml.new").exists());
+}

@@ -202,7 +202,12 @@ pub fn export(config: &Config, feed: &FeedConfig, folder: &Path) -> Result<Expor
 /// Replaces a file on whatever the stick is formatted with: some know neither modes nor owners.
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_added_extension("new");
-    let mut file = std::fs::File::create(&new)?;
+    // Whoever else may write to this folder could have laid a link to another file there.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::File::create_new(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&new, path)
