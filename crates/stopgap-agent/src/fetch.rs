@@ -34,7 +34,7 @@ use address::{Reach, system_lookup};
 pub use clients::FetcherError;
 use clients::{Clients, Network};
 pub use failure::{Failure, Fault};
-use http::Brought;
+use http::{Brought, Leave};
 
 /// How much an answer may cost. [`Limits::default`] is what the service uses; tests set them small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,16 +204,17 @@ impl Fetcher {
         if url.scheme() == "file" {
             return Ok(Answer { bytes: file::read(&url, limit).await?, events: None });
         }
-        match self.get(url, to_private, None, limit).await? {
-            (Brought::Octets(bytes, _), events) => Ok(Answer { bytes, events }),
-            (Brought::Unchanged, _) => Err(Failure::new(Fault::UnchangedOfNothing, "nothing was brought")),
+        let came = self.get(url, Leave::of(to_private), None, limit).await?;
+        match came.brought {
+            Brought::Octets(bytes, _) => Ok(Answer { bytes, events: came.events }),
+            Brought::Unchanged => Err(Failure::new(Fault::UnchangedOfNothing, "nothing was brought")),
         }
     }
 
     /// Opens an event stream: the head of its answer, which is 200.
     pub async fn stream(&self, url: &Url, to_private: bool) -> Result<Response, Failure> {
         let accept = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
-        let response = self.open(url.clone(), to_private, accept).await?;
+        let (response, _) = self.open(url.clone(), Leave::of(to_private), accept).await?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -139,7 +139,9 @@ impl fmt::Display for Failure {
 
 /// A name whose addresses are all private, where none of these may be asked.
 #[derive(Debug, thiserror::Error)]
-#[error("`{name}` is at {found}: expected an address of the internet after a redirect from there")]
+#[error(
+    "`{name}` is at {found}: expected an address of the internet, as it is one of the internet that sends there"
+)]
 pub(super) struct Private {
     pub(super) name: String,
     pub(super) found: String,

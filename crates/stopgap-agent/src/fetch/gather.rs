@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use url::Url;
 
 use super::failure::{Failure, Fault};
-use super::http::Brought;
+use super::http::{Brought, Leave};
 use super::{Delivery, Fetched, Fetcher, Limits, Validators, file, parsed, without_secrets};
 use crate::config::FeedConfig;
 use crate::trust::{List, Standing, may_replace, merged};
@@ -100,15 +100,15 @@ impl Fetcher {
             return self.read_disk(&url, standing, now).await;
         }
         let validators = standing.validators().filter(|validators| validators.are_of(address));
-        let (brought, events) =
-            self.get(url, feed.redirects_to_private, validators, self.limits.document).await?;
-        let fetched = match brought {
+        let leave = Leave::of(feed.redirects_to_private);
+        let came = self.get(url, leave, validators, self.limits.document).await?;
+        let fetched = match came.brought {
             Brought::Unchanged => Fetched::Unchanged,
             Brought::Octets(bytes, validators) => {
                 Fetched::Document { bytes, validators: validators.by(address) }
             }
         };
-        let mut delivery = Delivery { events, ..Delivery::from(fetched) };
+        let mut delivery = Delivery { events: came.events, ..Delivery::from(fetched) };
         let mut cosignatures = Vec::new();
         let asked = self.cosignatures(feed, address, standing, &mut cosignatures);
         // What came in time is kept: the others are not there, as far as we know.
@@ -116,7 +116,9 @@ impl Fetcher {
         delivery.cosignatures = cosignatures;
         if standing.trust.revocation != RevocationMode::Off {
             let mut lists = Vec::new();
-            let asked = self.lists(feed, standing, &delivery, now, &mut lists);
+            // Whoever may sign a feed of the internet sends no server to its own network.
+            let leave = if came.anywhere { Leave::Anywhere } else { Leave::Internet };
+            let asked = self.lists(leave, standing, &delivery, now, &mut lists);
             let _ = timeout(self.limits.beside, asked).await;
             delivery.lists = lists;
         }
@@ -144,7 +146,7 @@ impl Fetcher {
     /// last hour, or does not answer. Only certificates whose path was verified are asked for addresses.
     async fn lists(
         &self,
-        feed: &FeedConfig,
+        leave: Leave,
         standing: &Standing,
         delivery: &Delivery,
         now: Timestamp,
@@ -159,11 +161,14 @@ impl Fetcher {
             if old.is_some_and(|old| old.is_fresh(now, unknown)) {
                 continue;
             }
-            match self.list(&point, old, feed.redirects_to_private, now).await {
+            match self.list(&point, old, leave, now).await {
                 Ok(list) => {
                     if may_replace(standing, &document.as_presented(), old, &list, now) {
                         found.push(list);
                     }
+                }
+                Err(failure) if failure.fault == Fault::RedirectPrivate => {
+                    warn!(place = %without_secrets(&point), %failure, "a revocation list is not asked for");
                 }
                 Err(failure) => debug!(place = %without_secrets(&point), %failure, "no revocation list"),
             }
@@ -174,12 +179,12 @@ impl Fetcher {
         &self,
         point: &str,
         old: Option<&List>,
-        to_private: bool,
+        leave: Leave,
         now: Timestamp,
     ) -> Result<List, Failure> {
         let validators = old.map(|old| &old.validators).filter(|validators| validators.are_of(point));
-        let (brought, _) = self.get(parsed(point)?, to_private, validators, self.limits.list).await?;
-        match (brought, old) {
+        let came = self.get(parsed(point)?, leave, validators, self.limits.list).await?;
+        match (came.brought, old) {
             (Brought::Octets(bytes, validators), _) => Ok(List::new(point, bytes, validators.by(point), now)),
             (Brought::Unchanged, Some(old)) => Ok(List { fetched_at: now, ..old.clone() }),
             (Brought::Unchanged, None) => Err(Failure::new(Fault::UnchangedOfNothing, "nothing is kept")),

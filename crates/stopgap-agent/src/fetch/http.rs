@@ -22,17 +22,44 @@ pub(super) enum Brought {
     Unchanged,
 }
 
+/// How far a question may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// Anywhere: the operator says so, or the feed itself stands in a private network.
+    Anywhere,
+    /// To where the operator sent it, and from the internet to nowhere but the internet.
+    FromOperator,
+    /// Somebody on the internet named the address: to the internet alone.
+    Internet,
+}
+
+impl Leave {
+    /// For an address of the operator's. `to_private`: redirects may lead anywhere.
+    pub(super) fn of(to_private: bool) -> Leave {
+        if to_private { Leave::Anywhere } else { Leave::FromOperator }
+    }
+}
+
+/// An answer, and what is known of who gave it.
+pub(super) struct Came {
+    pub(super) brought: Brought,
+    /// The event stream that the address itself announces.
+    pub(super) events: Option<Url>,
+    /// What it names may be anywhere, too.
+    pub(super) anywhere: bool,
+}
+
 impl Fetcher {
     /// Asks for at most `limit` octets.
     pub(super) async fn get(
         &self,
         url: Url,
-        to_private: bool,
+        leave: Leave,
         validators: Option<&Validators>,
         limit: usize,
-    ) -> Result<(Brought, Option<Url>), Failure> {
+    ) -> Result<Came, Failure> {
         let total = self.limits.answer;
-        let asked = self.get_without_end(url, to_private, validators, limit);
+        let asked = self.get_without_end(url, leave, validators, limit);
         tokio::time::timeout(total, asked).await.unwrap_or_else(|_| {
             Err(Failure::new(Fault::TooSlow, format!("no complete answer within {} s", total.as_secs_f64())))
         })
@@ -41,17 +68,19 @@ impl Fetcher {
     async fn get_without_end(
         &self,
         url: Url,
-        to_private: bool,
+        leave: Leave,
         validators: Option<&Validators>,
         limit: usize,
-    ) -> Result<(Brought, Option<Url>), Failure> {
+    ) -> Result<Came, Failure> {
         // Octets as they are: what is signed is never unpacked first.
         let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
         let conditions = validators.map(|validators| validators.conditions()).unwrap_or_default();
         let conditional = !conditions.is_empty();
         headers.extend(conditions);
-        let response = self.open(url, to_private, headers).await?;
-        let events = monitor(response.url(), response.headers());
+        let asked = url.origin();
+        let (response, anywhere) = self.open(url, leave, headers).await?;
+        // A stream is opened as an address of the operator's is: one of whoever a redirect led to is none.
+        let events = monitor(response.url(), response.headers()).filter(|events| events.origin() == asked);
         let brought = match response.status() {
             StatusCode::NOT_MODIFIED if conditional => Brought::Unchanged,
             StatusCode::NOT_MODIFIED => {
@@ -69,25 +98,30 @@ impl Fetcher {
                 return Err(Failure { passing: busy, ..Failure::new(Fault::HttpStatus, message) });
             }
         };
-        Ok((brought, events))
+        Ok(Came { brought, events, anywhere })
     }
 
-    /// The head of the answer at the end of the redirects. `to_private`: they may lead anywhere.
+    /// The head of the answer at the end of the redirects, and whether it came from where anything may be
+    /// named.
     pub(super) async fn open(
         &self,
         start: Url,
-        to_private: bool,
+        leave: Leave,
         headers: HeaderMap,
-    ) -> Result<Response, Failure> {
-        let mut anywhere = to_private || self.reach.is_private(&start);
+    ) -> Result<(Response, bool), Failure> {
+        let mut anywhere = match leave {
+            Leave::Anywhere => true,
+            Leave::FromOperator => self.reach.is_private(&start),
+            Leave::Internet => false,
+        };
         let mut url = start;
         let mut steps = 0;
         loop {
-            let elsewhere = steps > 0 && !anywhere;
+            let elsewhere = !anywhere && (steps > 0 || leave == Leave::Internet);
             if elsewhere && self.reach.is_private(&url) {
                 let message = format!(
-                    "redirected to {}: expected an address of the internet after a redirect from there; \
-                     `redirects_to_private = true` in its [[feed]] allows it",
+                    "sent to {}: expected an address of the internet, as it is one of the internet that sends \
+                     there; `redirects_to_private = true` in its [[feed]] allows it",
                     shown(&url)
                 );
                 return Err(Failure::new(Fault::RedirectPrivate, message));
@@ -95,15 +129,17 @@ impl Fetcher {
             let way = self.clients.way(&url, elsewhere)?;
             let sent = way.client.get(url.clone()).headers(headers.clone()).send().await;
             let response = sent.map_err(|error| Failure::of_request(error, way.by_proxy))?;
-            if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // Of an address with https the proxy says so before the way is open.
+            let of_proxy = way.by_proxy && url.scheme() == "http";
+            if of_proxy && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
                 let message = "the proxy asks for credentials (407): expected it to take those of \
                                `internet_web_proxy_credentials`";
                 return Err(Failure::new(Fault::ProxyAuth, message));
             }
             // A feed in a private network may point into it. Who really answered says where it is.
-            let from = response.remote_addr().filter(|_| steps == 0 && !way.by_proxy);
+            let from = response.remote_addr().filter(|_| steps == 0 && !elsewhere && !way.by_proxy);
             anywhere |= from.is_some_and(|from| !(self.reach.is_public)(from.ip()));
-            let Some(next) = redirect(&response)? else { return Ok(response) };
+            let Some(next) = redirect(&response)? else { return Ok((response, anywhere)) };
             if url.scheme() == "https" && next.scheme() != "https" {
                 let message = format!("redirected from https to {}: expected https", shown(&next));
                 return Err(Failure::new(Fault::RedirectDowngrade, message));

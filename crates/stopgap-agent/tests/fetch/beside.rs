@@ -21,9 +21,13 @@ pub struct Files(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
 
 impl Files {
     pub fn serve(&self) -> Server {
+        self.serve_at("127.0.0.1")
+    }
+
+    fn serve_at(&self, host: &str) -> Server {
         let files = self.clone();
         Server::start(
-            "127.0.0.1",
+            host,
             None,
             Arc::new(move |asked, out| {
                 let found = files.0.lock().unwrap().get(&asked.target).cloned();
@@ -370,6 +374,31 @@ async fn a_crash_or_a_full_disk_while_lists_are_kept_loses_none() {
     // And none that is not named any more.
     let files = host.tree("/data/crls");
     assert_eq!(files.keys().filter(|path| path.extension().is_some_and(|end| end == "crl")).count(), 2);
+}
+
+#[tokio::test]
+async fn a_feed_of_the_internet_sends_no_server_to_its_own_network_for_lists() {
+    for host in ["127.0.0.2", "lists.private.example"] {
+        let files = Files::default();
+        let (private, public) = (files.serve_at("127.0.0.2"), files.serve());
+        let inside = files.serve_at("127.0.0.2");
+        let lists = Some(format!("http://{host}:{}", private.address.port()));
+        let pki = TestPki::new(Options { lists, ..Options::default() });
+        files.put("/feed.xml", signed(&feed("example", 1, now(), PING), &pki));
+        files.put("/issuer.crl", pki.issuer_list(false, FROM, TO));
+        files.put("/root.crl", pki.root_list(false, FROM, TO));
+        let at = |server: &Server| followed(format!("http://{}/feed.xml", server.address));
+        let asked = async |feed: FeedConfig| {
+            let agent = Agent::of(&pki, "revocation = \"prefer\"\n");
+            let delivery = agent.fetch(&agent_fetcher(), &feed).await;
+            assert_eq!(result(&agent.judge(delivery)), Ok(1));
+            private.take_asked().len()
+        };
+        assert_eq!(asked(at(&public)).await, 0, "{host}");
+        assert_eq!(asked(at(&inside)).await, 2, "a feed that is there itself: {host}");
+        let allowed = FeedConfig { redirects_to_private: true, ..at(&public) };
+        assert_eq!(asked(allowed).await, 2, "{host}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use stopgap_agent::config::FeedConfig;
 use stopgap_agent::fetch::Fetcher;
 
 use crate::server::{Handler, Server, always, ok, redirect, status};
-use crate::world::{Fault, fetcher, followed, limits, network, outcome, release, tls};
+use crate::world::{Agent, Fault, fetcher, followed, limits, network, outcome, release, tls};
 
 fn agent() -> Fetcher {
     fetcher(&network(), limits())
@@ -37,6 +37,33 @@ impl Sent {
         self.public.answer(redirect(&format!("http://{host}:{}/feed.xml", self.private.address.port())));
         outcome(&agent(), &feed_at(&self.public)).await
     }
+}
+
+#[tokio::test]
+async fn whoever_a_redirect_led_to_announces_no_event_stream() {
+    let announcing: Handler = Arc::new(|_, out| ok(out, "Link: </events>; rel=\"monitor\"\r\n", &release(1)));
+    let (own, other) = (
+        Server::start("127.0.0.1", None, always(release(1))),
+        Server::start("127.0.0.1", None, announcing.clone()),
+    );
+    let announced = async |server: &Server| {
+        Agent::new("").fetch(&agent(), &feed_at(server)).await.events.map(|url| url.to_string())
+    };
+    assert_eq!(announced(&other).await, Some(format!("http://{}/events", other.address)));
+    own.answer(redirect(&format!("http://{}/feed.xml", other.address)));
+    assert_eq!(announced(&own).await, None);
+    // On the feed's own server it may stand anywhere.
+    own.answer(Arc::new(move |asked, out| match asked.target.as_str() {
+        "/feed.xml" => status(out, "302 Found", "Location: /there.xml\r\n"),
+        _ => announcing(asked, out),
+    }));
+    assert_eq!(announced(&own).await, Some(format!("http://{}/events", own.address)));
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_proxy_asks_for_no_credentials_of_one() {
+    let server = Server::start("127.0.0.1", None, Arc::new(|_, out| status(out, "407 Whatever", "")));
+    assert_eq!(outcome(&agent(), &feed_at(&server)).await, Err("http-status".to_owned()));
 }
 
 #[tokio::test]
