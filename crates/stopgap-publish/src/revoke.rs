@@ -8,8 +8,8 @@
 //! lasts longest: its key should be far away.
 
 mod authorities;
+mod standing;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,8 +17,6 @@ use rustls_pki_types::CertificateRevocationListDer;
 use serde::{Deserialize, Serialize};
 use stopgap_feed::RevocationMode;
 use x509_cert::Certificate;
-use x509_cert::crl::CertificateList;
-use x509_cert::der::Decode as _;
 
 use crate::card;
 use crate::folder::{Access, Change, FeedFolder, FolderError, read_octets, read_text};
@@ -26,6 +24,7 @@ use crate::key::{Ask, KeyError};
 use crate::pki::{self, Authority, PkiError, Reason, Revoked};
 use authorities::certificates;
 pub(crate) use authorities::{Known, authorities, first_certificate, parse};
+use standing::read_list;
 
 const LEDGER: &str = "revoked.toml";
 /// A list of the feed's own authorities has a line for each certificate; a megabyte is ten thousand.
@@ -359,36 +358,6 @@ fn stage_list(
 
 fn list_file(id: &str) -> PathBuf {
     Path::new("public/crl").join(format!("{id}.crl"))
-}
-
-/// What a list that stands there says.
-struct Standing {
-    ends: Timestamp,
-    /// Serial numbers, in hexadecimal.
-    revoked: BTreeSet<String>,
-}
-
-impl Standing {
-    /// Whether all is on it that this authority revoked.
-    fn holds(&self, ledger: &Ledger, id: &str) -> bool {
-        let mut own = ledger.revoked.iter().filter(|entry| entry.issuer == id);
-        own.all(|entry| self.revoked.contains(entry.serial.trim_start_matches('0')))
-    }
-}
-
-/// The list in this file; `None` where there is none. One that cannot be read has ended, and holds nothing.
-fn read_list(path: &Path) -> Result<Option<Standing>, FolderError> {
-    let Some(octets) = read_octets(path, LIST_MAX)? else { return Ok(None) };
-    let list = CertificateList::<x509_cert::certificate::Rfc5280>::from_der(&octets).ok();
-    let Some(body) = list.map(|list| list.tbs_cert_list) else {
-        return Ok(Some(Standing { ends: Timestamp::MIN, revoked: BTreeSet::new() }));
-    };
-    let seconds = body.next_update.and_then(|end| i64::try_from(end.to_unix_duration().as_secs()).ok());
-    let ends = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MIN);
-    let serial = |octets: &[u8]| crate::hex(octets).trim_start_matches('0').to_owned();
-    let revoked = body.revoked_certificates.unwrap_or_default();
-    let revoked = revoked.iter().map(|entry| serial(entry.serial_number.as_bytes())).collect();
-    Ok(Some(Standing { ends, revoked }))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
