@@ -161,9 +161,12 @@ fn check_reservation(text: &str, limits: &Limits) -> Result<(), ScanError> {
     Ok(())
 }
 
-/// XML 1.0 section 2.3, production `NameChar`, as far as ASCII goes.
-fn in_name(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-' | b'.' | b':') || !octet.is_ascii()
+/// XML 1.0 section 2.3, production `NameChar`.
+fn in_name(c: char) -> bool {
+    matches!(c, '0'..='9' | 'A'..='Z' | 'a'..='z' | ':' | '_' | '-' | '.' | '\u{B7}'
+        | '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}'
+        | '\u{200C}' | '\u{200D}' | '\u{203F}' | '\u{2040}' | '\u{2070}'..='\u{218F}' | '\u{2C00}'..='\u{2FEF}'
+        | '\u{3001}'..='\u{D7FF}' | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
 }
 
 fn line_of(text: &str, at: usize) -> usize {
@@ -238,7 +241,7 @@ impl<'a> Events<'a> {
                         return Err(self.malformed("a processing instruction named `xml`"));
                     }
                     // The tree parser takes the rest of such a target for the instruction's text.
-                    if !pi.target().bytes().all(in_name) {
+                    if !pi.target().chars().all(in_name) {
                         return Err(self.malformed("a processing instruction whose target is no name"));
                     }
                 }

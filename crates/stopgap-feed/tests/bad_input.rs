@@ -86,6 +86,7 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
         ("a late declaration", b" <?xml version=\"1.0\"?><a/>".to_vec(), "malformed-xml"),
         ("an instruction named XML", b"<?XML x?><a/>".to_vec(), "malformed-xml"),
         ("an instruction without a space", b"<?xmlo=\"1.0\"?><a/>".to_vec(), "malformed-xml"),
+        ("a blank that is none in a target", "<?xml\u{85} v=\"1.0\"?><a/>".into(), "malformed-xml"),
         ("HTML", b"<html><br></html>".to_vec(), "malformed-xml"),
         (
             "300,000 instructions outside",
