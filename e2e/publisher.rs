@@ -175,6 +175,10 @@ fn who_has_the_old_card_follows_over_a_change_of_the_root() {
     let publisher = world.publisher();
     publisher.add("M1");
     let dir = text(&publisher.folder);
+    let chain = publisher.folder.join("chain.pem");
+    let revoked = feed(&["revoke", dir, text(&chain)]).stderr;
+    assert!(revoked.contains("names no list"), "nobody would hear of it: {revoked}");
+    feed(&["rotate", dir, "--leaf"]);
     let before = world.path("before.toml");
     let root = world.path("before.pem");
     fs::copy(publisher.folder.join("root.pem"), &root).unwrap();

@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateRevocationListDer;
 use serde::{Deserialize, Serialize};
 use stopgap_feed::RevocationMode;
 use x509_cert::Certificate;
+use x509_cert::ext::pkix::CrlDistributionPoints;
 
 use crate::card;
 use crate::folder::{Access, Change, FeedFolder, FolderError, read_octets, read_text};
@@ -147,6 +148,8 @@ pub struct RevokedCertificate {
     pub list: PathBuf,
     /// Whether the feed still signs with it.
     pub in_use: bool,
+    /// Whether the certificate says where its list is; else nobody looks for one.
+    pub names_list: bool,
 }
 
 /// Puts a certificate on its issuer's list. `what` is a PEM file, or the serial number of a certificate in the folder.
@@ -197,7 +200,8 @@ pub fn revoke(
     let chain = folder.path("chain.pem");
     let used = if chain.exists() { certificates(&read_text(&chain)?)? } else { Vec::new() };
     let in_use = used.iter().any(|used| parse(used).is_ok_and(|used| used == certificate));
-    Ok(RevokedCertificate { subject, serial, at, list, in_use })
+    let names_list = body.get_extension::<CrlDistributionPoints>().ok().flatten().is_some();
+    Ok(RevokedCertificate { subject, serial, at, list, in_use, names_list })
 }
 
 /// What [`renew_lists`] did.

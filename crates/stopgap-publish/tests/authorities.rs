@@ -18,9 +18,9 @@ use stopgap_feed::RevocationMode;
 use stopgap_publish::folder::{Address, Wishes};
 use stopgap_publish::key::{Passphrase, nobody_to_ask};
 use stopgap_publish::pki::Reason;
-use stopgap_publish::release;
 use stopgap_publish::revoke::{renew_lists, revoke};
 use stopgap_publish::rotate::{Part, rotate};
+use stopgap_publish::{card, release};
 use tempfile::TempDir;
 
 const URL: &str = "https://feed.example.org/feed.xml";
@@ -89,7 +89,7 @@ fn a_revoked_signer_is_refused_by_subscribers_and_can_release_no_more() {
     judge(dir.path(), &trust, now()).unwrap();
     let chain = dir.path().join("chain.pem").to_str().unwrap().to_owned();
     let revoked = revoke(dir.path(), &chain, Reason::KeyCompromise, &mut nobody_to_ask, now()).unwrap();
-    assert!(revoked.in_use && revoked.subject.contains("Feed Signing"), "{revoked:?}");
+    assert!(revoked.names_list && revoked.in_use && revoked.subject.contains("Feed Signing"), "{revoked:?}");
     assert_eq!(judge(dir.path(), &trust, now()).unwrap_err().code(), "revoked-certificate");
     assert_eq!(code(release::publish(dir.path(), now()), |e| e.code()), "revoked-certificate");
     let again = revoke(dir.path(), &revoked.serial, Reason::KeyCompromise, &mut nobody_to_ask, now());
@@ -211,6 +211,28 @@ fn a_key_that_does_not_open_keeps_no_other_list_from_being_made() {
         renewed.missed[0].contains("Stopgap Root") && renewed.missed[0].contains("does not open"),
         "{renewed:?}"
     );
+}
+
+#[test]
+fn a_feed_that_began_without_an_address_says_that_nobody_hears_and_can_get_lists_later() {
+    let dir = feed_with(&["PING1"], &Wishes::default());
+    release::publish(dir.path(), now()).unwrap();
+    let chain = dir.path().join("chain.pem").to_str().unwrap().to_owned();
+    let revoked = revoke(dir.path(), &chain, Reason::KeyCompromise, &mut nobody_to_ask, now()).unwrap();
+    assert!(!revoked.names_list);
+
+    let trust = dir.path().join("trust.toml");
+    let text = fs::read_to_string(&trust).unwrap();
+    fs::write(&trust, text.replace("revocation = \"off\"", "revocation = \"prefer\"")).unwrap();
+    card::make(dir.path(), card::Changes { url: Some(URL.to_owned()), ..card::Changes::default() }).unwrap();
+    rotate(dir.path(), Part::Intermediate, &mut nobody_to_ask, now()).unwrap();
+    release::renew(dir.path(), &mut nobody_to_ask, now()).unwrap();
+    renew_lists(dir.path(), &mut nobody_to_ask, now()).unwrap();
+    let strict = stopgap_feed::Trust { revocation: RevocationMode::Require, ..subscriber(dir.path()) };
+    judge(dir.path(), &strict, now()).unwrap();
+    let revoked = revoke(dir.path(), &chain, Reason::KeyCompromise, &mut nobody_to_ask, now()).unwrap();
+    assert!(revoked.names_list);
+    assert_eq!(judge(dir.path(), &strict, now()).unwrap_err().code(), "revoked-certificate");
 }
 
 #[test]

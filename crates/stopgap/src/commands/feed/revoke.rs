@@ -51,8 +51,14 @@ pub fn run(args: Args) -> Outcome {
         output::line(format_args!("{} ({}) is revoked", revoked.subject, revoked.serial))?;
         output::line(format_args!("list  {}", revoked.list.display()))?;
     }
+    let dir = args.dir.display();
+    if !revoked.names_list {
+        output::say(format_args!(
+            "warning: this certificate names no list, so a server hears of it only where {} stands in `crls` of its trust file; for the others the key stays good until they have a card with another root: stopgap feed rotate {dir} --root",
+            revoked.list.display()
+        ));
+    }
     if revoked.in_use {
-        let dir = args.dir.display();
         output::say(format_args!(
             "warning: the feed still signs with it; next: stopgap feed rotate {dir} --leaf (or --intermediate), stopgap feed renew {dir}"
         ));
