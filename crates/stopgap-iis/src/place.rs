@@ -37,6 +37,9 @@
 //! refuses a second one. What is taken off are these octets; a frame goes with the last entry in it, so pieces can
 //! come and go in any order. The one replacement is an empty section, `<globalRules />`, that is opened.
 //!
+//! A piece in another revision has the names of the old one, and a piece that is in force by another one of ours falls
+//! with it: whoever changes what is wanted takes off in memory first, places the rest over that, and writes once.
+//!
 //! Not in here: reading and writing files, and what the rules mean.
 
 mod insert;
@@ -57,7 +60,7 @@ pub use standing::{By, LevelState, State, Why};
 pub use take_off::{ByHand, Remains, TakenOff, take_off};
 
 use crate::check::{CheckError, LevelKind, Report, check};
-use crate::tree::{Environment, Tree, folded, within};
+use crate::tree::{Environment, Tree, depth, folded, within};
 use insert::Spot;
 use judge::Judge;
 use piece::Wanted;
@@ -322,6 +325,9 @@ impl Ground<'_> {
             Ok(inserted) => inserted,
             Err(why) => return Ok(Err(why)),
         };
+        if let Some(why) = self.maps_are_open(wanted, spot) {
+            return Ok(Err(why));
+        }
         let key = folded(&spot.file);
         let before = self.files.changed.insert(key.clone(), after);
         let report = check(&self.files, self.environment)?;
@@ -342,6 +348,20 @@ impl Ground<'_> {
             }
         }
         Ok(Ok(()))
+    }
+}
+
+impl Ground<'_> {
+    /// A `<location>` of the server's for a level below a site's, and a file in between that clears maps: whether the
+    /// map would be there is left open. The report tells that of rules alone.
+    fn maps_are_open(&self, wanted: &Wanted, spot: &Spot) -> Option<String> {
+        if wanted.rules.maps.is_empty() || spot.file != self.host() || depth(&wanted.level) < 2 {
+            return None;
+        }
+        let level = folded(&wanted.level);
+        let level = self.report.levels.iter().find(|found| folded(&found.path) == level)?;
+        let file = level.files.iter().skip(1).find(|file| standing::clears_maps(&self.files, file))?;
+        Some(format!("{file} clears maps, and whether before or after this <location> is left open"))
     }
 }
 

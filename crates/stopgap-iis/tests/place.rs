@@ -13,6 +13,7 @@
 mod common;
 #[path = "common/exchange.rs"]
 mod exchange;
+mod naive;
 
 use std::collections::BTreeMap;
 
@@ -484,4 +485,116 @@ fn a_rule_never_reaches_a_level_that_it_is_not_meant_for() {
     let placement = place(&files, &windows(), &[inbound("example X1.1", scope, "^secret")]).unwrap();
     let why = placement.pieces[0].refused.as_ref().unwrap().to_string();
     assert!(why.contains("500.19 (duplicate-key)") && why.contains("would look at paths below it"), "{why}");
+}
+
+#[test]
+fn an_application_with_a_twin_keeps_its_own_and_the_others_get_locations_of_theirs() {
+    let piece = shipped("M1");
+    let twin = piece[0].rules.replace("PowerShell - inbound", "EOMT");
+    let twin = twin.trim_start_matches("<rewrite>").trim_end_matches("</rewrite>");
+    let mut server = Server::new(tree("", &[(ECP, &rewrite(twin))]));
+    let placement = server.put(&piece);
+    for (path, state) in states(&placement, 0) {
+        assert_eq!(state, if path.ends_with("ecp") { "twin EOMT" } else { "us" }, "{path}");
+    }
+    let report = server.report();
+    for level in report.levels.iter().filter(|level| level.path.starts_with("Default")) {
+        assert_eq!(level.effective.rules.len(), 1, "{}", level.path);
+    }
+    let host = String::from_utf8(server.files.get(HOST).unwrap().to_vec()).unwrap();
+    assert_eq!(host.matches("inheritInChildApplications=\"false\"").count(), 5);
+    // The same entry at five levels is one text, written five times.
+    assert_eq!(server.put(&piece).files, []);
+    server.off("example M1.1");
+    assert_eq!(server.files.get(HOST), tree("", &[]).get(HOST));
+}
+
+#[test]
+fn a_twin_in_a_mere_folder_does_not_leave_the_application_without() {
+    let piece = shipped("M1");
+    let twin = piece[0].rules.replace("PowerShell - inbound", "by hand");
+    let twin = twin.trim_start_matches("<rewrite>").trim_end_matches("</rewrite>");
+    let folder = r"C:\inetpub\wwwroot\aspnet_client\web.config";
+    let placement = place(&tree("", &[(folder, &rewrite(twin))]), &windows(), &piece).unwrap();
+    all_us(&placement);
+    assert_eq!(placement.pieces[0].notes, ["below it the same rule stands under another name as well"]);
+}
+
+#[test]
+fn a_map_is_not_put_where_a_file_in_between_may_clear_it() {
+    let root = rewrite("<rewriteMaps>\n<clear />\n</rewriteMaps>");
+    let files = tree("", &[(ROOT, &root), (ECP, &rewrite("<rewriteMaps />"))]);
+    let rules = "<rewrite><rewriteMaps><rewriteMap name=\"m\"><add key=\"k\" value=\"v\"/></rewriteMap></rewriteMaps><rules>\
+                 <rule name=\"r\"><match url=\".*\"/><conditions><add input=\"{m:{QUERY_STRING}}\" pattern=\"v\"/></conditions>\
+                 <action type=\"AbortRequest\"/></rule></rules></rewrite>";
+    let scope = Scope::VirtualDirectory("Default Web Site/ecp".to_owned());
+    let piece = Piece { marker: "example X1.1".to_owned(), scope, rules: rules.to_owned() };
+    let mut server = Server::new(files.clone());
+    let placement = server.put(&[piece]);
+    all_us(&placement);
+    assert!(placement.files[0].path.eq_ignore_ascii_case(ECP));
+    assert!(placement.pieces[0].notes[0].contains("clears maps"), "{:?}", placement.pieces[0].notes);
+    let text = String::from_utf8(server.files.get(ECP).unwrap().to_vec()).unwrap();
+    let map = "Stopgap example X1.1 m";
+    assert!(
+        text.contains(&format!("{{{map}:{{QUERY_STRING}}}}")) && text.contains(&format!("name=\"{map}\"")),
+        "{text}"
+    );
+    server.off("example X1.1");
+    assert_eq!(server.files.get(ECP), files.get(ECP));
+}
+
+/// Every mitigation on these files, as the naive reading has it: what is wrong, and the rules for responses in owa.
+fn naively(texts: &BTreeMap<String, String>) -> (Vec<String>, Vec<(String, usize)>) {
+    let path = |path: &str| format!("C:\\{}", path.replace('/', "\\"));
+    let mut files = MemoryTree::default();
+    texts.iter().for_each(|(name, text)| files.insert(&path(name), text.as_bytes()));
+    let mut server = Server::new(files);
+    server.put(&[shipped("M1"), shipped("PL1"), shipped("M2"), vec![global()]].concat());
+    let text = |name: &String| String::from_utf8(server.files.get(&path(name)).unwrap().to_vec()).unwrap();
+    let after: BTreeMap<_, _> = texts.keys().map(|name| (name.clone(), text(name))).collect();
+    let before = naive::read(texts, naive::Order::ByLevel).violations;
+    let mut faults = Vec::new();
+    let mut found = Vec::new();
+    for order in [naive::Order::ByLevel, naive::Order::ByFile] {
+        let reading = naive::read(&after, order);
+        faults.extend(reading.violations.difference(&before).map(|fault| format!("{fault:?}")));
+        let owa = reading.levels.into_iter().filter(|(path, _)| path.starts_with("Default Web Site/owa"));
+        found = owa.map(|(path, level)| (path, level["outboundRules"].len())).collect();
+    }
+    (faults, found)
+}
+
+#[test]
+fn the_naive_reading_finds_m2_in_owa_and_in_each_application_in_it_and_no_fault() {
+    let host = exchange::host("");
+    let texts = [
+        (naive::HOST, host.as_str()),
+        ("Exchange/HttpProxy/owa/web.config", "<configuration></configuration>"),
+    ];
+    let texts = texts.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+    let (faults, owa) = naively(&texts);
+    assert_eq!(faults, [""; 0]);
+    assert_eq!(
+        owa,
+        ["", "/Calendar", "/Integrated", "/oma"].map(|end| (format!("Default Web Site/owa{end}"), 1))
+    );
+}
+
+#[test]
+fn the_naive_reading_of_a_real_server_finds_no_fault_in_what_is_placed() {
+    let name = "the_naive_reading_of_a_real_server_finds_no_fault_in_what_is_placed";
+    let Some(samples) = common::corpus(name) else { return };
+    let front = "Program Files/Microsoft/Exchange Server/V15/FrontEnd/HttpProxy";
+    let homes = [
+        ("applicationHost.config", naive::HOST.to_owned()),
+        ("DefaultWebSite_web.config", "inetpub/wwwroot/web.config".into()),
+        ("DefaultWebSite-OWA_web.config", format!("{front}/owa/web.config")),
+        ("DefaultWebSite-ECP_web.config", format!("{front}/ecp/web.config")),
+    ];
+    let text = |sample: &str| std::fs::read_to_string(samples.join(sample)).unwrap();
+    let texts = homes.into_iter().map(|(sample, home)| (home, text(sample))).collect();
+    let (faults, owa) = naively(&texts);
+    assert_eq!(faults, [""; 0]);
+    assert!(owa.len() >= 4 && owa.iter().all(|(_, rules)| *rules == 1), "{owa:?}");
 }

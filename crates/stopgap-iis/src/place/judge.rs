@@ -50,7 +50,7 @@ impl Judge<'_> {
         match there.and_then(|level| standing::by(level, self.wanted)) {
             Some(By::Us) => Ok(()),
             Some(By::Twin { .. }) | None => {
-                let why = there.map(|level| standing::undone(level, self.wanted));
+                let why = there.map(standing::undone);
                 Err(why.unwrap_or_else(|| "the level is not there".to_owned()))
             }
         }

@@ -7,6 +7,7 @@ use stopgap_rules::{Action, OutboundRule, PreCondition, Rule};
 use crate::check::{LevelReport, Report};
 use crate::document::Document;
 use crate::effective::{Effective, Entry, Origin};
+use crate::section::Section;
 use crate::tree::{Tree, folded, prefixes, within};
 
 use super::piece::{Wanted, any_url};
@@ -126,7 +127,7 @@ pub(super) fn ours(level: &LevelReport, wanted: &Wanted) -> bool {
 }
 
 /// Why our entries, though they were put in, are not in force at their own level.
-pub(super) fn undone(level: &LevelReport, _wanted: &Wanted) -> String {
+pub(super) fn undone(level: &LevelReport) -> String {
     let path = if level.path.is_empty() { "the server" } else { &level.path };
     format!("{path}: the rule would not be in force there: a file that comes later takes it away")
 }
@@ -266,4 +267,12 @@ fn takes_away(tree: &dyn Tree, file: &str, wanted: &Wanted) -> Option<Why> {
     let last = { found }.last()?;
     let element = last.name().to_owned();
     Some(Why::Undone { element, file: file.to_owned(), line: last.place().line })
+}
+
+/// Whether a file has a `<clear/>` of maps.
+pub(super) fn clears_maps(tree: &dyn Tree, file: &str) -> bool {
+    let Ok(Some(octets)) = tree.read(file) else { return false };
+    let Ok(document) = Document::parse(&octets) else { return false };
+    let maps = Section::RewriteMaps.name();
+    document.elements().any(|e| e.name() == "clear" && e.parent().is_some_and(|parent| parent.name() == maps))
 }
