@@ -2,6 +2,7 @@
 //! and a root that changes under an agent that knows the old one alone.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -53,6 +54,32 @@ impl Served {
     fn signs(&self) -> [String; 4] {
         signs(&self.publisher)
     }
+
+    /// The feed's serial and code, after a cycle with what is in the publisher's folder now: the server sees it
+    /// a moment later.
+    fn cycle(&self, world: &World) -> (Value, Value) {
+        let public = self.publisher.folder.join("public");
+        let mut names: Vec<String> = ["feed.xml", "feed.xml.cosignature-1.xml"].map(str::to_owned).to_vec();
+        let lists = fs::read_dir(public.join("crl")).unwrap();
+        names.extend(lists.map(|list| format!("crl/{}", list.unwrap().file_name().to_str().unwrap())));
+        for name in names {
+            let there = fs::read(public.join(&name)).ok();
+            wait_until(&format!("{name} is served"), || self.get(&name) == there);
+        }
+        let done = world.stopgap(&["apply", "--json"]).json();
+        let feed = &done["feeds"][0];
+        (feed["serial"].clone(), feed["error"].clone())
+    }
+
+    /// A file as it is served.
+    fn get(&self, name: &str) -> Option<Vec<u8>> {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(stream, "GET /{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let head = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        answer.starts_with(b"HTTP/1.1 200").then(|| answer.split_off(head + 4))
+    }
 }
 
 fn signs(who: &Publisher) -> [String; 4] {
@@ -69,13 +96,6 @@ fn cosign(publisher: &Publisher, by: &Publisher) {
     let (released, trust, by) = (publisher.feed(), publisher.trust(), signs(by));
     let by: Vec<&str> = by.iter().map(String::as_str).collect();
     feed(&[&["cosign", text(&released), "--trust", text(&trust)], &by[..]].concat());
-}
-
-/// The feed's serial and code, after a cycle.
-fn cycle(world: &World) -> (Value, Value) {
-    let done = world.stopgap(&["apply", "--json"]).json();
-    let feed = &done["feeds"][0];
-    (feed["serial"].clone(), feed["error"].clone())
 }
 
 /// Lets the kept lists grow old, as two hours would.
@@ -103,17 +123,17 @@ fn a_stolen_key_signs_nothing_more_once_its_owner_revoked_it() {
         fs::write(&trust, both).unwrap();
         let gateway = served.followed_by(&world, &trust);
 
-        assert_eq!(cycle(&world), (Value::Null, json!("too-few-signatures")), "{mode}");
+        assert_eq!(served.cycle(&world), (Value::Null, json!("too-few-signatures")), "{mode}");
         assert_eq!(ask(gateway.address, ATTACK), Seen::Status(200));
         cosign(publisher, &second);
-        assert_eq!(cycle(&world), (json!(1), Value::Null), "{mode}");
+        assert_eq!(served.cycle(&world), (json!(1), Value::Null), "{mode}");
         assert_eq!(ask(gateway.address, ATTACK), Seen::Closed);
         let lists = fs::read_to_string(world.data().join("crls/example.json")).unwrap();
         assert_eq!(lists.matches(&format!("\"http://{}/crl/", served.address)).count(), 2, "{lists}");
         feed(&["renew", text(&publisher.folder)]);
-        assert_eq!(cycle(&world), (json!(1), json!("too-few-signatures")), "{mode}");
+        assert_eq!(served.cycle(&world), (json!(1), json!("too-few-signatures")), "{mode}");
         cosign(publisher, &second);
-        assert_eq!(cycle(&world), (json!(2), Value::Null), "{mode}");
+        assert_eq!(served.cycle(&world), (json!(2), Value::Null), "{mode}");
 
         // The thief recalls M1, and makes the second person sign that, too.
         feed(&["revoke", text(&publisher.folder), text(&publisher.folder.join("chain.pem"))]);
@@ -136,7 +156,7 @@ fn a_stolen_key_signs_nothing_more_once_its_owner_revoked_it() {
         let _ = fs::remove_file(cosignature);
         cosign(publisher, &second);
         two_hours_pass(&world);
-        assert_eq!(cycle(&world), (json!(2), json!("revoked-certificate")), "{mode}");
+        assert_eq!(served.cycle(&world), (json!(2), json!("revoked-certificate")), "{mode}");
         assert_eq!(ask(gateway.address, ATTACK), Seen::Closed, "what is applied stays");
 
         // The owner puts back what was there, and goes on with another key.
@@ -144,7 +164,7 @@ fn a_stolen_key_signs_nothing_more_once_its_owner_revoked_it() {
         feed(&["rotate", text(&publisher.folder), "--leaf"]);
         feed(&["renew", text(&publisher.folder)]);
         cosign(publisher, &second);
-        assert_eq!(cycle(&world), (json!(3), Value::Null), "{mode}");
+        assert_eq!(served.cycle(&world), (json!(3), Value::Null), "{mode}");
         assert_eq!(ask(gateway.address, ATTACK), Seen::Closed);
     }
 }
