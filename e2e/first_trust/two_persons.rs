@@ -109,6 +109,8 @@ fn one_signature_of_two_is_none_by_any_way() {
     assert_eq!(far.json(0, &["feed", "import", text(&stick)])["serial"], json!(1));
     assert_eq!(ask(gateway.address, ATTACK), Seen::Closed);
     assert!(far.data().join("crls/two.json").exists(), "the lists came along");
+    far.ok(&["feed", "remove", "two", "--revert"]);
+    assert_eq!(names(&far.data().join("crls")), [""; 0], "what was remembered is forgotten");
 
     // A release without its co-signature takes the place of nothing.
     publisher.publish();

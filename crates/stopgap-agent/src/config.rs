@@ -307,10 +307,10 @@ impl Config {
         }
         for target in &self.targets {
             // It becomes a folder name below `data`, beside our own files there.
-            let taken = target.name() == "feeds" || target.name().starts_with("lock");
+            let taken = matches!(target.name(), "feeds" | "crls") || target.name().starts_with("lock");
             if taken || target.name().parse::<FeedName>().is_err() {
                 return invalid(format!(
-                    "a target cannot be named `{}`: use letters, digits, `-`, `_`, and neither `feeds` nor `lock…`",
+                    "a target cannot be named `{}`: use letters, digits, `-`, `_`, and none of `feeds`, `crls`, `lock…`",
                     target.name()
                 ));
             }
@@ -431,6 +431,7 @@ mod tests {
             ),
             ("[[target]]\nkind = \"iis7\"", "unknown variant `iis7`"),
             ("[[target]]\nkind = \"nginx\"\nname = \"feeds\"", "cannot be named `feeds`"),
+            ("[[target]]\nkind = \"nginx\"\nname = \"crls\"", "cannot be named `crls`"),
             ("internet_web_proxy = \"proxy\"", "`internet_web_proxy`: expected an address"),
             ("data = ", "TOML parse error at line 1"),
         ] {

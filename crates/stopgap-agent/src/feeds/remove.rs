@@ -2,6 +2,7 @@
 //! off as it takes off everything, through the journal.
 
 use std::io;
+use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use stopgap_core::Ledger;
@@ -165,11 +166,17 @@ fn change(host: &dyn Host, home: &Home, change: impl FnOnce(&mut Operator)) -> R
     home.save_operator(host, &operator)
 }
 
-/// Removes `feeds/NAME.*`: a feed's name holds no dot.
+/// Removes `feeds/NAME.*` and `crls/NAME.*`: a feed's name holds no dot.
 fn forget(host: &dyn Host, home: &Home, name: &FeedName) -> Result<(), HomeError> {
-    let folder = home.path("feeds");
+    ["feeds", "crls"].iter().try_for_each(|folder| forget_in(host, home.path(folder), name))
+}
+
+fn forget_in(host: &dyn Host, folder: PathBuf, name: &FeedName) -> Result<(), HomeError> {
     let failed = |path, source: io::Error| HomeError::Io { what: "remove", path, source };
-    let names = host.list(&folder).map_err(|source| failed(folder.clone(), source))?;
+    let names = match host.list(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(|source| failed(folder.clone(), source))?,
+    };
     let prefix = format!("{name}.");
     for file in names.iter().filter(|file| file.starts_with(&prefix)) {
         let path = folder.join(file);
