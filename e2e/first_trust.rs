@@ -228,6 +228,42 @@ fn a_folder_that_others_can_write_to_says_whom_to_believe_to_nobody() {
 }
 
 #[test]
+fn what_an_interrupted_add_or_remove_left_is_no_feed() {
+    let scene = scene();
+    let card = scene.card(&[]);
+    assert_eq!(scene.add(&card, &["--yes"]).code, 0);
+    fs::remove_file(scene.world.path("etc/feeds.d/example.toml")).unwrap();
+    let ran = scene.add(&scene.card(&[("[feed]", "# another edition\n[feed]")]), &["--yes"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    // A trust file that somebody else wrote is theirs.
+    fs::remove_file(scene.world.path("etc/feeds.d/example.toml")).unwrap();
+    scene.world.write("etc/feeds.d/example.trust.toml", "roots = []\n");
+    let ran = scene.add(&scene.card(&[]), &["--yes"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("example.trust.toml"), "what stands there is named: {ran:#?}");
+}
+
+#[test]
+fn a_card_that_is_no_file_is_not_waited_for() {
+    let scene = scene();
+    let pipe = scene.world.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (endless, root) in [(text(&pipe), None), ("/dev/zero", None), ("card.toml", Some("/dev/zero"))] {
+        let card = scene.card(&[]);
+        let path = if root.is_some() { text(&card.path) } else { endless };
+        let mut args = vec!["10", STOPGAP, "feed", "add", path, "--fingerprint", &card.fingerprint, "--yes"];
+        args.extend(root.iter().flat_map(|root| ["--root", root]));
+        let config = scene.world.path("etc/stopgap.toml");
+        args.extend(["--config", text(&config)]);
+        let mut command = Command::new("timeout");
+        command.args(&args);
+        let ran = run(command);
+        assert_eq!(ran.code, 1, "{args:?}: {ran:#?}");
+        assert!(ran.stderr.contains("expected a file"), "{args:?}: {ran:#?}");
+    }
+}
+
+#[test]
 fn on_a_terminal_a_person_decides() {
     if !Command::new("script").arg("--version").output().is_ok_and(|it| it.status.success()) {
         assert!(std::env::var_os("CI").is_none(), "no script");

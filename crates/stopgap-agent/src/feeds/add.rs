@@ -4,12 +4,15 @@
 //! the card is the owner's, whoever carried it here. What the card asks for is not what it gets: a new feed may
 //! bring rewrite rules, and more only where the operator says so.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use stopgap_drivers::Host;
 use stopgap_feed::card::{self, Card, CardError};
 use stopgap_feed::document::ActionType;
 use stopgap_feed::{FeedName, Refusal, Trust, TrustError, VerifiedFeed};
+use url::Url;
 
 use super::drop_in::{DropIn, DropInError, marked};
 use crate::config::{Config, FeedConfig};
@@ -122,6 +125,13 @@ pub async fn fetch(fetcher: &Fetcher, url: &str) -> Result<Vec<u8>, String> {
     answer.map(|answer| answer.bytes).map_err(|failure| failure.to_string())
 }
 
+/// The same from a file of this machine; a pipe or device, which might never end, is none.
+pub async fn read(fetcher: &Fetcher, path: &Path) -> Result<Vec<u8>, String> {
+    let absolute = std::path::absolute(path).ok();
+    let url = absolute.and_then(|path| Url::from_file_path(path).ok());
+    fetch(fetcher, url.ok_or("not a path on this machine")?.as_str()).await
+}
+
 /// Puts in place the certificates that the card names: from `given`, the octets of files, else from where they
 /// are published. Returns warnings; a root that nobody has is an error.
 pub async fn complete(
@@ -207,8 +217,8 @@ pub fn propose(
     let is_there = there.as_ref() == Some(&(feed_text.clone(), trust_text.clone()));
     if !is_there {
         let exists = |place: String| AddError::Exists { name: name.clone(), place };
-        if drop_in.is_taken(host)? {
-            return Err(exists(drop_in.feed.display().to_string()));
+        if let Some(file) = drop_in.taken(host)? {
+            return Err(exists(file.display().to_string()));
         }
         if let Some(other) = config.feeds.iter().find(|feed| feed.name == name) {
             let url = without_secrets(&other.url);

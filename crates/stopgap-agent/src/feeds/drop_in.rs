@@ -77,9 +77,14 @@ impl DropIn {
         Ok(read(host, &self.feed)?.zip(read(host, &self.trust)?))
     }
 
-    /// Whether a file stands where one of them would.
-    pub fn is_taken(&self, host: &dyn Host) -> Result<bool, DropInError> {
-        Ok(read(host, &self.feed)?.is_some() || read(host, &self.trust)?.is_some())
+    /// The file that stands where one of them would. A trust file of ours without its `[[feed]]` is none: an
+    /// `add` or a `remove` that was interrupted left it.
+    pub fn taken(&self, host: &dyn Host) -> Result<Option<&Path>, DropInError> {
+        if read(host, &self.feed)?.is_some() {
+            return Ok(Some(&self.feed));
+        }
+        let is_anothers = read(host, &self.trust)?.is_some_and(|text| !text.starts_with(MARK));
+        Ok(is_anothers.then_some(&*self.trust))
     }
 
     /// Whether `stopgap feed add` wrote them.

@@ -62,8 +62,7 @@ fn add(args: &Args, path: &Path) -> Outcome {
     if !args.yes && !ask::is_possible() {
         return Err(Failure::usage("nobody can be asked here: expected a terminal, or --yes"));
     }
-    let read =
-        |file: &PathBuf| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+    let read = |file: &PathBuf| runtime.block_on(file_octets(&fetcher, file));
     let roots = args.root.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let completed = runtime.block_on(add::complete(&fetcher, &mut vouched.card, &roots)).map_err(refused)?;
     let fingerprint = vouched.fingerprint.clone();
@@ -120,9 +119,14 @@ async fn card_text(fetcher: &Fetcher, card: &str) -> Result<String, Failure> {
     } else if card.contains("://") {
         return Err(Failure::usage(format_args!("{card}: expected a file or an https address")));
     } else {
-        std::fs::read(card).with_context(|| format!("cannot read the card {card}"))?
+        file_octets(fetcher, Path::new(card)).await?
     };
     Ok(String::from_utf8(bytes).with_context(|| format!("{card} is no card"))?)
+}
+
+async fn file_octets(fetcher: &Fetcher, file: &Path) -> anyhow::Result<Vec<u8>> {
+    let octets = add::read(fetcher, file).await;
+    octets.map_err(|why| anyhow::anyhow!("cannot read {}: {why}", file.display()))
 }
 
 /// What an operator has to know before saying yes.
