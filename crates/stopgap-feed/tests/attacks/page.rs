@@ -304,6 +304,34 @@ const ELSEWHERE: &[(&str, &str, &str, &str, &str)] = &[
         "an_event_stream_is_redirected_by_the_same_rules",
         "",
     ),
+    (
+        "A revocation is undone by whoever fills a folder",
+        "No list takes the place of a newer one, or of any other",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "whoever_fills_a_folder_makes_no_revocation_forgotten",
+        "revoked-certificate",
+    ),
+    (
+        "A link in a folder, by which a secret is copied to where everybody reads",
+        "Nothing is kept that has not the form of a list or a co-signature",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "a_link_in_a_folder_copies_no_other_file_to_where_everybody_reads",
+        "",
+    ),
+    (
+        "A signer's certificate names a list at this machine or in a private network",
+        "Addresses of the internet only, as after a redirect",
+        "crates/stopgap-agent/tests/fetch/beside.rs",
+        "a_feed_of_the_internet_sends_no_server_to_its_own_network_for_lists",
+        "",
+    ),
+    (
+        "An event stream announced by whoever a redirect led to",
+        "Only the feed's own origin may announce one",
+        "crates/stopgap-agent/tests/fetch/redirects.rs",
+        "whoever_a_redirect_led_to_announces_no_event_stream",
+        "",
+    ),
 ];
 
 /// The catalog of attack classes (TUF's ten, Uptane's five, and those that implementations have
