@@ -83,7 +83,8 @@ pub struct PlacedPiece {
     pub refused: Option<Refused>,
     /// Every level that it is meant for, in the order of the server's report, as it will be.
     pub levels: Vec<LevelState>,
-    /// What a person should know, in words: a candidate that was passed over and why, a twin beside ours.
+    /// What a person should know, in words: a candidate that was passed over and why, a twin beside ours,
+    /// a rule before ours that can end the evaluation.
     pub notes: Vec<String>,
 }
 
@@ -167,6 +168,7 @@ pub fn place(tree: &dyn Tree, environment: &Environment, pieces: &[Piece]) -> Re
         .map(|(mut piece, wanted)| {
             if let Some(wanted) = wanted {
                 piece.levels = standing::levels(&ground.files, &ground.report, &wanted);
+                piece.notes.extend(standing::passed_by(&ground.report, &wanted));
             }
             piece
         })

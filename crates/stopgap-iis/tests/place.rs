@@ -598,3 +598,25 @@ fn the_naive_reading_of_a_real_server_finds_no_fault_in_what_is_placed() {
     assert_eq!(faults, [""; 0]);
     assert!(owa.len() >= 4 && owa.iter().all(|(_, rules)| *rules == 1), "{owa:?}");
 }
+
+#[test]
+fn a_rule_before_ours_that_can_end_the_evaluation_is_told() {
+    let first = "<globalRules><rule name=\"allow\" stopProcessing=\"true\"><match url=\"^api\" /></rule></globalRules>";
+    let more = format!("<system.webServer><rewrite>{first}</rewrite></system.webServer>\n");
+    let mut server = Server::new(tree(&more, &[]));
+    let notes = |placement: &Placement| placement.pieces[0].notes.clone();
+    let told = notes(&server.put(&shipped("M1")));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("where \"allow\" (") && told[0].contains("ends the evaluation before ours"));
+    assert_eq!(notes(&server.put(&shipped("M1"))), told);
+    // One behind ours, one that answers by itself, and one that is switched off are nothing to tell.
+    let harmless =
+        first.replace("<match url=\"^api\" />", "<match url=\"^api\" /><action type=\"AbortRequest\" />");
+    let off = first.replace("<rule ", "<rule enabled=\"false\" ");
+    for rules in [harmless, off] {
+        let more = format!("<system.webServer><rewrite>{rules}</rewrite></system.webServer>\n");
+        assert_eq!(notes(&place(&tree(&more, &[]), &windows(), &shipped("M1")).unwrap()), [""; 0]);
+    }
+    let behind = rewrite(&first.replace("globalRules", "rules"));
+    assert_eq!(notes(&place(&tree("", &[(ROOT, &behind)]), &windows(), &shipped("M1")).unwrap()), [""; 0]);
+}

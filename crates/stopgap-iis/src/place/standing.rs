@@ -126,6 +126,31 @@ pub(super) fn ours(level: &LevelReport, wanted: &Wanted) -> bool {
     inbound.is_some() && outbound.is_some() && maps()
 }
 
+/// Rules that stand before ours somewhere and, where they match, keep ours from being asked: an allow-list, or a rewrite
+/// that stops. One that answers by itself lets nothing through.
+pub(super) fn passed_by(report: &Report, wanted: &Wanted) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(first) = wanted.rules.rules.first() else { return found };
+    let top = folded(&wanted.level);
+    let meant = report.levels.iter().filter(|level| within(&folded(&level.path), &top));
+    for level in meant.filter(|level| !level.broken && ours(level, wanted)) {
+        for entry in inbound(&level.effective).take_while(|entry| entry.name != first.name) {
+            let lets = matches!(entry.value.action, Action::None | Action::Rewrite { .. });
+            if !(entry.value.enabled && entry.value.stop_processing && lets) {
+                continue;
+            }
+            let told = format!(
+                "where \"{}\" ({}:{}) matches it ends the evaluation before ours",
+                entry.name, entry.origin.file, entry.origin.place
+            );
+            if !found.contains(&told) {
+                found.push(told);
+            }
+        }
+    }
+    found
+}
+
 /// Why our entries, though they were put in, are not in force at their own level.
 pub(super) fn undone(level: &LevelReport) -> String {
     let path = if level.path.is_empty() { "the server" } else { &level.path };
