@@ -200,6 +200,48 @@ fn who_has_the_old_card_follows_over_a_change_of_the_root() {
 }
 
 #[test]
+fn what_a_release_leaves_out_and_what_was_cut_off_is_told() {
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("PING1");
+    let dir = text(&publisher.folder);
+    let tomorrow = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string();
+    feed(&["rotate", dir, "--root", "--until", &tomorrow]);
+    let said = feed(&["publish", dir]).stderr;
+    assert!(said.contains("the cross-certificate ends before the release"), "{said}");
+    refused(1, "move cross.pem away", &["rotate", dir, "--root"]);
+
+    let pending = publisher.folder.join("pending");
+    fs::create_dir(&pending).unwrap();
+    fs::write(pending.join(".note"), "lists").unwrap();
+    let said = feed(&["card", dir]).stderr;
+    assert!(said.contains("a command was cut off here"), "{said}");
+    assert!(!pending.exists());
+}
+
+#[test]
+fn a_server_tells_its_publisher_that_the_release_ends() {
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("PING1");
+    publisher.publish();
+    // Away for a fortnight, and the release ends within it.
+    let settings = publisher.folder.join("feed.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replace("on_call_gap_days = 4", "on_call_gap_days = 14")).unwrap();
+    let mut server = Command::new(STOPGAP)
+        .args(["feed", "serve", publisher.folder.to_str().unwrap(), "--listen", "127.0.0.1:0"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(server.stderr.take().unwrap()));
+    let told = lines.map_while(Result::ok).take(4).any(|line| line.contains("the release ends at"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(told);
+}
+
+#[test]
 fn a_release_is_signed_where_the_key_is() {
     if Command::new("openssl").arg("version").output().is_err() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no openssl");

@@ -17,7 +17,7 @@ use crate::revoke::RevokeError;
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is a feed in it, whose keys must not be lost.
-    #[error("{} holds a feed already ({file}): choose another folder, or remove this one where `feed init` was cut off", dir.display())]
+    #[error("{} holds a feed already ({file}): choose another folder", dir.display())]
     AlreadyAFeed {
         /// The folder.
         dir: PathBuf,

@@ -19,6 +19,8 @@ mod lint;
 #[cfg(feature = "agent")]
 mod list;
 #[cfg(feature = "publish")]
+mod log;
+#[cfg(feature = "publish")]
 mod new;
 #[cfg(feature = "publish")]
 mod passphrase;
@@ -121,6 +123,19 @@ pub enum Command {
 
 #[cfg_attr(not(feature = "agent"), allow(unused_variables))]
 pub fn run(command: Command, config: &Path) -> Outcome {
+    #[cfg(feature = "publish")]
+    match &command {
+        Command::Serve(_) => log::of_a_server(),
+        Command::Publish(_)
+        | Command::Withdraw(_)
+        | Command::Renew(_)
+        | Command::Revoke(_)
+        | Command::Rotate(_)
+        | Command::Prepare(_)
+        | Command::Assemble(_)
+        | Command::Card(_) => log::of_a_command(),
+        _ => {}
+    }
     match command {
         #[cfg(feature = "agent")]
         Command::Add(args) => add::run(args, config),

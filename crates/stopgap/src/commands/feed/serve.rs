@@ -41,16 +41,8 @@ pub fn run(args: Args) -> Outcome {
     system::runtime()?.block_on(async {
         let server = Server::bind(settings).await?;
         output::say(format_args!("serving {scheme}://{}/feed.xml, events at /events", server.local_addr()));
-        let mut warnings = server.warnings();
-        warnings.mark_changed();
-        let tell = async {
-            while warnings.changed().await.is_ok() {
-                if let Some(warning) = &*warnings.borrow_and_update() {
-                    output::say(format_args!("warning: {warning}"));
-                }
-            }
-        };
-        tokio::join!(server.run(system::stopped()), tell);
+        // What the publisher has to be told (the release ends, a list does) goes through the log.
+        server.run(system::stopped()).await;
         Ok(Code::Done)
     })
 }
