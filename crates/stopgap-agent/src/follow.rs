@@ -22,6 +22,10 @@ const HEAD: Duration = Duration::from_secs(30);
 const LASTING: Duration = Duration::from_secs(60);
 /// A line of an event stream longer than this is not ours.
 const MAX_LINE: usize = 64 * 1024;
+/// Announcements that start a cycle at once: a publisher at work releases again and again.
+const BURST: u32 = 30;
+/// Further ones come no faster: whoever holds the stream must not keep this server busy without end.
+const EVERY: Duration = Duration::from_secs(10);
 const MIN_WAIT: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -43,9 +47,12 @@ pub async fn follow(
             .build()
     };
     let mut wait = waits();
+    let began = Instant::now();
+    let mut pace = Pace::default();
+    let mut next = || pace.wait(began.elapsed());
     while !wake.is_closed() {
         let start = Instant::now();
-        let ended = listen(&fetcher, &url, to_private, &feed, &wake).await;
+        let ended = listen(&fetcher, &url, to_private, &feed, &wake, &mut next).await;
         debug!(%feed, ?ended, "the event stream ended");
         // A stream says where it stands when it begins: one that is cut at once says the same again
         // and again, and is no reason to come back soon.
@@ -63,6 +70,7 @@ async fn listen(
     to_private: bool,
     feed: &FeedName,
     wake: &mpsc::Sender<FeedName>,
+    next: &mut impl FnMut() -> Duration,
 ) -> Result<(), String> {
     let response = tokio::time::timeout(HEAD, fetcher.stream(url, to_private))
         .await
@@ -73,11 +81,32 @@ async fn listen(
     while let Ok(Some(chunk)) = tokio::time::timeout(SILENCE, stream.next()).await {
         let chunk = chunk.map_err(|error| error.to_string())?;
         let events = reader.push(&chunk).map_err(str::to_owned)?;
-        if events > 0 && wake.send(feed.clone()).await.is_err() {
-            break;
+        if events > 0 {
+            // What comes meanwhile is one announcement.
+            tokio::time::sleep(next()).await;
+            if wake.send(feed.clone()).await.is_err() {
+                break;
+            }
         }
     }
     Ok(())
+}
+
+/// When an announcement may start a cycle: [`BURST`] at once, and from there on one [`EVERY`] so often.
+/// Times count from when the stream was first followed.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When all that was let through will have been paid for.
+    paid: Duration,
+}
+
+impl Pace {
+    /// How long this one waits.
+    fn wait(&mut self, now: Duration) -> Duration {
+        let wait = self.paid.saturating_sub(EVERY.saturating_mul(BURST - 1)).saturating_sub(now);
+        self.paid = self.paid.max(now).saturating_add(EVERY);
+        wait
+    }
 }
 
 /// Counts the events of a stream (WHATWG HTML, 9.2.6): an event ends with an empty line and holds
@@ -122,6 +151,20 @@ mod tests {
             let events: usize = stream.chunks(size).map(|chunk| reader.push(chunk).unwrap()).sum();
             assert_eq!(events, 2, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_stream_that_never_stops_starts_a_cycle_now_and_then() {
+        let (mut pace, mut now, hour) = (Pace::default(), Duration::ZERO, Duration::from_secs(3600));
+        let mut cycles = 0;
+        while now < hour {
+            now += pace.wait(now) + Duration::from_millis(1);
+            cycles += 1;
+            assert!(cycles > BURST || now < Duration::from_secs(1), "a publisher at work waits for nothing");
+        }
+        assert!((360..=391).contains(&cycles), "{cycles}");
+        // After an hour of peace it is as it was.
+        assert_eq!(pace.wait(now + hour), Duration::ZERO);
     }
 
     #[test]
