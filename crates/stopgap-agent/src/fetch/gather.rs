@@ -143,7 +143,7 @@ impl Fetcher {
     }
 
     /// The lists that the certificates of a document's signers name, where what is kept is not of the
-    /// last hour, or does not answer. Only certificates whose path was verified are asked for addresses.
+    /// last hour, or does not answer, or a new release is to be judged by it. Only certificates whose path was verified are asked for addresses.
     async fn lists(
         &self,
         leave: Leave,
@@ -156,9 +156,11 @@ impl Fetcher {
         let Ok(points) = standing.points(&document.as_presented(), now) else { return };
         let kept = merged(&standing.lists, &[]);
         let unknown = matches!(standing.judge(&document.as_presented(), &kept, now), Err(refusal) if refusal.code().starts_with("crl-"));
+        // Whoever stole a key signs something new with it; what is known already was judged before.
+        let is_new = standing.kept.as_ref().is_none_or(|kept| kept.bytes != document.as_presented().feed);
         for point in points {
             let old = standing.lists.iter().find(|list| list.source == point);
-            if old.is_some_and(|old| old.is_fresh(now, unknown)) {
+            if old.is_some_and(|old| old.is_fresh(now, unknown || is_new)) {
                 continue;
             }
             match self.list(&point, old, leave, now).await {

@@ -30,7 +30,8 @@ const MAX_LISTS: usize = 32;
 const MAX_TOTAL_BYTES: usize = 32 << 20;
 /// A list is asked for again after this time. (Within the tenth by which cycles vary.)
 const REFRESH: SignedDuration = SignedDuration::from_mins(50);
-/// One that does not answer (it ran out, say) is asked for again after this time.
+/// One that does not answer (it ran out, say), or that a new release is judged by, is asked for again after
+/// this time.
 const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
 
 /// A revocation list as it came, judged by nobody.
@@ -74,10 +75,11 @@ impl List {
         this_update(&self.der()?)
     }
 
-    /// Whether it need not be asked for again. `unknown`: with it, revocation is not known.
-    pub(crate) fn is_fresh(&self, now: Timestamp, unknown: bool) -> bool {
+    /// Whether it need not be asked for again. `matters`: with it revocation is not known, or
+    /// something new depends on it.
+    pub(crate) fn is_fresh(&self, now: Timestamp, matters: bool) -> bool {
         let age = now.duration_since(self.fetched_at);
-        let longest = if unknown { REFRESH_UNKNOWN } else { REFRESH };
+        let longest = if matters { REFRESH_UNKNOWN } else { REFRESH };
         // A clock that ran backwards makes nothing fresh.
         age < longest && age >= SignedDuration::ZERO
     }

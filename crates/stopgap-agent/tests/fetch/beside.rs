@@ -265,6 +265,17 @@ async fn a_stolen_key_that_was_revoked() {
 }
 
 #[tokio::test]
+async fn a_new_release_is_judged_by_lists_of_this_minute() {
+    let world = Revoking::new("prefer");
+    let at = |minutes| now().checked_add(SignedDuration::from_mins(minutes)).unwrap();
+    assert_eq!(world.cycle().await, Ok(1));
+    world.files.put("/issuer.crl", world.pki.issuer_list(true, (2026, 11, 21), TO));
+    assert_eq!(world.cycle_at(at(9)).await, Ok(1), "nothing new has come");
+    world.release(2);
+    assert_eq!(world.cycle_at(at(10)).await, Err("revoked-certificate".to_owned()));
+}
+
+#[tokio::test]
 async fn a_revocation_is_not_undone_with_an_older_or_a_forged_list() {
     let world = Revoking::new("prefer");
     assert_eq!(world.cycle().await, Ok(1));
