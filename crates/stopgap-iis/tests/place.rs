@@ -241,9 +241,13 @@ fn a_real_server_gets_every_mitigation_and_is_what_it_was_afterwards() {
     };
     let files = common::laid_out(&samples);
     let three = [[shipped("M1"), shipped("PL1")].concat(), shipped("M2"), vec![global()]];
-    round_trip(&files, &three, [0, 1, 2], [1, 0, 2], &[HOST, ROOT, common::OWA]);
-    let windows = altered(&files, &[HOST, ROOT, common::OWA], crlf);
-    round_trip(&windows, &three, [2, 1, 0], [2, 0, 1], &[HOST, ROOT, common::OWA]);
+    let paths = [HOST, ROOT, common::OWA];
+    let windows = altered(&files, &paths, crlf);
+    for (nth, on) in ALL.into_iter().enumerate() {
+        let off = ALL[(nth + 2) % 6];
+        round_trip(&files, &three, on, off, &paths);
+        round_trip(&windows, &three, on, off, &paths);
+    }
 }
 
 #[test]
