@@ -65,6 +65,10 @@ use insert::Spot;
 use judge::Judge;
 use piece::Wanted;
 
+/// Locations that one piece gets for applications below its level. Each costs a look at the whole server; a real
+/// Exchange server has 32 applications.
+const MAX_BELOW: usize = 64;
+
 /// Where pieces go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -294,9 +298,16 @@ impl Ground<'_> {
             .filter(|path| folded(path) != top && within(&folded(path), &top))
             .collect();
         // Global rules are everywhere.
+        let mut tried = 0;
         for path in applications.into_iter().filter(|_| !top.is_empty()) {
             if !self.lacks(wanted, &path) {
                 continue;
+            }
+            tried += 1;
+            if tried > MAX_BELOW {
+                notes
+                    .push(format!("{path} and those after it: no more than {MAX_BELOW} locations are tried"));
+                break;
             }
             let own = Wanted { level: path.clone(), ..wanted.clone() };
             if !own.free_of_level() {

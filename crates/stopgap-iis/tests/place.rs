@@ -624,3 +624,22 @@ fn a_rule_before_ours_that_can_end_the_evaluation_is_told() {
     let behind = rewrite(&first.replace("globalRules", "rules"));
     assert_eq!(notes(&place(&tree("", &[(ROOT, &behind)]), &windows(), &shipped("M1")).unwrap()), [""; 0]);
 }
+
+#[test]
+fn no_more_locations_than_a_bound_are_tried_and_the_rest_is_told() {
+    let more: String = (0..70)
+        .map(|n| format!("<application path=\"/x{n}\"><virtualDirectory path=\"/\" physicalPath=\"C:\\x{n}\" /></application>"))
+        .collect();
+    let host = exchange::host("")
+        .replace("<application path=\"/ecp\"", &format!("{more}<application path=\"/ecp\""));
+    let twin = shipped("M1")[0].rules.replace("PowerShell - inbound", "EOMT");
+    let twin = twin.trim_start_matches("<rewrite>").trim_end_matches("</rewrite>");
+    let mut files = tree("", &[(ECP, &rewrite(twin))]);
+    files.insert(HOST, host);
+    let placement = place(&files, &windows(), &shipped("M1")).unwrap();
+    let of = |wanted: &str| states(&placement, 0).iter().filter(|(_, state)| state == wanted).count();
+    // The site, the four of owa, and sixty others.
+    assert_eq!((of("us"), of("twin EOMT"), of("not inherited")), (65, 1, 10));
+    let last = placement.pieces[0].notes.last().unwrap();
+    assert!(last.contains("no more than 64 locations"), "{last}");
+}

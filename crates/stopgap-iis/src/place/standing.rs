@@ -1,5 +1,6 @@
 //! Whether a piece is in force at a level: by our entries, by somebody else's that say the same, or why not.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use stopgap_rules::{Action, OutboundRule, PreCondition, Rule};
@@ -80,12 +81,14 @@ pub(super) fn levels(tree: &dyn Tree, report: &Report, wanted: &Wanted) -> Vec<L
         .iter()
         .find(|level| folded(&level.path) == top)
         .is_some_and(|level| by(level, wanted).is_some());
+    // Many levels share a file, which is read once.
+    let mut taken = Taken { tree, wanted, files: HashMap::new() };
     meant
         .map(|level| {
             let state = match by(level, wanted) {
                 _ if level.broken => State::NotInForce(Why::Broken(fault(report, level))),
                 Some(by) => State::InForce(by),
-                None => State::NotInForce(why(tree, level, wanted, placed)),
+                None => State::NotInForce(why(&mut taken, level, wanted, placed)),
             };
             LevelState { path: level.path.clone(), state }
         })
@@ -229,7 +232,21 @@ fn fault(report: &Report, level: &LevelReport) -> String {
     })
 }
 
-fn why(tree: &dyn Tree, level: &LevelReport, wanted: &Wanted, placed: bool) -> Why {
+/// What each file takes away.
+struct Taken<'t> {
+    tree: &'t dyn Tree,
+    wanted: &'t Wanted,
+    files: HashMap<String, Option<Why>>,
+}
+
+impl Taken<'_> {
+    fn by(&mut self, file: &str) -> Option<Why> {
+        let read = || takes_away(self.tree, file, self.wanted);
+        self.files.entry(folded(file)).or_insert_with(read).clone()
+    }
+}
+
+fn why(taken: &mut Taken, level: &LevelReport, wanted: &Wanted, placed: bool) -> Why {
     if let Some(disabled) = disabled(level, wanted) {
         return disabled;
     }
@@ -237,7 +254,7 @@ fn why(tree: &dyn Tree, level: &LevelReport, wanted: &Wanted, placed: bool) -> W
         return Why::NotPlaced;
     }
     for file in level.files.iter().skip(1).rev() {
-        if let Some(undone) = takes_away(tree, file, wanted) {
+        if let Some(undone) = taken.by(file) {
             return undone;
         }
     }
