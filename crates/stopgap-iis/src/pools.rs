@@ -9,7 +9,7 @@
 //! Settings outlive a restart of IIS and do not stop a pool that runs; stopping is [`appcmd`]'s. A service that
 //! watches over Exchange would start the pool again, and is the mitigation's to stop first.
 //!
-//! Source of names and defaults: "Adding Application Pools <add>" and "Application Pool Defaults" in Microsoft's IIS
+//! Source of names and defaults: "Adding Application Pools `<add>`" and "Application Pool Defaults" in Microsoft's IIS
 //! configuration reference. Not in here: running anything, and writing the file.
 
 pub mod appcmd;
