@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stdout)]
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::sys::time::TimeValLike;
@@ -16,9 +18,11 @@ const RUNS: usize = 1000;
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let document = std::fs::read(arguments.next().context("no DOCUMENT")?)?;
-    let trust: TrustFile =
-        toml::from_str(&std::fs::read_to_string(arguments.next().context("no TRUST-FILE")?)?)?;
-    let trust = trust.load_with(|path| std::fs::read(path))?;
+    let file = PathBuf::from(arguments.next().context("no TRUST-FILE")?);
+    let trust: TrustFile = toml::from_str(&std::fs::read_to_string(&file)?)?;
+    // Names in it are relative to it.
+    let folder = file.parent().context("TRUST-FILE is in no folder")?;
+    let trust = trust.load_with(|name| std::fs::read(folder.join(name)))?;
     let revocation = trust.local_revocation();
     let now = Timestamp::now();
 
