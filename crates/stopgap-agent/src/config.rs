@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use stopgap_core::policy::{DEFAULT_SOAK_SECONDS, Removal};
+use stopgap_feed::document::ActionType;
 use stopgap_feed::{FeedName, Id};
 
 pub use network::{Bypass, NetworkConfig};
@@ -179,6 +180,15 @@ impl TargetKind {
             TargetKind::Apache => "apache",
             TargetKind::Haproxy => "haproxy",
             TargetKind::Gateway => "gateway",
+        }
+    }
+
+    /// The types of actions that it takes.
+    pub fn takes(self) -> &'static [ActionType] {
+        match self {
+            TargetKind::Nginx | TargetKind::Apache | TargetKind::Haproxy | TargetKind::Gateway => {
+                &[ActionType::UrlRewrite]
+            }
         }
     }
 }

@@ -147,7 +147,9 @@ mod tests {
             folder: "/data".into(),
             before: None,
             after: None,
-            takes_off: vec![],
+            edits: vec![],
+        switches: vec![],
+        takes_off: vec![],
             puts_on: vec![],
         }
     }

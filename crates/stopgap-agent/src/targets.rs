@@ -28,7 +28,7 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
         name: target.name().to_owned(),
         facts: facts.overlaid(&target_facts(target)),
         sites: target.sites.clone(),
-        takes_rules: true,
+        takes: target.kind.takes(),
     };
     let driver: Box<dyn Driver> = match target.kind {
         TargetKind::Nginx => Box::new(Nginx::new(settings(config, target, nginx::settings)?)),

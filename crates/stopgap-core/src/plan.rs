@@ -30,10 +30,102 @@ pub struct Change {
     pub before: Option<String>,
     /// The set that is live after; `None`: nothing of ours stays.
     pub after: Option<GeneratedSet>,
+    /// Edits of files that are somebody else's, in the order in which they are made; none for a server that
+    /// reads files of ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<FileEdit>,
+    /// Services and pools that are switched, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub switches: Vec<Switch>,
     /// What is in force before and not after.
     pub takes_off: Vec<ActionRef>,
     /// What is in force after and was not before, or in another revision.
     pub puts_on: Vec<ActionRef>,
+}
+
+/// A change of a file that somebody else owns: exactly these octets go in and out, and only while the file is
+/// the one that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEdit {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 in hex of the file that the edit was planned for.
+    pub before: String,
+    /// SHA-256 in hex of the file once it is edited.
+    pub after: String,
+    /// In the order in which they are made.
+    pub splices: Vec<Splice>,
+}
+
+/// One place of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Splice {
+    /// Where, in octets of the file with the splices before this one made.
+    pub at: usize,
+    /// What stands there and goes.
+    pub cut: Octets,
+    /// What comes there.
+    pub put: Octets,
+    /// In words, for the plan: `rule "Stopgap example M1.1 …"`.
+    pub what: String,
+}
+
+/// Octets that a person can read in the journal where they are UTF-8; else they are written in hex.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenOctets", into = "WrittenOctets")]
+pub struct Octets(pub Vec<u8>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenOctets {
+    Text(String),
+    Hex { hex: String },
+}
+
+impl From<Octets> for WrittenOctets {
+    fn from(octets: Octets) -> WrittenOctets {
+        match String::from_utf8(octets.0) {
+            Ok(text) => WrittenOctets::Text(text),
+            Err(error) => WrittenOctets::Hex { hex: hex(error.as_bytes()) },
+        }
+    }
+}
+
+impl TryFrom<WrittenOctets> for Octets {
+    type Error = String;
+
+    fn try_from(written: WrittenOctets) -> Result<Octets, String> {
+        let hex = match written {
+            WrittenOctets::Text(text) => return Ok(Octets(text.into_bytes())),
+            WrittenOctets::Hex { hex } => hex,
+        };
+        let digits: Option<Vec<u8>> =
+            hex.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+        let pairs = |digits: Vec<u8>| {
+            let pairs =
+                digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, digit| octet << 4 | digit));
+            digits.len().is_multiple_of(2).then(|| Octets(pairs.collect()))
+        };
+        digits
+            .and_then(pairs)
+            .ok_or_else(|| format!("`{hex}` is not octets in hex: expected pairs of digits"))
+    }
+}
+
+/// A service or a pool that is taken out of service, or back into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// Its name, as its system knows it: `cups.service`, `MSExchangeECPAppPool`.
+    pub name: String,
+    /// Whether it is out of service after; otherwise it goes back to what it was before.
+    pub off: bool,
+    /// Its settings as they were read, in its system's own words: `enablement` to `enabled`.
+    pub before: BTreeMap<String, String>,
+    /// Its settings after.
+    pub after: BTreeMap<String, String>,
+    /// What else stops with it, or starts with it, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
 }
 
 /// One action of one mitigation.
@@ -96,7 +188,7 @@ fn hex(bytes: &[u8]) -> String {
 pub struct Step {
     /// The target's name.
     pub target: String,
-    /// `write`, `swap`, `reload`, `probe` or `remove`.
+    /// `write`, `check`, `swap`, `remove`, `edit`, `stop`, `restore`, `reload` or `probe`.
     pub kind: StepKind,
     /// The file or folder that it touches; empty where it touches none.
     pub path: String,
@@ -113,6 +205,9 @@ pub enum StepKind {
     Check,
     Swap,
     Remove,
+    Edit,
+    Stop,
+    Restore,
     Reload,
     Probe,
 }
@@ -150,7 +245,20 @@ impl Change {
                 steps.push(step(StepKind::Remove, live, self.words()));
             }
         }
-        steps.push(step(StepKind::Reload, PathBuf::new(), format!("{} takes the new set", self.target)));
+        for edit in &self.edits {
+            for splice in &edit.splices {
+                steps.push(step(StepKind::Edit, edit.path.clone(), splice.words()));
+            }
+        }
+        for switch in &self.switches {
+            let kind = if switch.off { StepKind::Stop } else { StepKind::Restore };
+            steps.push(step(kind, PathBuf::new(), switch.words()));
+        }
+        // Who watches its own files is told nothing, and a service has no rules to read.
+        if self.edits.is_empty() && self.switches.is_empty() {
+            let taken = format!("{} takes the new set", self.target);
+            steps.push(step(StepKind::Reload, PathBuf::new(), taken));
+        }
         steps.push(step(StepKind::Probe, PathBuf::new(), "every listener, before and after".into()));
         steps
     }
@@ -165,6 +273,32 @@ impl Change {
             .flatten()
             .collect();
         if parts.is_empty() { "repairs what was changed by hand".into() } else { parts.join("; ") }
+    }
+}
+
+impl Splice {
+    fn words(&self) -> String {
+        let octets = match (self.put.0.len(), self.cut.0.len()) {
+            (put, 0) => format!("{put} octets put in"),
+            (0, cut) => format!("{cut} octets cut"),
+            (put, cut) => format!("{put} octets in place of {cut}"),
+        };
+        format!("{}: {octets} at octet {}", self.what, self.at)
+    }
+}
+
+impl Switch {
+    fn words(&self) -> String {
+        let named = |settings: &BTreeMap<String, String>| {
+            let pairs: Vec<String> = settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            pairs.join(", ")
+        };
+        let words = format!("{}: {} (was {})", self.name, named(&self.after), named(&self.before));
+        match self.also.is_empty() {
+            true => words,
+            false if self.off => format!("{words}; this also stops {}", self.also.join(", ")),
+            false => format!("{words}; this also starts {}", self.also.join(", ")),
+        }
     }
 }
 
@@ -233,12 +367,40 @@ mod tests {
     }
 
     #[test]
+    fn octets_come_back_from_the_journal_as_they_were() {
+        for octets in [&b""[..], b"<rule name=\"x\"/>\r\n", b"\xff\xfe<\0", "\u{feff}\u{1f600}".as_bytes()] {
+            let written = serde_json::to_string(&Octets(octets.to_vec())).unwrap();
+            assert_eq!(serde_json::from_str::<Octets>(&written).unwrap().0, octets, "{written}");
+        }
+        for bad in [r#"{"hex":"f"}"#, r#"{"hex":"fg"}"#, r#"{"hex":"é0"}"#, "7"] {
+            assert!(serde_json::from_str::<Octets>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_switch_takes_along_is_in_the_plan() {
+        let state = |value: &str| BTreeMap::from([("state".to_owned(), value.to_owned())]);
+        let switch = Switch {
+            name: "MSExchangeECPAppPool".into(),
+            off: true,
+            before: state("Started"),
+            after: state("Stopped"),
+            also: vec!["Exchange Back End/ecp".into()],
+        };
+        let words =
+            "MSExchangeECPAppPool: state Stopped (was state Started); this also stops Exchange Back End/ecp";
+        assert_eq!(switch.words(), words);
+    }
+
+    #[test]
     fn the_steps_of_a_change_are_in_the_order_of_apply() {
         let change = Change {
             target: "nginx".into(),
             folder: "/data/nginx".into(),
             before: None,
             after: Some(GeneratedSet::new([("http.conf".to_owned(), "x".to_owned())].into(), vec![])),
+            edits: vec![],
+            switches: vec![],
             takes_off: vec![],
             puts_on: vec![ActionRef { key: "example:M1".parse().unwrap(), action: "M1.1".parse().unwrap() }],
         };

@@ -11,7 +11,7 @@ mod wave;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use stopgap_feed::document::{Action, ActionKind, ActionType, Document, Mitigation};
+use stopgap_feed::document::{Action, ActionType, Document, Mitigation};
 use stopgap_feed::{FeedName, Key, VerifiedFeed};
 
 use crate::applicability::{self, Applicability};
@@ -59,8 +59,8 @@ pub struct TargetView {
     pub facts: Facts,
     /// A site name or role in a mitigation to the sites here that play it.
     pub sites: BTreeMap<String, Vec<String>>,
-    /// Whether it takes rewrite rules.
-    pub takes_rules: bool,
+    /// The types of actions that it takes.
+    pub takes: &'static [ActionType],
 }
 
 /// What should be.
@@ -350,19 +350,18 @@ impl Context<'_> {
     /// Which targets a mitigation concerns. One without rules to place concerns the server itself.
     fn concern(&self, candidate: &Candidate) -> Concern {
         let mitigation = &candidate.mitigation;
-        let needs_target =
-            mitigation.actions.iter().any(|action| matches!(action.kind, ActionKind::UrlRewrite { .. }));
+        let types: BTreeSet<ActionType> = placed(&mitigation.actions).collect();
         let judge = |facts: &Facts| applicability::judge(mitigation.applicability.as_ref(), facts);
-        if !needs_target {
+        if types.is_empty() {
             return Concern::of_server(judge(self.facts), candidate.unknown_applies);
         }
         let judged: Vec<(&TargetView, Applicability)> = self
             .targets
             .iter()
-            .filter(|target| target.takes_rules)
+            .filter(|target| target.takes.iter().any(|one| types.contains(one)))
             .map(|target| (target, judge(&target.facts)))
             .collect();
-        Concern::of_targets(&judged, mitigation, candidate.unknown_applies)
+        Concern::of_targets(&judged, mitigation, &types, candidate.unknown_applies)
     }
 }
 
@@ -393,6 +392,7 @@ impl Concern {
     fn of_targets(
         judged: &[(&TargetView, Applicability)],
         mitigation: &Mitigation,
+        types: &BTreeSet<ActionType>,
         unknown_applies: bool,
     ) -> Concern {
         let mut concern = Concern::default();
@@ -418,7 +418,9 @@ impl Concern {
             concern.unsupported = None;
             concern.unknown = false;
         } else if judged.is_empty() {
-            concern.not_applicable = Some("no target on this server takes rewrite rules".into());
+            let types: Vec<String> = types.iter().map(|one| format!("{one:?}")).collect();
+            concern.not_applicable =
+                Some(format!("no target on this server takes actions of type {}", types.join(" or ")));
         } else {
             whys.dedup();
             concern.not_applicable = Some(whys.join("; "));
@@ -429,12 +431,17 @@ impl Concern {
 
 /// A site that the mitigation names and this target does not have.
 fn site_missing(target: &TargetView, mitigation: &Mitigation) -> Option<String> {
-    let mut named = mitigation.actions.iter().filter_map(|action| action.target.as_deref()).peekable();
+    let here: Vec<&Action> = mitigation
+        .actions
+        .iter()
+        .filter(|action| target.takes.contains(&action.kind.action_type()))
+        .collect();
+    let mut named = here.iter().filter_map(|action| action.target.as_deref()).peekable();
     named.peek()?;
     let missing: Vec<&str> = named.filter(|site| !target.sites.contains_key(*site)).collect();
     // One site that exists here suffices.
-    let unnamed = mitigation.actions.iter().any(|action| action.target.is_none());
-    let all_missing = missing.len() == mitigation.actions.iter().filter(|a| a.target.is_some()).count();
+    let unnamed = here.iter().any(|action| action.target.is_none());
+    let all_missing = missing.len() == here.iter().filter(|action| action.target.is_some()).count();
     (all_missing && !unnamed).then(|| {
         format!(
             "no site of target {} plays `{}`: name its sites in `sites` of that [[target]]",
@@ -444,8 +451,11 @@ fn site_missing(target: &TargetView, mitigation: &Mitigation) -> Option<String> 
     })
 }
 
-/// The action types that this build applies.
-const BUILT: [ActionType; 2] = [ActionType::DoNothing, ActionType::UrlRewrite];
+/// The types of actions that have a target to be placed on.
+fn placed(actions: &[Action]) -> impl Iterator<Item = ActionType> {
+    let types = actions.iter().map(|action| action.kind.action_type());
+    types.filter(|one| *one != ActionType::DoNothing)
+}
 
 fn unsupported(candidate: &Candidate) -> Option<String> {
     let mitigation = &candidate.mitigation;
@@ -454,9 +464,6 @@ fn unsupported(candidate: &Candidate) -> Option<String> {
     }
     mitigation.actions.iter().find_map(|action| {
         let action_type = action.kind.action_type();
-        if !BUILT.contains(&action_type) {
-            return Some(format!("{}: this build does not apply {action_type:?} actions", action.id));
-        }
         let allowed = action_type == ActionType::DoNothing || candidate.allow.contains(&action_type);
         (!allowed).then(|| format!("{}: this feed may not bring {action_type:?} actions here", action.id))
     })

@@ -232,6 +232,8 @@ pub(crate) fn change(
         target: target.to_owned(),
         folder: folder.to_owned(),
         before: live.set.clone(),
+        edits: Vec::new(),
+        switches: Vec::new(),
         puts_on: holds.iter().filter(here).map(held).collect(),
         takes_off: live.holds.iter().filter(gone).map(held).collect(),
         after,

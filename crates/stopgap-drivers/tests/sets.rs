@@ -44,6 +44,8 @@ fn change(before: Option<&GeneratedSet>, after: Option<&GeneratedSet>) -> Change
         folder: FOLDER.into(),
         before: before.map(|set| set.id.clone()),
         after: after.cloned(),
+        edits: vec![],
+        switches: vec![],
         takes_off: vec![],
         puts_on: vec![],
     }

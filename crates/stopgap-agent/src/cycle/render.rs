@@ -7,7 +7,7 @@ use stopgap_core::plan::{Rendered, Wanted};
 use stopgap_core::select::{Selection, Wish};
 use stopgap_drivers::Driver;
 
-use super::{Cycle, want};
+use super::{Cycle, Target, want};
 
 /// What one target becomes.
 pub(super) struct Rendering {
@@ -28,7 +28,7 @@ impl Cycle<'_> {
                 self.fail_all(selection, name);
                 continue;
             }
-            let mut rendering = self.render_target(index, target.driver.as_ref(), selection, observed);
+            let mut rendering = self.render_target(index, target, selection, observed);
             if self.contested.iter().any(|contested| contested == name) {
                 rendering = match take_off_only(rendering, target.driver.as_ref(), observed) {
                     Some(rendering) => rendering,
@@ -52,13 +52,14 @@ impl Cycle<'_> {
     fn render_target(
         &mut self,
         index: usize,
-        driver: &dyn Driver,
+        target: &Target,
         selection: &Selection,
         observed: &Observed,
     ) -> Rendering {
+        let (driver, takes) = (target.driver.as_ref(), target.view.takes);
         let mut set_back = BTreeSet::new();
         loop {
-            let wanted = want::wanted(selection, &self.ledger, observed, &set_back);
+            let wanted = want::wanted(selection, &self.ledger, observed, takes, &set_back);
             let rendered = driver.render(&wanted, observed);
             let known = set_back.len();
             for (what, why) in &rendered.refused {

@@ -6,7 +6,7 @@ use stopgap_core::Ledger;
 use stopgap_core::observed::{Hold, Observed};
 use stopgap_core::plan::Wanted;
 use stopgap_core::select::{Selected, Selection, Verdict, Wish};
-use stopgap_feed::document::{Action, ActionKind};
+use stopgap_feed::document::{Action, ActionType};
 use stopgap_feed::{Id, Key};
 
 /// Every action that the target should hold, in the order of the mitigations. What is `set_back`
@@ -15,6 +15,7 @@ pub(super) fn wanted(
     selection: &Selection,
     ledger: &Ledger,
     observed: &Observed,
+    takes: &[ActionType],
     set_back: &BTreeSet<Key>,
 ) -> Vec<Wanted> {
     let target = observed.target.as_str();
@@ -27,7 +28,7 @@ pub(super) fn wanted(
         let kept = match selected.wish {
             Wish::Apply if !concerned && !selected.unsure.contains(target) => continue,
             Wish::Apply if concerned && !stays => {
-                wanted.extend(rules(&selected.actions).map(|action| want(selected, action, target)));
+                wanted.extend(of(takes, &selected.actions).map(|action| want(selected, action, target)));
                 Kept::Blocked
             }
             // What harmed, or cannot be put on, replaces nothing.
@@ -63,8 +64,9 @@ impl Kept {
     }
 }
 
-fn rules(actions: &[Action]) -> impl Iterator<Item = &Action> {
-    actions.iter().filter(|action| matches!(action.kind, ActionKind::UrlRewrite { .. }))
+/// The actions that are of one of these types.
+fn of<'a>(takes: &'a [ActionType], actions: &'a [Action]) -> impl Iterator<Item = &'a Action> {
+    actions.iter().filter(|action| takes.contains(&action.kind.action_type()))
 }
 
 fn want(selected: &Selected, action: &Action, target: &str) -> Wanted {
@@ -110,7 +112,7 @@ fn keep(selected: &Selected, hold: &Hold, ledger: &Ledger) -> Option<Wanted> {
     Some(Wanted {
         key: selected.key.clone(),
         digest: hold.digest.clone(),
-        action: rules(&mitigation.actions).find(|action| action.id == hold.action)?.clone(),
+        action: mitigation.actions.iter().find(|action| action.id == hold.action)?.clone(),
         probes: mitigation.probes,
         sites: Some(hold.sites.clone()),
     })

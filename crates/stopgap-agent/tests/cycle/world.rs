@@ -115,7 +115,12 @@ impl World {
         let facts: Facts =
             self.facts.iter().map(|(name, version)| (name.as_str(), version.as_str())).collect();
         let sites = BTreeMap::from([("Default Web Site".to_owned(), vec!["site".to_owned()])]);
-        let view = TargetView { name: "gateway".into(), facts: facts.clone(), sites, takes_rules: true };
+        let view = TargetView {
+            name: "gateway".into(),
+            facts: facts.clone(),
+            sites,
+            takes: &[stopgap_feed::document::ActionType::UrlRewrite],
+        };
         let targets = [Target { driver: Box::new(Gateway::new(settings())), view }];
         cycle(Input {
             host: &self.host,

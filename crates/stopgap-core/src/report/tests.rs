@@ -117,7 +117,7 @@ impl Scene {
             name: "nginx".into(),
             facts: Facts::default(),
             sites: BTreeMap::new(),
-            takes_rules: true,
+            takes: &[ActionType::UrlRewrite],
         }];
         let feeds = [FeedView::of_document("example", &document, now())];
         let selection = select(&feeds, &targets, &Facts::default(), &Policy::default(), &self.ledger, now());

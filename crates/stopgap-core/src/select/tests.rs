@@ -1,6 +1,6 @@
 use super::*;
 use crate::policy::Block;
-use stopgap_feed::document::{Condition, Product, Range, Scope, VersionScheme, Wave, Withdrawn};
+use stopgap_feed::document::{ActionKind, Condition, Product, Range, Scope, VersionScheme, Wave, Withdrawn};
 
 const NOW: &str = "2026-11-22T03:00:00Z";
 
@@ -61,7 +61,7 @@ fn target(name: &str, build: &str) -> TargetView {
         name: name.into(),
         facts: [("exchange", build)].into_iter().collect(),
         sites: [("Default Web Site".to_owned(), vec!["mail.example.org".to_owned()])].into(),
-        takes_rules: true,
+        takes: &[ActionType::UrlRewrite],
     }
 }
 
