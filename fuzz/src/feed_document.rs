@@ -281,7 +281,9 @@ const EXAMPLE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 <EOCS version="2.0" feed="example" serial="42" issued="2026-11-22T03:00:00Z" expires="2026-12-06T03:00:00Z">
 <Config id="M1" desc="a" severity="critical" cve="CVE-2022-41040 CVE-2022-41082" supersedes="M0.9" expires="2027-01-01T00:00:00Z">
 <Applicability><Product name="exchange" versions="dotted"><Range from="15.1.0.0" below="15.1.2375.37"/><Range through="15.0.1497.43"/></Product>
-<All><Product name="nginx" versions="dpkg" ecosystem="Debian:12"><Range below="1.22.1-9+deb12u2"/></Product><Product name="mail"/></All></Applicability>
+<All><Product name="nginx" versions="dpkg" ecosystem="Debian:12"><Range below="1.22.1-9+deb12u2"/></Product><Product name="mail"/></All>
+<Product name="p"><Detect kind="dpkg" package="p1"/><Detect kind="rpm" package="P"/><Detect kind="file" path="/opt/p/VERSION" pattern="^([0-9.]+)$"/>
+<Detect kind="registry" key="HKLM\SOFTWARE\P" value="V"/><Detect kind="pe" path="C:\p\p.exe"/></Product></Applicability>
 <ActionList><Action id="M1.1" type="UrlRewrite" scope="Site" target="Default Web Site" desc="b"><rewrite><rules><rule name="a &amp; b"><match url=".*"/><action type="AbortRequest"/></rule></rules></rewrite></Action>
 <Action id="M1.2" type="Service" scope="Server" platform="windows"><Value>MSExchangeHM</Value><Value> UM </Value></Action></ActionList>
 <Probes><Request expect="blocked">GET /a HTTP/1.1</Request><Request expect="header" name="X-A" pattern="none">HEAD /owa/ HTTP/1.1</Request></Probes>

@@ -116,6 +116,10 @@ const GOOD: &[(&str, &str)] = &[
     ),
     ("<Withdrawn id=\"M0\" reason=\"Superseded by the vendor's hotfix.\"/>", "<!-- none -->"),
     (r#"serial="42""#, r#"serial="18446744073709551615""#),
+    // Before the ranges and after them.
+    (r#"<Range through="3.0.11-1~deb12u1"/>"#, r#"<Range below="2"/><Detect kind="dpkg" package="x1"/>"#),
+    (r#"<Product name="exchange"/>"#, r#"<Product name="x"><Detect kind="rpm" package="_X.1+"/></Product>"#),
+    (r#"<Product name="exchange"/>"#, r#"<Product name="x"><Detect kind="pe" path="d:\a b"/></Product>"#),
 ];
 
 /// Changes that this build does not know: one fault each.
@@ -139,6 +143,16 @@ const BAD: &[(&str, &str)] = &[
     (r#"<Product name="exchange"/>"#, "<Product/>"),
     (r#"<Range through="3.0.11-1~deb12u1"/>"#, r#"<Range upto="3.0.11-1~deb12u1"/>"#),
     (r#"<Range through="3.0.11-1~deb12u1"/>"#, r#"<Detect file="/etc/x"/>"#),
+    (r#"kind="file""#, r#"kind="command""#),
+    (r#"kind="file" "#, ""),
+    (r#"kind="file""#, r#"kind="file" run="yes""#),
+    (r#"path="/opt/example-helper/VERSION""#, r#"path="opt/example-helper/VERSION""#),
+    (r#"path="/opt/example-helper/VERSION""#, r#"path="/opt//VERSION""#),
+    (r#"path="/opt/example-helper/VERSION""#, r#"path="//server/share/VERSION""#),
+    (r#"path="/opt/example-helper/VERSION""#, r#"path="C:\x:y""#),
+    (r#"pattern="^version=([0-9.]+)$""#, r#"pattern="^version""#),
+    (r#"package="example-helper""#, r#"package="--all""#),
+    (r#"key="HKLM\"#, r#"key="HKCU\"#),
     (r#"type="DoNothing""#, r#"type="Reboot""#),
     (r#"scope="Site""#, r#"scope="Galaxy""#),
     (r#"platform="linux""#, r#"platform="plan9""#),

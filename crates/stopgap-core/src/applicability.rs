@@ -75,6 +75,12 @@ fn reasons(judged: &[Applicability]) -> String {
 
 fn judge_product(product: &Product, facts: &Facts) -> Applicability {
     let known = match &product.ecosystem {
+        _ if !product.detect.is_empty() => {
+            return Applicability::Unsupported(format!(
+                "{}: this build does not detect products",
+                product.name
+            ));
+        }
         None => stated(product, facts),
         Some(ecosystem) => packaged(product, ecosystem, facts),
     };
@@ -208,6 +214,7 @@ mod tests {
             name: "exchange".into(),
             scheme: VersionScheme::Dotted,
             ecosystem: None,
+            detect: Vec::new(),
             ranges: ranges
                 .iter()
                 .map(|(from, below)| Range {
@@ -260,6 +267,7 @@ mod tests {
             name: "roundcube".into(),
             scheme: VersionScheme::Dpkg,
             ecosystem: Some("Debian:12".into()),
+            detect: Vec::new(),
             ranges: vec![Range { from: None, below: Some("1.6.5+dfsg-1+deb12u5".into()), through: None }],
         })
     }
@@ -340,6 +348,7 @@ mod tests {
                 name: name.into(),
                 scheme: VersionScheme::Dotted,
                 ecosystem: None,
+                detect: Vec::new(),
                 ranges: vec![],
             })
         };

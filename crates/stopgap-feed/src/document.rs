@@ -9,6 +9,7 @@
 
 mod applicability;
 mod config;
+mod detect;
 mod element;
 mod model;
 mod values;

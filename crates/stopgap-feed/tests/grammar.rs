@@ -9,7 +9,8 @@
 )] // tests, and helpers of tests
 
 use stopgap_feed::document::{
-    ActionKind, Condition, Expect, Mitigation, Platform, Product, Range, Scope, Severity, VersionScheme,
+    ActionKind, Condition, Detect, Expect, Mitigation, Platform, Product, Range, Scope, Severity,
+    VersionScheme,
 };
 use stopgap_feed::{Document, Limits, Refusal};
 
@@ -26,6 +27,14 @@ const EXAMPLE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
         <Product name="nginx" versions="dpkg" ecosystem="Debian:12"><Range below="1.22.1-9+deb12u2"/></Product>
         <Product name="mail"/>
       </All>
+      <Product name="portal" versions="dotted">
+        <Detect kind="dpkg" package="acme-portal"/>
+        <Detect kind="rpm" package="Acme_Portal"/>
+        <Detect kind="file" path="/opt/portal/VERSION" pattern="^version = ([0-9.]+)$"/>
+        <Detect kind="registry" key="HKLM\SOFTWARE\Acme\Portal" value="Version"/>
+        <Detect kind="pe" path="C:\Program Files\Acme\portal.exe"/>
+      </Product>
+      <Product name="vendors" versions="dpkg"><Detect kind="dpkg" package="vendors"/><Range below="1:2.3-4"/></Product>
     </Applicability>
     <ActionList>
       <Action id="M1.1" type="UrlRewrite" scope="Site" target="Default Web Site" desc="PowerShell - inbound">
@@ -101,14 +110,24 @@ fn everything_that_the_grammar_has_is_read() {
         let own = |text: Option<&str>| text.map(str::to_owned);
         Range { from: own(from), below: own(below), through: own(through) }
     };
-    let product = |name: &str, scheme, ecosystem: Option<&str>, ranges| {
+    let detected = |name: &str, scheme, ecosystem: Option<&str>, detect, ranges| {
         Condition::Product(Product {
             name: name.into(),
             scheme,
             ecosystem: ecosystem.map(str::to_owned),
+            detect,
             ranges,
         })
     };
+    let product = |name: &str, scheme, ecosystem, ranges| detected(name, scheme, ecosystem, vec![], ranges);
+    let portal = vec![
+        Detect::Dpkg { package: "acme-portal".into() },
+        Detect::Rpm { package: "Acme_Portal".into() },
+        Detect::File { path: "/opt/portal/VERSION".into(), pattern: "^version = ([0-9.]+)$".into() },
+        Detect::Registry { key: "HKLM\\SOFTWARE\\Acme\\Portal".into(), value: "Version".into() },
+        Detect::Pe { path: "C:\\Program Files\\Acme\\portal.exe".into() },
+    ];
+    let vendors = vec![Detect::Dpkg { package: "vendors".into() }];
     let exchange =
         vec![range(Some("15.1.0.0"), Some("15.1.2375.37"), None), range(None, None, Some("15.0.1497.43"))];
     let nginx = vec![range(None, Some("1.22.1-9+deb12u2"), None)];
@@ -118,6 +137,8 @@ fn everything_that_the_grammar_has_is_read() {
             product("nginx", VersionScheme::Dpkg, Some("Debian:12"), nginx),
             product("mail", VersionScheme::Dotted, None, Vec::new()),
         ]),
+        detected("portal", VersionScheme::Dotted, None, portal, Vec::new()),
+        detected("vendors", VersionScheme::Dpkg, None, vendors, vec![range(None, Some("1:2.3-4"), None)]),
     ]);
     assert_eq!(m1.applicability, Some(expected));
 }
@@ -193,10 +214,26 @@ fn what_a_mitigation_holds_that_is_unknown_makes_it_unsupported_and_nothing_else
         ("<Range through=", "<Range below=\"1\" through=", "Range has both"),
         ("<Range through=", "<Range until=\"1\" through=", "Range has an unknown attribute `until`"),
         ("<Product name=\"mail\"/>", "<Role name=\"mail\"/>", "All holds an unknown element `Role`"),
+        ("<Detect kind=\"dpkg\"", "<Detect", "kind: expected dpkg, rpm, file, registry or pe, found ``"),
+        ("kind=\"dpkg\"", "kind=\"run\"", "kind: expected dpkg, rpm, file, registry or pe, found `run`"),
+        ("kind=\"dpkg\"", "kind=\"dpkg\" run=\"true\"", "Detect has an unknown attribute `run`"),
         (
-            "<Product name=\"mail\"/>",
-            "<Product name=\"mail\"><Detect/></Product>",
-            "Product holds an unknown element `Detect`",
+            "kind=\"dpkg\"",
+            "kind=\"dpkg\" path=\"/opt/portal/VERSION\"",
+            "Detect has an unknown attribute `path`",
+        ),
+        (" package=\"acme-portal\"", "", "Detect: package: expected the name of a package, found ``"),
+        ("\"acme-portal\"", "\"--eval\"", "Detect: package: expected the name of a package"),
+        ("/opt/portal/VERSION", "/opt/../etc/shadow", "Detect: path: expected an absolute path"),
+        ("/opt/portal/VERSION", "portal/VERSION", "Detect: path: expected an absolute path"),
+        ("([0-9.]+)", "[0-9.]+", "Detect: pattern: expected a pattern of at most 512 characters"),
+        ("HKLM\\", "HKCU\\", "Detect: key: expected a key such as HKLM"),
+        ("value=\"Version\"", "value=\"\"", "Detect: value: expected the name of a value"),
+        ("portal.exe\"/>", "portal.exe\">text</Detect>", "Detect holds text between its elements"),
+        (
+            "versions=\"dpkg\"><Detect",
+            "versions=\"dotted\"><Detect",
+            "expects versions=\"dpkg\" beside its ranges",
         ),
         ("scope=\"Site\"", "scope=\"Farm\"", "scope: expected Server, Site or VDir, found `Farm`"),
         ("platform=\"windows\"", "platform=\"plan9\"", "platform: expected windows or linux"),
@@ -266,4 +303,17 @@ fn text_is_the_same_with_comments_in_it() {
     let document = with("MSExchangeHM", "MSExch<!-- x -->angeHM").unwrap();
     let kind = &document.mitigations[0].actions[1].kind;
     assert_eq!(kind, &ActionKind::Service { names: vec!["MSExchangeHM".into(), "UM".into()] });
+}
+
+#[test]
+fn a_product_is_detected_in_some_ways_and_not_in_many() {
+    let with = |count: usize| {
+        let detects = "<Detect kind=\"dpkg\" package=\"vendors\"/>".repeat(count);
+        let text = EXAMPLE.replacen("<Detect kind=\"dpkg\" package=\"vendors\"/>", &detects, 1);
+        read(&text).unwrap().mitigations[0].unsupported.clone()
+    };
+    assert_eq!(with(16), [""; 0]);
+    assert_eq!(with(17), ["Product vendors: expected at most 16 Detect, found 17"]);
+    let long = EXAMPLE.replacen("([0-9.]+)", &format!("([0-9.]{{1,{}}})", "1".repeat(512)), 1);
+    assert!(read(&long).unwrap().mitigations[0].unsupported[0].contains("at most 512 characters"));
 }

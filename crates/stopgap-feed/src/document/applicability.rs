@@ -1,9 +1,11 @@
 //! `Applicability`: which products in which versions a mitigation concerns.
+//!
+//! Not in here: `Detect`, which says where a version is found ([`super::detect`]).
 
 use roxmltree::Node;
 
 use super::element::{attribute, child_elements, local, place, unknown, unknown_attributes};
-use super::{Condition, Product, Range, VersionScheme};
+use super::{Condition, Detect, Product, Range, VersionScheme, detect};
 
 /// Reads `<Applicability>`: any of its parts suffices.
 pub(super) fn read(node: Node<'_, '_>, notes: &mut Vec<String>) -> Condition {
@@ -37,12 +39,17 @@ fn product(node: Node<'_, '_>, notes: &mut Vec<String>) -> Product {
     if name.is_empty() {
         notes.push("Product has no name".to_owned());
     }
-    let mut ranges = Vec::new();
+    let (mut detects, mut ranges) = (Vec::new(), Vec::new());
     for child in child_elements(node, notes) {
         match local(child) {
+            Some("Detect") => detects.extend(detect::read(child, notes)),
             Some("Range") => ranges.push(range(child, notes)),
             _ => notes.push(unknown(child)),
         }
+    }
+    if detects.len() > detect::MAX {
+        let found = detects.len();
+        notes.push(format!("Product {name}: expected at most {} Detect, found {found}", detect::MAX));
     }
     let scheme = match attribute(node, "versions") {
         Some("dotted") => VersionScheme::Dotted,
@@ -60,11 +67,28 @@ fn product(node: Node<'_, '_>, notes: &mut Vec<String>) -> Product {
         }
     };
     let ecosystem = attribute(node, "ecosystem").map(str::to_owned);
-    if matches!(scheme, VersionScheme::Dpkg | VersionScheme::Rpm) && ecosystem.is_none() {
+    // What `Detect` names is the vendor's own, and numbered alike everywhere.
+    let of_distribution = matches!(scheme, VersionScheme::Dpkg | VersionScheme::Rpm) && detects.is_empty();
+    if of_distribution && ecosystem.is_none() {
         notes
             .push(format!("Product {name}: expected an ecosystem such as Debian:12, since backports differ"));
     }
-    Product { name, scheme, ecosystem, ranges }
+    if !ranges.is_empty() {
+        notes.extend(detects.iter().filter_map(|detect| wrong_scheme(&name, scheme, detect)));
+    }
+    Product { name, scheme, ecosystem, detect: detects, ranges }
+}
+
+/// A package's version compares in its own way, and in no other.
+fn wrong_scheme(product: &str, scheme: VersionScheme, detect: &Detect) -> Option<String> {
+    let (expected, word) = match detect {
+        Detect::Dpkg { .. } => (VersionScheme::Dpkg, "dpkg"),
+        Detect::Rpm { .. } => (VersionScheme::Rpm, "rpm"),
+        Detect::File { .. } | Detect::Registry { .. } | Detect::Pe { .. } => return None,
+    };
+    (scheme != expected).then(|| {
+        format!("Product {product}: Detect kind=\"{word}\" expects versions=\"{word}\" beside its ranges")
+    })
 }
 
 fn range(node: Node<'_, '_>, notes: &mut Vec<String>) -> Range {

@@ -104,10 +104,49 @@ pub struct Product {
     /// `@versions`.
     pub scheme: VersionScheme,
     /// `@ecosystem`, such as `Debian:12`: required of distribution packages, since backports
-    /// differ by release.
+    /// differ by release. A package that a vendor builds for all of them is named by `Detect` instead.
     pub ecosystem: Option<String>,
+    /// `Detect` elements in document order: where its version is found. None: it is a fact, or a
+    /// package of that name.
+    pub detect: Vec<Detect>,
     /// `Range` elements; any that holds suffices.
     pub ranges: Vec<Range>,
+}
+
+/// `Detect`: where the version of a product is found that the agent does not know. It says what to read;
+/// nothing is run for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detect {
+    /// `kind="dpkg"`: an installed Debian package.
+    Dpkg {
+        /// `@package`: its name, or that of its source.
+        package: String,
+    },
+    /// `kind="rpm"`: an installed rpm package.
+    Rpm {
+        /// `@package`: its name, or that of its source.
+        package: String,
+    },
+    /// `kind="file"`: a text file.
+    File {
+        /// `@path`: absolute, without `.` and `..`; of Windows where it begins with a drive.
+        path: String,
+        /// `@pattern`: ECMAScript, held against each line; its first group is the version. Only its length
+        /// was checked here.
+        pattern: String,
+    },
+    /// `kind="registry"`: a value of the Windows registry.
+    Registry {
+        /// `@key`, below `HKLM\`.
+        key: String,
+        /// `@value`: its name.
+        value: String,
+    },
+    /// `kind="pe"`: the file version in the resources of a Windows program or library.
+    Pe {
+        /// `@path`, as of a file.
+        path: String,
+    },
 }
 
 /// How versions compare.
