@@ -20,6 +20,7 @@ fn mitigation(id: &str) -> Mitigation {
             name: "exchange".into(),
             scheme: VersionScheme::Dotted,
             ecosystem: None,
+            detect: Vec::new(),
             ranges: vec![Range { from: None, below: Some("15.2.986.36".into()), through: None }],
         })])),
         actions: vec![action(&format!("{id}.1"), Some("Default Web Site")), action(&format!("{id}.2"), None)],
