@@ -373,7 +373,14 @@ fn from_disk(driver: &dyn Driver, host: &dyn Host) -> Option<Observed> {
     let sites = names.iter().map(site).collect();
     let target = driver.target().to_owned();
     let warning = format!("{target} cannot be asked what it uses: what is shown of it is on the disk");
-    Some(Observed { target, live, sites, warnings: vec![warning], lacks: BTreeMap::new() })
+    Some(Observed {
+        target,
+        live,
+        sites,
+        warnings: vec![warning],
+        lacks: BTreeMap::new(),
+        files: BTreeMap::new(),
+    })
 }
 
 /// An error with its causes, on one line.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stopgap_feed::{Id, Key};
@@ -20,6 +21,9 @@ pub struct Observed {
     /// What only some rules need and the server lacks, with what to do: by a word of its driver's own, or for rules
     /// of one site alone by [`lack_at`].
     pub lacks: BTreeMap<String, String>,
+    /// What rendering reads of a server whose own files are edited: their octets, or why they cannot be read, by
+    /// path; under a program's path, what it answered.
+    pub files: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
 }
 
 /// The word in [`Observed::lacks`] for what a site lacks for rules that are not for every site.
@@ -39,6 +43,21 @@ pub struct Live {
     /// Whether the running server uses that set, where it can say so (the gateway); `None` where
     /// only a probe can tell.
     pub active: Option<bool>,
+    /// Where what it holds is not in force all the same, although its site is covered.
+    pub gaps: Vec<Gap>,
+}
+
+/// A part of a site where an action is not in force: an application below it that undoes its rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The mitigation.
+    pub key: Key,
+    /// The action of it.
+    pub action: Id,
+    /// Which part, as the server names it: `Default Web Site/owa/Calendar`.
+    pub place: String,
+    /// Why.
+    pub why: String,
 }
 
 /// One action of one mitigation in a set.

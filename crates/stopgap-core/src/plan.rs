@@ -37,6 +37,10 @@ pub struct Change {
     /// Services and pools that are switched, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub switches: Vec<Switch>,
+    /// What a person should know before it is made, one sentence each: what an application's rules come to, what
+    /// stops as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What is in force before and not after.
     pub takes_off: Vec<ActionRef>,
     /// What is in force after and was not before, or in another revision.
@@ -245,6 +249,9 @@ impl Change {
                 steps.push(step(StepKind::Remove, live, self.words()));
             }
         }
+        for note in &self.notes {
+            steps.push(step(StepKind::Check, PathBuf::new(), note.clone()));
+        }
         for edit in &self.edits {
             for splice in &edit.splices {
                 steps.push(step(StepKind::Edit, edit.path.clone(), splice.words()));
@@ -401,6 +408,7 @@ mod tests {
             after: Some(GeneratedSet::new([("http.conf".to_owned(), "x".to_owned())].into(), vec![])),
             edits: vec![],
             switches: vec![],
+            notes: vec![],
             takes_off: vec![],
             puts_on: vec![ActionRef { key: "example:M1".parse().unwrap(), action: "M1.1".parse().unwrap() }],
         };

@@ -236,6 +236,7 @@ impl Driver for Apache {
             sites: found.sites,
             warnings: found.warnings,
             lacks: found.lacks,
+            files: BTreeMap::new(),
         })
     }
 

@@ -161,6 +161,7 @@ impl Driver for Gateway {
             sites: vec![site],
             warnings,
             lacks: BTreeMap::new(),
+            files: BTreeMap::new(),
         })
     }
 

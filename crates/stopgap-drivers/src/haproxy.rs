@@ -327,6 +327,7 @@ impl Driver for Haproxy {
             sites: found.sites,
             warnings: [found.warnings, warnings].concat(),
             lacks: BTreeMap::new(),
+            files: BTreeMap::new(),
         })
     }
 

@@ -178,6 +178,7 @@ impl Driver for Nginx {
             sites: found.sites,
             warnings,
             lacks: BTreeMap::new(),
+            files: BTreeMap::new(),
         })
     }
 

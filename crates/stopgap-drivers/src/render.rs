@@ -234,6 +234,7 @@ pub(crate) fn change(
         before: live.set.clone(),
         edits: Vec::new(),
         switches: Vec::new(),
+        notes: Vec::new(),
         puts_on: holds.iter().filter(here).map(held).collect(),
         takes_off: live.holds.iter().filter(gone).map(held).collect(),
         after,

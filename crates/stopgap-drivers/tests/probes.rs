@@ -151,6 +151,7 @@ fn the_baseline_is_one_request_for_each_probe_and_listener_of_the_sites_that_hav
         sites: vec![site("mail", &[80, 443]), site("other", &[8080])],
         warnings: vec![],
         lacks: Default::default(),
+        files: Default::default(),
     };
     let place = |action: &str, form| Placement {
         what: ActionRef { key: key.clone(), action: action.parse().unwrap() },

@@ -46,6 +46,7 @@ fn change(before: Option<&GeneratedSet>, after: Option<&GeneratedSet>) -> Change
         after: after.cloned(),
         edits: vec![],
         switches: vec![],
+        notes: vec![],
         takes_off: vec![],
         puts_on: vec![],
     }

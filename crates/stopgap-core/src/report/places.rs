@@ -34,6 +34,15 @@ pub(super) fn places(
                 places.extend(site_places(target, site, action, is_held, entry));
             }
         }
+        let gaps = target.live.gaps.iter().filter(|gap| gap.key == selected.key && gap.action == *action);
+        places.extend(gaps.map(|gap| PlaceReport {
+            target: target.target.clone(),
+            site: gap.place.clone(),
+            listener: None,
+            in_force: false,
+            proof: Proof::Unproven,
+            why: Some(gap.why.clone()),
+        }));
     }
     places
 }

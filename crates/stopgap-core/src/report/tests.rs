@@ -1,7 +1,7 @@
 use super::*;
 use crate::facts::Facts;
 use crate::ledger::{GivenUp, ProofRecord};
-use crate::observed::{Hold, Hook, Listener, Live, Site};
+use crate::observed::{Gap, Hold, Hook, Listener, Live, Site};
 use crate::policy::Policy;
 use crate::select::{FeedView, TargetView, select};
 use stopgap_feed::document::{Action, Document, Mitigation, Scope};
@@ -55,11 +55,12 @@ impl Scene {
                     set: Some("s".into()),
                     holds: if held.is_empty() { vec![] } else { vec![hold] },
                     foreign: vec![],
-                    active: None,
+                    ..Live::default()
                 },
                 sites: vec![site("a", 81), site("b", 82)],
                 warnings: vec![],
                 lacks: Default::default(),
+                files: Default::default(),
             },
             ledger: Ledger { mitigations: [(key(), entry)].into(), ..Ledger::default() },
             failures: Failures::new(),
@@ -164,6 +165,18 @@ fn a_site_without_what_its_own_rules_need_is_named_with_it() {
     let (status, reason) = scene.status();
     assert_eq!(status, Status::Partial);
     assert_eq!(reason.unwrap(), "1 of 2 sites; not on b (b.conf:1 lacks an include)");
+}
+
+#[test]
+fn a_part_of_a_site_where_it_is_undone_is_named_with_the_reason() {
+    let mut scene = Scene::new(&["a", "b"]).prove("a", 81, Proof::Proven).prove("b", 82, Proof::Proven);
+    let why = "<clear> in line 7 of web.config";
+    let gap = Gap { key: key(), action: "M1.1".parse().unwrap(), place: "a/owa".into(), why: why.into() };
+    scene.observed.lacks.insert(crate::observed::lack_at("a/owa"), why.into());
+    scene.observed.live.gaps.push(gap);
+    let (status, reason) = scene.status();
+    assert_eq!(status, Status::Partial);
+    assert_eq!(reason.unwrap(), "2 of 3 sites; not on a/owa (<clear> in line 7 of web.config)");
 }
 
 #[test]
