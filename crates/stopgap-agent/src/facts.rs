@@ -32,9 +32,9 @@ pub fn target_facts(target: &TargetConfig) -> Facts {
 /// What the system below `root` says of itself.
 pub fn of_system(root: &Path) -> Facts {
     let mut facts = Facts::default();
-    facts.insert(std::env::consts::OS, Fact::Unknown("this build does not read its version".into()));
+    facts.set_read(std::env::consts::OS, Fact::Unknown("this build does not read its version".into()));
     if let Some(ecosystem) = release::ecosystem(root) {
-        facts.insert(ECOSYSTEM, ecosystem);
+        facts.set_read(ECOSYSTEM, ecosystem);
     }
     let distribution = matches!(facts.ecosystem(), Some(Fact::Version(_)));
     facts.set_packages(packages(root, distribution));

@@ -7,10 +7,19 @@
 //! - *packages* of a distribution, with the ecosystem (`Debian:12`) whose numbers they are; asked for by a
 //!   `Product` with one. A distribution mends old versions without renumbering them, so the two are never
 //!   compared with each other.
+//!
+//! What only a mitigation asks for ([`Asked`]) is looked up in the cycle that knows the mitigations ([`Looked`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod installed;
+mod looked;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use installed::{Installed, Packages};
+pub use looked::{Asked, Found, Looked, Old, Running};
 
 /// The name under which the distribution is stated, `ecosystem = "Debian:12"`: where a proxy fronts a host
 /// of another distribution, its versions are numbered as that one's are.
@@ -27,57 +36,24 @@ pub enum Fact {
 }
 
 /// Products by name. A product that is not listed is not on this server.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     stated: BTreeMap<String, Fact>,
+    read: BTreeMap<String, Fact>,
     packages: Packages,
-}
-
-/// The packages of this server's own distribution.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Packages {
-    /// There is no package database that this build knows of.
-    #[default]
-    None,
-    /// There is one, which could not be read, and why.
-    Unreadable(String),
-    /// Every installed package.
-    Installed(Installed),
-}
-
-/// Installed packages, by their own name and by that of the source from which they were built. A name can
-/// have several versions: architectures side by side, or a source whose packages are not all up to date.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Installed(BTreeMap<String, BTreeSet<String>>);
-
-impl Installed {
-    /// Adds a package: its name and version, and those of its source.
-    pub fn insert(&mut self, package: (&str, &str), source: (&str, &str)) {
-        for (name, version) in [package, source] {
-            self.0.entry(name.to_owned()).or_default().insert(version.to_owned());
-        }
-    }
-
-    /// The installed versions of a package, or of what was built from a source.
-    pub fn versions(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.get(name).into_iter().flatten().map(String::as_str)
-    }
-
-    /// How many names there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing is installed.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
+    kernel: Option<Fact>,
+    looked: Arc<Looked>,
+    elsewhere: bool,
 }
 
 impl Facts {
-    /// What is stated of a product.
+    /// What is known of a product: what is stated, else what the system says of itself.
     pub fn get(&self, product: &str) -> Option<&Fact> {
+        self.stated(product).or_else(|| self.read.get(product))
+    }
+
+    /// What is stated of a product.
+    pub fn stated(&self, product: &str) -> Option<&Fact> {
         self.stated.get(product)
     }
 
@@ -91,9 +67,29 @@ impl Facts {
         &self.packages
     }
 
+    /// The version of the kernel that runs, as its distribution numbers the package.
+    pub fn kernel(&self) -> Option<&Fact> {
+        self.kernel.as_ref()
+    }
+
+    /// What was looked up for the mitigations of this cycle.
+    pub fn looked(&self) -> &Looked {
+        &self.looked
+    }
+
+    /// Whether they are those of another host: neither this server's packages nor its files count.
+    pub fn elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
     /// States a fact; a later statement replaces an earlier one.
     pub fn insert(&mut self, product: impl Into<String>, fact: Fact) {
         self.stated.insert(product.into(), fact);
+    }
+
+    /// Sets what the system says of itself. What is stated counts before it.
+    pub fn set_read(&mut self, product: impl Into<String>, fact: Fact) {
+        self.read.insert(product.into(), fact);
     }
 
     /// Sets what the package database says.
@@ -101,26 +97,44 @@ impl Facts {
         self.packages = packages;
     }
 
+    /// Sets the kernel that runs.
+    pub fn set_kernel(&mut self, kernel: Fact) {
+        self.kernel = Some(kernel);
+    }
+
+    /// Sets what was looked up on this server; of another host nothing was.
+    pub fn set_looked(&mut self, looked: Arc<Looked>) {
+        if !self.elsewhere {
+            self.looked = looked;
+        }
+    }
+
     /// These facts with `nearer` ones on top: a proxy fronts another host's product. Where `nearer` states
     /// an ecosystem, the host is another one, and this server's packages are not its.
     pub fn overlaid(&self, nearer: &Facts) -> Facts {
         let mut all = self.clone();
-        all.stated.extend(nearer.stated.iter().map(|(name, fact)| (name.clone(), fact.clone())));
+        let stated = |facts: &BTreeMap<String, Fact>| facts.clone().into_iter();
+        all.stated.extend(stated(&nearer.stated));
+        all.read.extend(stated(&nearer.read));
         if nearer.ecosystem().is_some() || nearer.packages != Packages::None {
             all.packages.clone_from(&nearer.packages);
+            all.kernel.clone_from(&nearer.kernel);
+            all.looked = Arc::clone(&nearer.looked);
+            all.elsewhere = true;
         }
         all
     }
 
-    /// Every stated fact, by product name.
+    /// Every fact by its name, what is stated before what was read.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Fact)> {
-        self.stated.iter().map(|(name, fact)| (name.as_str(), fact))
+        let read = self.read.iter().filter(|(name, _)| !self.stated.contains_key(*name));
+        self.stated.iter().chain(read).map(|(name, fact)| (name.as_str(), fact))
     }
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Facts {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
         let stated = iter.into_iter().map(|(name, version)| (name.into(), Fact::Version(version.into())));
-        Facts { stated: stated.collect(), packages: Packages::None }
+        Facts { stated: stated.collect(), ..Facts::default() }
     }
 }
