@@ -37,6 +37,8 @@ pub const TESTS: &[Tool] = &[
     tool("script", "bsdutils", "questions on a terminal"),
     tool("dpkg", "dpkg", "package versions against those who define them"),
     tool("unshare", "util-linux", "nginx's own test of staged files in a private mount namespace"),
+    tool("/lib/systemd/systemd", "systemd", "services under a systemd of their own, in namespaces"),
+    tool("/lib/systemd/system/dbus.service", "dbus", "the system bus of that systemd"),
     tool("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the platform's trust store"),
 ];
 

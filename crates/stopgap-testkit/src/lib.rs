@@ -2,4 +2,6 @@
 
 pub mod feeds;
 pub mod host;
+#[cfg(target_os = "linux")]
+pub mod machine;
 pub mod pki;
