@@ -47,6 +47,7 @@ mod judge;
 mod observe;
 mod piece;
 mod standing;
+mod states;
 mod take_off;
 
 use std::borrow::Cow;
@@ -57,6 +58,7 @@ use ring::digest;
 pub use observe::{OurEntry, observe};
 pub use piece::{Piece, Refused, Scope};
 pub use standing::{By, LevelState, State, Why};
+pub use states::states;
 pub use take_off::{ByHand, Remains, TakenOff, take_off};
 
 use crate::check::{CheckError, LevelKind, Report, check};
