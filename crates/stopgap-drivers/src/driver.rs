@@ -102,6 +102,22 @@ pub enum DriverError {
         /// What is there now.
         found: String,
     },
+    /// A file of somebody else's is left as it is.
+    #[error("{path} was not written: {why}")]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: NotWritten,
+    },
+    /// What was written is not there as it was written any more, so a person has to take it out.
+    #[error("{path} was edited since; delete by hand: {}", .what.join("; "))]
+    ByHand {
+        /// The file.
+        path: PathBuf,
+        /// Each thing to delete, with its text.
+        what: Vec<String>,
+    },
     /// The target's settings do not fit the machine.
     #[error("target {target}: {message}")]
     Settings {
@@ -121,7 +137,42 @@ impl DriverError {
             DriverError::Rejected { .. } => "rejected",
             DriverError::NotTaken { .. } => "not-taken",
             DriverError::ChangedUnderUs { .. } => "changed-under-us",
+            DriverError::NotWritten { why, .. } => why.code(),
+            DriverError::ByHand { .. } => "by-hand",
             DriverError::Settings { .. } => "settings",
+        }
+    }
+}
+
+/// Why a file was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWritten {
+    /// No room.
+    #[error("the disk is full: make room ({0})")]
+    Full(io::Error),
+    /// Its permissions or its file system.
+    #[error("it is read-only: allow writing, or take the file out of the mitigation's way ({0})")]
+    ReadOnly(String),
+    /// Another process.
+    #[error("another process holds it: it is tried again in the next cycle ({0})")]
+    Locked(io::Error),
+    /// A link, which a new file would replace while what it points to stays as it is.
+    #[error("it is a link to {0}: put the file itself there")]
+    Link(PathBuf),
+    /// Neither a file nor a link.
+    #[error("it is no file")]
+    NoFile,
+}
+
+impl NotWritten {
+    /// A word for it that does not change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            NotWritten::Full(_) => "disk-full",
+            NotWritten::ReadOnly(_) => "read-only",
+            NotWritten::Locked(_) => "locked",
+            NotWritten::Link(_) => "link",
+            NotWritten::NoFile => "no-file",
         }
     }
 }

@@ -45,6 +45,12 @@ pub trait Host: Send + Sync {
     /// Makes a file that must not exist yet, and returns when it is on the disk.
     fn write_new(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
 
+    /// Makes a file that must not exist yet with the owner, the group and the permission bits of another one, and
+    /// returns when it is on the disk. On Windows the permissions are those that the folder gives.
+    fn write_like(&self, path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
+        self.write_new(path, bytes, self.mode(like)?)
+    }
+
     /// Adds to the end of a file, made with `mode` where it is missing, and returns when it is on
     /// the disk.
     fn append(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;

@@ -11,12 +11,13 @@ pub mod gateway;
 pub mod haproxy;
 pub mod hook;
 pub mod host;
+pub mod iis;
 pub mod nginx;
 pub mod probe;
 mod render;
 pub mod server;
 pub mod set;
 
-pub use driver::{Checked, Driver, DriverError};
+pub use driver::{Checked, Driver, DriverError, NotWritten};
 pub use host::{Host, Machine};
 pub use stopgap_core::plan::{Change, Rendered, Wanted};

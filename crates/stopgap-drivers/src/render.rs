@@ -52,8 +52,7 @@ impl<'a> Piece<'a> {
     }
 
     pub(crate) fn hold(&self, sites: Vec<String>) -> Hold {
-        let Wanted { key, digest, action, .. } = self.wanted;
-        Hold { key: key.clone(), action: action.id.clone(), digest: digest.clone(), sites }
+        hold(self.wanted, sites)
     }
 
     pub(crate) fn placements(&self, sites: &[String]) -> impl Iterator<Item = Placement> {
@@ -75,6 +74,12 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 
 pub(crate) fn action_ref(wanted: &Wanted) -> ActionRef {
     ActionRef { key: wanted.key.clone(), action: wanted.action.id.clone() }
+}
+
+/// An action in force at these sites.
+pub(crate) fn hold(wanted: &Wanted, sites: Vec<String>) -> Hold {
+    let Wanted { key, digest, action, .. } = wanted;
+    Hold { key: key.clone(), action: action.id.clone(), digest: digest.clone(), sites }
 }
 
 pub(crate) fn held(hold: &Hold) -> ActionRef {

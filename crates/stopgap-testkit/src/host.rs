@@ -51,6 +51,8 @@ struct State {
     fault: Option<Fault>,
     clock: Duration,
     exchange_unsupported: bool,
+    /// What a failure is; nothing: none that has a name.
+    kind: Option<io::ErrorKind>,
 }
 
 impl Default for FakeHost {
@@ -114,6 +116,11 @@ impl FakeHost {
         let mut state = self.lock();
         state.fault = fault;
         state.operations.clear();
+    }
+
+    /// What kind of error a fault is from here on, such as a disk that is full.
+    pub fn fail_as(&self, kind: io::ErrorKind) {
+        self.lock().kind = Some(kind);
     }
 
     /// Does `work` on a machine that does not fail and does not count.
@@ -192,7 +199,7 @@ impl FakeHost {
     }
 
     fn plain(&self, words: String) -> io::Result<MutexGuard<'_, State>> {
-        self.operation(words).map_err(|_| broken())
+        self.operation(words).map_err(|state| state.broken())
     }
 
     /// For operations that a failure leaves half done: whether this one is. After a crash nothing
@@ -201,15 +208,11 @@ impl FakeHost {
         match self.operation(words) {
             Ok(state) => Ok((state, false)),
             Err(state) if matches!(state.fault, Some(Fault::Crash(n)) if state.operations.len() > n + 1) => {
-                Err(broken())
+                Err(state.broken())
             }
             Err(state) => Ok((state, true)),
         }
     }
-}
-
-fn broken() -> io::Error {
-    io::Error::other("the machine fails here")
 }
 
 fn gone() -> io::Error {
@@ -221,6 +224,10 @@ fn half_if(torn: bool, bytes: &[u8]) -> &[u8] {
 }
 
 impl State {
+    fn broken(&self) -> io::Error {
+        io::Error::new(self.kind.unwrap_or(io::ErrorKind::Other), "the machine fails here")
+    }
+
     /// The path with links followed; the last one only if `last`.
     fn resolve(&self, path: &Path, last: bool) -> io::Result<PathBuf> {
         let mut left: Vec<OsString> = components(path);
@@ -353,7 +360,7 @@ impl Host for FakeHost {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
         state.nodes.insert(path, Node::File(half_if(torn, bytes).to_vec()));
-        if torn { Err(broken()) } else { Ok(()) }
+        if torn { Err(state.broken()) } else { Ok(()) }
     }
 
     fn append(&self, path: &Path, bytes: &[u8], _: u32) -> io::Result<()> {
@@ -365,7 +372,7 @@ impl Host for FakeHost {
             Node::File(file) => file.extend_from_slice(kept),
             _ => return Err(io::Error::from(io::ErrorKind::IsADirectory)),
         }
-        if torn { Err(broken()) } else { Ok(()) }
+        if torn { Err(state.broken()) } else { Ok(()) }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -438,7 +445,7 @@ impl Host for FakeHost {
                 state.nodes.remove(&last);
             }
         }
-        if torn { Err(broken()) } else { Ok(()) }
+        if torn { Err(state.broken()) } else { Ok(()) }
     }
 
     fn symlink(&self, to: &Path, link: &Path) -> io::Result<()> {

@@ -88,6 +88,21 @@ impl Host for Machine {
         write_through(&mut file, bytes)
     }
 
+    fn write_like(&self, path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
+        self.write_new(path, bytes, self.mode(like)?)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, chown};
+            let (own, theirs) = (fs::metadata(path)?, fs::metadata(like)?);
+            if (own.uid(), own.gid()) != (theirs.uid(), theirs.gid()) {
+                chown(path, Some(theirs.uid()), Some(theirs.gid()))?;
+                // Another owner takes away the bits that act in its name.
+                fs::set_permissions(path, theirs.permissions())?;
+            }
+        }
+        Ok(())
+    }
+
     fn append(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let mut options = File::options();
         options.append(true).create(true);
