@@ -19,6 +19,7 @@ pub mod follow;
 pub mod home;
 pub mod journal;
 pub mod operator;
+pub mod replay;
 pub mod service;
 pub mod targets;
 pub mod trust;

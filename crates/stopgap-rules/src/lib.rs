@@ -20,6 +20,7 @@ pub mod function;
 pub mod model;
 pub mod parse;
 pub mod pattern;
+pub mod reads;
 pub mod request;
 pub mod response;
 mod template;
