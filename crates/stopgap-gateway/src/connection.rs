@@ -1,6 +1,7 @@
 //! One client connection from accept to close: HTTP, then perhaps a tunnel; ended by the client, by
 //! the watchdog or by the gateway's own end.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::HeaderValue;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -15,9 +18,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::answer::Answer;
 use crate::framing::{Framing, FramingLimits};
 use crate::guard::Guard;
-use crate::proxy::{Client, Shared, handle};
+use crate::proxy::Client;
 use crate::settings::Limits;
 use crate::socket::Socket;
 use crate::state::ConnectionState;
@@ -26,12 +30,21 @@ use crate::watchdog::{Finding, Watchdog};
 /// The least that hyper accepts as the bound of its read buffer, beside a head.
 const READ_BUFFER: usize = 400 * 1024;
 
+/// Who answers the requests of a connection.
+pub(crate) trait Serves: Send + Sync + Sized + 'static {
+    /// Answers one request. Never returns for one that is aborted: the guard ends the connection.
+    fn handle(
+        client: Arc<Client<Self>>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send;
+}
+
 /// Serves one connection to its end. When `stopping` turns true, what is in progress is finished and
 /// the connection closed.
-pub(crate) async fn serve(
+pub(crate) async fn serve<S: Serves>(
     socket: TcpStream,
     peer: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<S>,
     limits: Arc<Limits>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -47,7 +60,7 @@ pub(crate) async fn serve(
     let framing = Framing::new(FramingLimits { bytes: limits.head_bytes, fields: limits.head_fields });
     let guard = Guard::new(Socket(socket), framing, state.clone());
     let client = Arc::new(Client { shared, state: state.clone(), peer, local, address });
-    let service = service_fn(move |request| handle(client.clone(), request));
+    let service = service_fn(move |request| S::handle(client.clone(), request));
     let mut connection = pin!(
         http1::Builder::new()
             .header_read_timeout(None) // The watchdog's.

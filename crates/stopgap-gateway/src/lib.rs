@@ -18,6 +18,8 @@
 //! backtick, octets that are not UTF-8) get 400 from the HTTP library; `Upgrade` is passed on for
 //! `websocket` alone; HTTP/1.0 needs a `Host` too.
 //!
+//! [`iis`] is another server on the same sockets: one that has IIS's configuration, to try mitigations on.
+//!
 //! Not here: rules and their meaning (`stopgap-rules`), when to read them anew (the gateway's driver,
 //! over the [`control`] socket), configuration files, process set-up.
 
@@ -30,6 +32,7 @@ mod error;
 mod framing;
 mod guard;
 mod headers;
+pub mod iis;
 mod log;
 mod proxy;
 mod review;

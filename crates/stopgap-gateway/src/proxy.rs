@@ -14,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 
 use crate::answer::{Answer, Relay, Source, closing, text};
+use crate::connection::Serves;
 use crate::counters::Counters;
 use crate::framing::Refusal;
 use crate::headers::{self, PROBE, asks_for_websocket};
@@ -33,9 +34,15 @@ pub(crate) struct Shared {
     pub(crate) via: bool,
 }
 
+impl Serves for Shared {
+    async fn handle(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        handle(client, request).await
+    }
+}
+
 /// One client connection.
-pub(crate) struct Client {
-    pub(crate) shared: Arc<Shared>,
+pub(crate) struct Client<S = Shared> {
+    pub(crate) shared: Arc<S>,
     pub(crate) state: Arc<ConnectionState>,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
@@ -44,10 +51,7 @@ pub(crate) struct Client {
 }
 
 /// Answers one request. Never returns for one that is aborted: the guard ends the connection.
-pub(crate) async fn handle(
-    client: Arc<Client>,
-    mut request: Request<Incoming>,
-) -> Result<Response<Answer>, Infallible> {
+async fn handle(client: Arc<Client>, mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     let (mut flight, refusal) = client.state.begin();
     if let Some(refusal) = refusal {
         client.shared.counters.malformed();
@@ -124,7 +128,7 @@ pub(crate) async fn handle(
     }
 }
 
-fn respond(answer: verdict::Response) -> Response<Answer> {
+pub(crate) fn respond(answer: verdict::Response) -> Response<Answer> {
     let mut response = text(answer.status, answer.body);
     if let Some(location) = answer.location {
         response.headers_mut().insert(LOCATION, location);
@@ -314,7 +318,7 @@ pub(crate) fn target(uri: &Uri) -> &str {
 }
 
 /// The target of a request in absolute-form (RFC 9112, 3.2.2), as it goes to the origin.
-fn origin_form(uri: &Uri) -> Option<Uri> {
+pub(crate) fn origin_form(uri: &Uri) -> Option<Uri> {
     match target(uri) {
         target if target.starts_with('/') => target.parse().ok(),
         // `http://host?query`: the path is empty there, and cannot be here.

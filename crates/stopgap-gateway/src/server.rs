@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::connection;
+use crate::connection::{self, Serves};
 use crate::control::{self, ControlSocket};
 use crate::counters::Counters;
 use crate::error::GatewayError;
@@ -69,40 +69,45 @@ impl Gateway {
     /// Serves until `shutdown` completes; then accepts nothing more, gives requests in progress
     /// [`Limits::drain`] to finish, and returns. Needs a tokio runtime with time and I/O.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let (stop, stopping) = watch::channel(false);
-        let permits = Arc::new(Semaphore::new(self.limits.connections));
-        let mut accepting = JoinSet::new();
-        for listener in self.listeners {
-            accepting.spawn(accept(
-                listener,
-                permits.clone(),
-                self.shared.clone(),
-                self.limits.clone(),
-                stopping.clone(),
-            ));
-        }
         let mut beside = JoinSet::new();
         beside.spawn(control::serve(self.control, self.shared.clone()));
         beside.spawn(sweep(self.shared.pool.clone()));
-
-        shutdown.await;
-        tracing::info!(drain = ?self.limits.drain, "gateway stops");
-        stop.send_replace(true);
-        let drained =
-            tokio::time::timeout(self.limits.drain, async { while accepting.join_next().await.is_some() {} });
-        if drained.await.is_err() {
-            tracing::warn!("connections were cut: they did not finish in time");
-        }
-        accepting.shutdown().await;
-        beside.shutdown().await;
+        let doors = self.listeners.into_iter().map(|listener| (listener, self.shared.clone()));
+        serve(doors, self.limits, beside, shutdown).await;
     }
 }
 
+/// Accepts at each door until `shutdown` completes, then lets the requests in progress finish. What runs
+/// `beside` ends with it.
+pub(crate) async fn serve<S: Serves>(
+    doors: impl IntoIterator<Item = (TcpListener, Arc<S>)>,
+    limits: Arc<Limits>,
+    mut beside: JoinSet<()>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (stop, stopping) = watch::channel(false);
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let mut accepting = JoinSet::new();
+    for (listener, shared) in doors {
+        accepting.spawn(accept(listener, permits.clone(), shared, limits.clone(), stopping.clone()));
+    }
+    shutdown.await;
+    tracing::info!(drain = ?limits.drain, "gateway stops");
+    stop.send_replace(true);
+    let drained =
+        tokio::time::timeout(limits.drain, async { while accepting.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        tracing::warn!("connections were cut: they did not finish in time");
+    }
+    accepting.shutdown().await;
+    beside.shutdown().await;
+}
+
 /// Accepts until the gateway stops, then waits for the connections. Dropping it cuts them.
-async fn accept(
+async fn accept<S: Serves>(
     listener: TcpListener,
     permits: Arc<Semaphore>,
-    shared: Arc<Shared>,
+    shared: Arc<S>,
     limits: Arc<Limits>,
     mut stopping: watch::Receiver<bool>,
 ) {

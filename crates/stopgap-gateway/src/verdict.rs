@@ -141,10 +141,22 @@ impl RuleBook {
         Ok(RuleBook { engine, hash: hash(bytes), rules, era: Arc::default() })
     }
 
+    /// Compiles rules that do not come from a file of their own.
+    pub(crate) fn of(set: &RuleSet) -> Result<RuleBook, RulesError> {
+        let engine = compile(set, None)?;
+        let rules = engine.len() + engine.outbound_len();
+        Ok(RuleBook { engine: (rules > 0).then_some(engine), rules, ..RuleBook::empty() })
+    }
+
     /// What the rules say to a request.
     pub(crate) fn judge(&self, asked: Asked<'_>) -> Decision {
+        self.judge_request(&asked.request())
+    }
+
+    /// The same, where more is known of the connection.
+    pub(crate) fn judge_request(&self, request: &Request<'_>) -> Decision {
         let Some(engine) = &self.engine else { return Decision::Forward(Change::default()) };
-        let verdict = engine.evaluate(&asked.request());
+        let verdict = engine.evaluate(request);
         let inbound = engine.has_outbound().then(|| Box::new(verdict.clone()));
         decide(verdict, inbound)
     }
@@ -157,10 +169,21 @@ impl RuleBook {
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<FieldChanges, Withheld> {
+        self.judge_response_to(&asked.request(), inbound, status, headers)
+    }
+
+    /// The same, where more is known of the connection.
+    pub(crate) fn judge_response_to(
+        &self,
+        request: &Request<'_>,
+        inbound: &Verdict,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<FieldChanges, Withheld> {
         let Some(engine) = &self.engine else { return Ok(Vec::new()) };
         let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let response = Answered::new(status.as_u16(), fields);
-        let verdict = engine.outbound_after(&asked.request(), inbound, &response);
+        let verdict = engine.outbound_after(request, inbound, &response);
         if let Some(rule) = verdict.over_limit {
             return Err(Withheld { rule, over_limit: true });
         }

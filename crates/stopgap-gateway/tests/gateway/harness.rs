@@ -117,6 +117,10 @@ pub struct Received {
 }
 
 impl Client {
+    pub fn of(stream: TcpStream) -> Client {
+        Client { stream: BufReader::new(stream) }
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // A refused connection may be closed while we are still writing.
         let _ = self.stream.write_all(bytes.as_ref()).await;

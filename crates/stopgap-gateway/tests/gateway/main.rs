@@ -6,12 +6,19 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
+    dead_code,
     reason = "the helpers of tests fail as tests do"
 )]
 
 mod control;
+#[path = "../../../stopgap-iis/tests/common/exchange.rs"]
+mod exchange;
 mod framing;
 mod harness;
+mod iis;
+#[path = "../../../stopgap-iis/tests/common/mod.rs"]
+mod iis_corpus;
 mod limits;
 mod proxying;
 mod refusing;

@@ -1,7 +1,7 @@
 //! `stopgap iis`: IIS's configuration as it stands in files.
 
 mod check;
-mod disk;
+pub mod disk;
 
 use crate::exit::Outcome;
 
