@@ -5,6 +5,7 @@
 //! `[[target]]` tables, and every one in `facts.d` adds facts, in the order of their names. A
 //! `*.trust.toml` in `feeds.d` is a trust file that one of these tables names.
 
+mod life;
 mod network;
 
 use std::collections::BTreeMap;
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use serde::Deserialize;
-use stopgap_core::policy::{DEFAULT_SOAK_SECONDS, Removal};
-use stopgap_feed::document::ActionType;
+use stopgap_core::policy::{Approval, DEFAULT_SOAK_SECONDS, Removal};
+use stopgap_feed::document::{ActionType, Wave};
 use stopgap_feed::{FeedName, Id};
 
+pub use life::HooksConfig;
+use life::RingConfig;
 pub use network::{Bypass, NetworkConfig};
 
 /// Where the configuration is looked for when nobody says otherwise.
@@ -84,6 +87,14 @@ pub struct Config {
     pub soak_seconds: u64,
     /// How long an application may take to answer again after a change.
     pub settle: SignedDuration,
+    /// Whether a person has to approve what feeds bring.
+    pub approval: Approval,
+    /// The organization's rings.
+    pub rings: Vec<Wave>,
+    /// Whether a `critical` mitigation waits for neither wave nor ring.
+    pub critical_at_once: bool,
+    /// What an operator runs before and after a change.
+    pub hooks: HooksConfig,
     /// Which way requests go out.
     pub network: NetworkConfig,
     /// Feeds, in order.
@@ -117,6 +128,9 @@ pub struct FeedConfig {
     /// this machine or of its neighborhood. A feed that stands at such an address itself may in any case.
     #[serde(default)]
     pub redirects_to_private: bool,
+    /// Whether a person has to approve what it brings; left out: as for the server.
+    #[serde(default)]
+    pub approval: Option<Approval>,
 }
 
 /// One `[[target]]`.
@@ -213,6 +227,14 @@ struct MainFile {
     removal: Removal,
     soak: Option<SignedDuration>,
     settle: Option<SignedDuration>,
+    #[serde(default)]
+    approval: Approval,
+    #[serde(default)]
+    rings: Vec<RingConfig>,
+    #[serde(default)]
+    critical_at_once: bool,
+    #[serde(default)]
+    hooks: HooksConfig,
     internet_web_proxy: Option<String>,
     #[serde(default)]
     internet_web_proxy_bypass: Vec<String>,
@@ -282,6 +304,11 @@ impl Config {
                 .soak
                 .map_or(DEFAULT_SOAK_SECONDS, |soak| u64::try_from(soak.as_secs()).unwrap_or(0)),
             settle: main.settle.unwrap_or(DEFAULT_SETTLE),
+            approval: main.approval,
+            rings: life::rings(&main.rings)
+                .map_err(|message| ConfigError::Invalid { path: path.clone(), message })?,
+            critical_at_once: main.critical_at_once,
+            hooks: main.hooks,
             network,
             feeds: anchored(main.feed, folder),
             targets: main.target,
@@ -328,7 +355,7 @@ impl Config {
         if self.interval < MIN_INTERVAL {
             return invalid(format!("`interval` is {:#}: expected at least {MIN_INTERVAL:#}", self.interval));
         }
-        Ok(())
+        self.hooks.check().or_else(invalid)
     }
 }
 

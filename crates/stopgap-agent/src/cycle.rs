@@ -6,8 +6,11 @@
 
 mod blame;
 mod books;
+mod due;
 mod evidence;
 mod execute;
+mod hooks;
+mod recover;
 mod render;
 mod want;
 
@@ -17,9 +20,9 @@ use jiff::{SignedDuration, Timestamp};
 use stopgap_core::Ledger;
 use stopgap_core::facts::Facts;
 use stopgap_core::observed::{Hold, Hook, Live, Observed, Site};
-use stopgap_core::plan::Plan;
+use stopgap_core::plan::{Hooks, Plan};
 use stopgap_core::policy::Policy;
-use stopgap_core::report::{Failures, Report, report};
+use stopgap_core::report::{Failures, PauseReport, Report, report};
 use stopgap_core::select::{FeedView, Selected, Selection, TargetView, Verdict, Wish, select};
 use stopgap_drivers::{Driver, Host};
 use stopgap_feed::document::ActionKind;
@@ -30,6 +33,7 @@ use crate::events::Event;
 use crate::fetch::{Delivery, Fetched};
 use crate::home::{Home, HomeError};
 use crate::journal::{self, Journal};
+use crate::operator::Operator;
 use crate::trust::{self, CurrentFeed};
 use evidence::Scene;
 use execute::{Execution, Outcome};
@@ -87,6 +91,10 @@ pub struct Done {
     pub reverted: bool,
     /// Feeds were asked, and none is trusted.
     pub untrusted: bool,
+    /// Something should be put on or taken off, was tried, and may succeed later.
+    pub unfinished: bool,
+    /// When time alone changes something next: a turn comes, a pause or a block ends, a soak is over.
+    pub due: Option<Timestamp>,
     /// What was decided, and why.
     pub selection: Selection,
     /// For the log.
@@ -102,10 +110,12 @@ pub fn cycle(input: Input<'_>) -> Result<Done, HomeError> {
     let feeds = cycle.judge_feeds();
     let observed = cycle.observe();
     let selection = cycle.select(&feeds);
+    cycle.spare_the_unread(&selection, &observed);
     cycle.say_what_stays(&selection, &observed);
     let renderings = cycle.render(&selection, &observed);
     let plan = Plan {
         changes: renderings.iter().filter_map(|rendering| rendering.rendered.change.clone()).collect(),
+        hooks: Hooks { before: input.config.hooks.before.clone(), after: input.config.hooks.after.clone() },
     };
     let observed = match input.mode {
         Mode::Plan => observed,
@@ -125,8 +135,11 @@ pub fn cycle(input: Input<'_>) -> Result<Done, HomeError> {
 
 struct Cycle<'a> {
     input: &'a Input<'a>,
+    operator: Operator,
     policy: Policy,
     ledger: Ledger,
+    /// As it is on the disk.
+    saved: Ledger,
     failures: Failures,
     events: Vec<Event>,
     reverted: bool,
@@ -135,6 +148,14 @@ struct Cycle<'a> {
     untouchable: Vec<String>,
     /// Targets that we gave up repairing: only what is to leave is still taken off.
     contested: Vec<String>,
+    /// Feeds that bring nothing in this cycle.
+    silent: Vec<FeedName>,
+    /// What this build cannot read any more, and left alone.
+    unread: Vec<String>,
+    /// See [`Done::unfinished`].
+    unfinished: bool,
+    /// A change was made, and stays.
+    progress: bool,
 }
 
 impl<'a> Cycle<'a> {
@@ -142,54 +163,40 @@ impl<'a> Cycle<'a> {
         let operator = input.home.operator(input.host)?;
         let mut policy = operator.policy(input.config, input.now);
         policy.now.clone_from(&input.jump);
+        let ledger = input.home.ledger(input.host)?;
         Ok(Cycle {
             input,
+            operator,
             policy,
-            ledger: input.home.ledger(input.host)?,
+            saved: ledger.clone(),
+            ledger,
             failures: Failures::new(),
             events: Vec::new(),
             reverted: false,
             untouchable: Vec::new(),
             contested: Vec::new(),
+            silent: Vec::new(),
+            unread: Vec::new(),
+            unfinished: false,
+            progress: false,
         })
+    }
+
+    /// Writes the ledger, where it says anything new: most cycles find everything as it was.
+    fn save_ledger(&mut self) -> Result<(), HomeError> {
+        if self.ledger != self.saved {
+            self.input.home.save_ledger(self.input.host, &self.ledger)?;
+            self.saved.clone_from(&self.ledger);
+        }
+        Ok(())
+    }
+
+    fn paused(&self) -> bool {
+        self.policy.paused_until.is_some()
     }
 
     fn journal(&self) -> Journal<'a> {
         Journal::new(self.input.home, self.input.host)
-    }
-
-    /// A change without an end: the agent, or the machine, went down in the middle of it. What it
-    /// began is put back; this cycle then plans anew, with a baseline of its own.
-    fn recover(&mut self) -> Result<(), HomeError> {
-        let journal = self.journal();
-        for change in journal.pending()? {
-            let Some(target) = self.input.targets.iter().find(|t| t.driver.target() == change.target) else {
-                self.fail(format!(
-                    "an interrupted change of target {} waits: put its [[target]] back into the configuration",
-                    change.target
-                ));
-                continue;
-            };
-            // A second change on top of one that cannot be taken back would bury it.
-            if let Err(error) = target.driver.revert(self.input.host, &change) {
-                self.untouchable.push(change.target.clone());
-                self.fail(format!(
-                    "an interrupted change of {} cannot be taken back: {}",
-                    change.target,
-                    words(&error)
-                ));
-                continue;
-            }
-            // A server that cannot be asked is compared with what the ledger says it held before.
-            if let Ok(seen) = target.driver.observe(self.input.host) {
-                self.ledger.note_left(&change.target, seen.live.set, seen.live.holds);
-            }
-            self.input.home.save_ledger(self.input.host, &self.ledger)?;
-            let why = "the agent was interrupted in the middle of it".to_owned();
-            self.events.push(Event::Reverted { detail: format!("{}: {why}", change.target) });
-            journal.note(self.input.now, journal::Event::Reverted { target: change.target, why })?;
-        }
-        journal.rotate()
     }
 
     fn judge_feeds(&mut self) -> Vec<CurrentFeed> {
@@ -202,6 +209,8 @@ impl<'a> Cycle<'a> {
                 trust::judge(home, *host, feed, delivery, *now)
             })
             .collect();
+        let silent = feeds.iter().filter(|feed| feed.verified.is_none());
+        self.silent = silent.map(|feed| feed.name.clone()).collect();
         // What a command that asks nobody finds is no failure of that command.
         for feed in feeds.iter().filter(|feed| feed.asked) {
             if let (Some(code), Some(message)) = (&feed.report.error, &feed.report.message) {
@@ -227,7 +236,10 @@ impl<'a> Cycle<'a> {
                     self.untouchable.push(name);
                 }
                 Ok(observed) => {
-                    self.compare(&name, &observed.live);
+                    // Whoever pauses works on the server: what is undone meanwhile is no contest.
+                    if !self.paused() {
+                        self.compare(&name, &observed.live);
+                    }
                     all.push(observed);
                 }
             }
@@ -299,36 +311,58 @@ impl<'a> Cycle<'a> {
         observed: &[Observed],
         renderings: Vec<Rendering>,
     ) -> Result<(), HomeError> {
-        for Rendering { target, wanted, rendered } in renderings {
-            let Some(target) = self.input.targets.get(target) else { continue };
+        for rendering in renderings {
+            let Some(target) = self.input.targets.get(rendering.target) else { continue };
             let name = target.driver.target();
-            let Some(seen) = observed.iter().find(|observed| observed.target == name) else { continue };
-            let scene = Scene {
-                host: self.input.host,
-                observed: seen,
-                wanted: &wanted,
-                placements: &rendered.placements,
-                ledger: &self.ledger,
-                now: self.input.now,
-            };
-            let Some(change) = &rendered.change else {
-                let proofs = scene.prove_again();
-                // It is as wanted, by whomever: what is there now is what we leave.
-                if self.ledger.targets.get(name).is_some_and(|left| left.undone) {
-                    self.ledger.note_left(name, seen.live.set.clone(), seen.live.holds.clone());
-                }
-                self.record_again(proofs)?;
-                continue;
-            };
-            let journal = self.journal();
-            let settle = self.input.config.settle.unsigned_abs();
-            let driver = target.driver.as_ref();
-            let outcome = Execution { scene, driver, journal, change, settle }.run()?;
-            let stays = matches!(outcome, Outcome::Done { .. });
-            self.record(selection, change, outcome)?;
-            if stays && let Err(error) = driver.settle(self.input.host, change) {
-                self.fail(format!("{name}: cannot tidy up after the change: {}", words(&error)));
+            if let Err(error) = self.carry_out_on(target, selection, observed, rendering) {
+                // What stays open was not the death of the agent; where even that cannot be written, the
+                // next cycle takes it for one, which alone has no consequence.
+                let why = words(&error);
+                let open = journal::Event::Open { target: name.to_owned(), why };
+                let _ = self.journal().note(self.input.now, open);
+                return Err(error);
             }
+        }
+        Ok(())
+    }
+
+    fn carry_out_on(
+        &mut self,
+        target: &Target,
+        selection: &Selection,
+        observed: &[Observed],
+        Rendering { wanted, rendered, .. }: Rendering,
+    ) -> Result<(), HomeError> {
+        let name = target.driver.target();
+        let Some(seen) = observed.iter().find(|observed| observed.target == name) else { return Ok(()) };
+        let scene = Scene {
+            host: self.input.host,
+            observed: seen,
+            wanted: &wanted,
+            placements: &rendered.placements,
+            ledger: &self.ledger,
+            now: self.input.now,
+        };
+        let Some(change) = &rendered.change else {
+            let proofs = scene.prove_again();
+            // It is as wanted, by whomever: what is there now is what we leave.
+            if self.ledger.targets.get(name).is_some_and(|left| left.undone) {
+                self.ledger.note_left(name, seen.live.set.clone(), seen.live.holds.clone());
+            }
+            return self.record_again(proofs);
+        };
+        let journal = self.journal();
+        let settle = self.input.config.settle.unsigned_abs();
+        let driver = target.driver.as_ref();
+        let hooks = &self.input.config.hooks;
+        let (outcome, complaints) = Execution { scene, driver, journal, change, settle, hooks }.run()?;
+        for complaint in complaints {
+            self.fail(format!("{name}: {complaint}"));
+        }
+        let stays = matches!(outcome, Outcome::Done { .. });
+        self.record(selection, change, outcome)?;
+        if stays && let Err(error) = driver.settle(self.input.host, change) {
+            self.fail(format!("{name}: cannot tidy up after the change: {}", words(&error)));
         }
         Ok(())
     }
@@ -341,7 +375,13 @@ impl<'a> Cycle<'a> {
         plan: Plan,
     ) -> Done {
         for selected in &selection.mitigations {
-            if matches!(selected.verdict, Verdict::Blocked(..) | Verdict::Disabled(_) | Verdict::Frozen(_)) {
+            if matches!(
+                selected.verdict,
+                Verdict::Blocked(..)
+                    | Verdict::Disabled(_)
+                    | Verdict::Frozen(_)
+                    | Verdict::AwaitingApproval { .. }
+            ) {
                 let event = Event::HeldBack { key: selected.key.clone(), detail: selected.verdict.reason() };
                 self.events.push(event);
             }
@@ -349,10 +389,23 @@ impl<'a> Cycle<'a> {
         let mut asked = feeds.iter().filter(|feed| feed.asked).peekable();
         let untrusted = asked.peek().is_some() && asked.all(|feed| feed.verified.is_none());
         let reports = feeds.into_iter().map(|feed| feed.report).collect();
-        let report = report(&selection, observed, &self.ledger, &self.failures, reports, Some(&plan));
+        let mut report = report(&selection, observed, &self.ledger, &self.failures, reports, Some(&plan));
+        report.paused = self.operator.paused(self.input.now).map(PauseReport::from);
+        report.warnings.append(&mut self.unread);
+        let due = self.due(&selection);
         let failed =
             !self.failures.is_empty() || self.events.iter().any(|e| matches!(e, Event::Failed { .. }));
-        Done { report, plan, failed, reverted: self.reverted, untrusted, selection, events: self.events }
+        Done {
+            report,
+            plan,
+            failed,
+            reverted: self.reverted,
+            untrusted,
+            unfinished: self.unfinished || !self.untouchable.is_empty(),
+            due,
+            selection,
+            events: self.events,
+        }
     }
 
     fn fail(&mut self, detail: String) {

@@ -1,5 +1,5 @@
-//! The journal: every change, before it happens. A start after a crash first puts back what a
-//! change without an end had begun.
+//! The journal: every change, before it happens, and what an operator said. A start after a crash
+//! first puts back what a change without an end had begun.
 //!
 //! One JSON object a line, appended and synced. A torn last line is a change that never began.
 
@@ -48,6 +48,31 @@ pub enum Event {
         /// The cause.
         why: String,
     },
+    /// It stays without an end, and not because the agent died.
+    Open {
+        /// On which target.
+        target: String,
+        /// The cause.
+        why: String,
+    },
+    /// An operator's word.
+    Word {
+        /// The account that gave it.
+        by: String,
+        /// What was said, as a command: `pause --for 2h`.
+        said: String,
+    },
+}
+
+/// A change without an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// When it began.
+    pub at: Timestamp,
+    /// All of it.
+    pub change: Change,
+    /// Nobody wrote down why it has no end: the agent, or the machine, went down in the middle of it.
+    pub died: bool,
 }
 
 /// The journal of a data folder.
@@ -63,14 +88,19 @@ impl<'a> Journal<'a> {
     }
 
     /// Every change that began and has no end, oldest first.
-    pub fn pending(&self) -> Result<Vec<Change>, HomeError> {
-        let mut pending: Vec<Change> = Vec::new();
+    pub fn pending(&self) -> Result<Vec<Pending>, HomeError> {
+        let mut pending: Vec<Pending> = Vec::new();
         for line in self.lines()? {
             match line.what {
-                Event::Begin { change } => pending.push(change),
+                Event::Begin { change } => pending.push(Pending { at: line.at, change, died: true }),
                 Event::Done { target } | Event::Reverted { target, .. } => {
-                    pending.retain(|change| change.target != target);
+                    pending.retain(|open| open.change.target != target);
                 }
+                Event::Open { target, .. } => {
+                    let of_it = pending.iter_mut().filter(|open| open.change.target == target);
+                    of_it.for_each(|open| open.died = false);
+                }
+                Event::Word { .. } => {}
             }
         }
         Ok(pending)
@@ -148,8 +178,9 @@ mod tests {
             before: None,
             after: None,
             edits: vec![],
-        switches: vec![],
-        takes_off: vec![],
+            switches: vec![],
+            notes: vec![],
+            takes_off: vec![],
             puts_on: vec![],
         }
     }
@@ -168,10 +199,13 @@ mod tests {
         journal.note(now, begin("nginx")).unwrap();
         journal.note(now, begin("gateway")).unwrap();
         journal.note(now, Event::Done { target: "nginx".into() }).unwrap();
-        assert_eq!(journal.pending().unwrap(), [change("gateway")]);
+        let open = |died| [Pending { at: now, change: change("gateway"), died }];
+        assert_eq!(journal.pending().unwrap(), open(true));
+        journal.note(now, Event::Open { target: "gateway".into(), why: "x".into() }).unwrap();
+        assert_eq!(journal.pending().unwrap(), open(false));
         journal.note(now, Event::Reverted { target: "gateway".into(), why: "x".into() }).unwrap();
         assert_eq!(journal.pending().unwrap(), []);
-        assert_eq!(journal.lines().unwrap().len(), 4);
+        assert_eq!(journal.lines().unwrap().len(), 5);
     }
 
     #[test]

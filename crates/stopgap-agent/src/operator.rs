@@ -1,12 +1,13 @@
-//! The operator's word on this server: `block`, `unblock`, `revert`, `server set --local`. It wins
-//! over the feed, and it is kept in the data folder, since `stopgap.toml` belongs to packages and
-//! configuration management.
+//! The operator's word on this server: `block`, `unblock`, `revert`, `pause`, `resume`, `approve`,
+//! `server set --local`. It wins over the feed, and it is kept in the data folder, since
+//! `stopgap.toml` belongs to packages and configuration management.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stopgap_core::Ledger;
-use stopgap_core::policy::{Block, Level, Policy};
-use stopgap_feed::{FeedName, Id};
+use stopgap_core::policy::{Approved, Block, Level, Policy};
+use stopgap_core::report::PauseReport;
+use stopgap_feed::{FeedName, Id, Key};
 
 use crate::config::Config;
 
@@ -20,6 +21,27 @@ pub struct Operator {
     /// MitigationsBlocked.
     #[serde(default)]
     pub blocks: Vec<Block>,
+    /// Nothing is changed until its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// What may come into force where approval is required: the newest word about each mitigation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approved>,
+}
+
+/// A pause always has an end: nobody is left unprotected because somebody forgot to say `resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// Its end.
+    pub until: Timestamp,
+    /// When it was said.
+    pub since: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// An id as an operator types it: `M1`, or `example:M1`.
@@ -85,6 +107,24 @@ impl Operator {
         self.blocks.len() < before
     }
 
+    /// The pause that holds now.
+    pub fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| now < pause.until)
+    }
+
+    /// Approves one revision of a mitigation, in place of what was said of it before.
+    pub fn approve(&mut self, approved: Approved) {
+        self.approvals.retain(|before| before.key != approved.key);
+        self.approvals.push(approved);
+    }
+
+    /// Takes the approval of a mitigation back. Returns whether there was one.
+    pub fn unapprove(&mut self, key: &Key) -> bool {
+        let before = self.approvals.len();
+        self.approvals.retain(|approved| approved.key != *key);
+        self.approvals.len() < before
+    }
+
     /// The policy of this server: configuration and operator together. A list of blocks is a
     /// union; the operator's switch wins over the file's.
     pub fn policy(&self, config: &Config, now: Timestamp) -> Policy {
@@ -106,12 +146,23 @@ impl Operator {
                 .cloned()
                 .chain(configured)
                 .collect(),
-            paused_until: None,
+            paused_until: self.paused(now).map(|pause| pause.until),
+            approval: config.approval,
+            approvals: self.approvals.clone(),
+            rings: config.rings.clone(),
+            critical_at_once: config.critical_at_once,
             now: Vec::new(),
             removal: config.removal,
             soak_seconds: config.soak_seconds,
             server_id: config.server.clone(),
         }
+    }
+}
+
+impl From<&Pause> for PauseReport {
+    fn from(pause: &Pause) -> PauseReport {
+        let Pause { until, since, by, reason } = pause.clone();
+        PauseReport { until, since, by, reason }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The service: what starts a cycle, and what goes on between two.
 //!
 //! A cycle starts at once, every hour (a tenth more or less), when a feed's event stream says that
-//! something is out, and when a watched file changes. Signals end it between two cycles.
+//! something is out, when a watched file changes, when time alone changes something (a turn comes, a
+//! pause ends), and some minutes after something failed. Signals end it between two cycles.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use stopgap_drivers::Machine;
 use stopgap_feed::{FeedName, Id};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{Config, ConfigError, FeedConfig};
 use crate::cycle::{Done, Input, Mode, cycle, next_wait, words};
@@ -73,6 +74,8 @@ enum Wake {
     Feeds,
     /// A file: what is known here decides.
     File,
+    /// The time: what is known here decides, too.
+    Time,
 }
 
 /// Runs until `shutdown` resolves. The first cycle asks nobody, so that what a crash left is put
@@ -86,10 +89,12 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
     let mut watching = watch(&config, wake_file.clone())?;
     let mut followed: BTreeMap<FeedName, Followed> = BTreeMap::new();
     let mut failures = 0;
+    let mut unfinished = 0;
     Event::Service { detail: format!("stopgap {} started", env!("CARGO_PKG_VERSION")) }.log();
     tokio::pin!(shutdown);
     let _ = lap(&config, BTreeMap::new()).await;
     let mut wake = Wake::Feeds;
+    let mut ask_at = Instant::now();
     loop {
         let mut fetched = BTreeMap::new();
         if wake == Wake::Feeds {
@@ -104,12 +109,16 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
                 }
                 Err(error) => fetched = asked_in_vain(&config, error),
             }
+            ask_at = Instant::now() + next_wait(config.interval, fastrand::f64());
         }
-        failures = if lap(&config, fetched).await { 0 } else { failures + 1 };
-        let due = sleep(next_wait(config.interval, fastrand::f64()));
+        let lap = lap(&config, fetched).await;
+        failures = if lap.well { 0 } else { failures + 1 };
+        unfinished = if lap.unfinished { unfinished + 1 } else { 0 };
+        let again = [lap.due, retry_wait(unfinished)].into_iter().flatten().min();
         wake = tokio::select! {
             () = &mut shutdown => break,
-            () = due => Wake::Feeds,
+            () = sleep_until(ask_at) => Wake::Feeds,
+            () = sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => Wake::Time,
             _ = feed_out.recv() => Wake::Feeds,
             _ = file_changed.recv() => Wake::File,
         };
@@ -175,18 +184,48 @@ fn asked_in_vain(config: &Config, error: &str) -> BTreeMap<FeedName, Delivery> {
     config.feeds.iter().map(|feed| (feed.name.clone(), failed())).collect()
 }
 
-/// One cycle; returns whether it went well.
-async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>) -> bool {
+/// How a cycle of the service went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lap {
+    well: bool,
+    unfinished: bool,
+    /// The wait until time alone changes something.
+    due: Option<Duration>,
+}
+
+async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>) -> Lap {
     match run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await {
         Ok(done) => {
             done.events.iter().for_each(Event::log);
-            !done.failed && !done.reverted
+            Lap {
+                well: !done.failed && !done.reverted,
+                unfinished: done.unfinished,
+                due: done.due.map(|due| wait_until(due, Timestamp::now())),
+            }
         }
         Err(error) => {
             Event::Failed { detail: words(&error) }.log();
-            false
+            Lap { well: false, unfinished: true, due: None }
         }
     }
+}
+
+/// The wait until `due`, a moment longer: a cycle that came too early would find nothing to do. Not less than a
+/// second, whatever the clock does.
+fn wait_until(due: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(due.duration_since(now)).unwrap_or_default().max(Duration::from_secs(1))
+        + Duration::from_millis(50)
+}
+
+/// How long what failed waits for its next try: 1, 5 and 15 minutes; after that the hourly cycle suffices.
+fn retry_wait(unfinished: u32) -> Option<Duration> {
+    let minutes = match unfinished {
+        1 => 1,
+        2 => 5,
+        3 => 15,
+        _ => return None,
+    };
+    Some(Duration::from_secs(minutes * 60))
 }
 
 /// How long a changed file waits: a moment, and longer after each cycle that failed, since a failed
@@ -305,6 +344,20 @@ async fn run_cycle(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_is_tried_again_within_the_hour() {
+        let waits: Vec<u64> = (1..4).filter_map(retry_wait).map(|wait| wait.as_secs()).collect();
+        assert_eq!(waits, [60, 300, 900]);
+        assert_eq!((retry_wait(0), retry_wait(4)), (None, None));
+    }
+
+    #[test]
+    fn a_moment_that_is_over_starts_no_storm_of_cycles() {
+        let now: Timestamp = "2026-11-22T03:00:00Z".parse().unwrap();
+        let wait = |seconds| wait_until(now + jiff::SignedDuration::from_secs(seconds), now).as_millis();
+        assert_eq!([wait(-60), wait(0), wait(600)], [1_050, 1_050, 600_050]);
+    }
 
     #[test]
     fn a_failing_change_does_not_wake_itself_without_end() {

@@ -125,7 +125,11 @@ pub fn judge(
     let mut feed = CurrentFeed {
         name: config.name.clone(),
         verified: None,
-        policy: FeedPolicy { allow: Vec::new(), unknown_applies: config.unknown_applies },
+        policy: FeedPolicy {
+            allow: Vec::new(),
+            unknown_applies: config.unknown_applies,
+            approval: config.approval,
+        },
         report: FeedReport {
             name: config.name.clone(),
             serial: None,

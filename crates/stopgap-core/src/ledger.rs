@@ -25,6 +25,20 @@ pub struct Ledger {
     /// The latest failure of each mitigation, until it succeeds.
     #[serde(default)]
     pub failures: BTreeMap<Key, Failure>,
+    /// Since when the revision that the feed brings is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub known: BTreeMap<Key, Known>,
+}
+
+/// One revision of a mitigation, and since when it is known. A feed that is signed again bears a later
+/// date, and a server whose turn came each time anew would never get its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// SHA-256 of its octets, in hex.
+    pub digest: String,
+    /// The publisher's date of the document in which it was seen first.
+    pub since: Timestamp,
 }
 
 /// One applied mitigation, whole.
@@ -79,10 +93,20 @@ pub struct Failure {
     pub digest: String,
     /// What happened.
     pub why: String,
-    /// It harmed the server and was reverted: this revision is not tried again by itself, since
-    /// every try would harm the server again.
+    /// It harmed the server and was reverted, or killed the agent: this revision is not tried again by
+    /// itself, since every try would do that again.
     pub harmed: bool,
+    /// How often it failed in a row.
+    #[serde(default)]
+    pub tries: u32,
+    /// How often the agent died in a row while it put this on.
+    #[serde(default)]
+    pub deaths: u32,
 }
+
+/// A mitigation that was alone in its change at so many deaths of the agent in a row is not tried again by
+/// itself. One death may be a power cut, an operator's `kill -9`, or memory that somebody else ate.
+pub const FATAL_DEATHS: u32 = 2;
 
 /// What a probe showed at one listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,6 +244,58 @@ impl Ledger {
         self.targets.iter().filter(move |(_, entry)| holds(entry)).map(|(name, _)| name.as_str())
     }
 
+    /// Since when a revision is known, if it was seen before.
+    pub fn known_since(&self, key: &Key, digest: &str) -> Option<Timestamp> {
+        self.known.get(key).filter(|known| known.digest == digest).map(|known| known.since)
+    }
+
+    /// Notes a failure of one revision, on top of those before.
+    pub fn note_failure(&mut self, key: &Key, digest: &str, why: &str, harmed: bool, now: Timestamp) {
+        let before = self.failures.get(key).filter(|failure| failure.digest == digest);
+        let failure = Failure {
+            at: now,
+            digest: digest.to_owned(),
+            why: why.to_owned(),
+            harmed,
+            tries: before.map_or(0, |before| before.tries).saturating_add(1),
+            deaths: before.map_or(0, |before| before.deaths),
+        };
+        self.failures.insert(key.clone(), failure);
+    }
+
+    /// Notes that the agent died while it put these on, at `when`. It is counted once, however often the
+    /// same change is found; the last of [`FATAL_DEATHS`] in which a revision was alone ends its trials.
+    pub fn note_death(&mut self, put_on: &[(Key, String)], when: Timestamp) {
+        let alone = put_on.len() == 1;
+        for (key, digest) in put_on {
+            let before = self.failures.get(key).filter(|failure| failure.digest == *digest).cloned();
+            let (tries, deaths) = before.as_ref().map_or((0, 0), |before| (before.tries, before.deaths));
+            if before.is_some_and(|before| before.harmed || (before.deaths > 0 && before.at == when)) {
+                continue;
+            }
+            let deaths = deaths.saturating_add(1);
+            let fatal = alone && deaths >= FATAL_DEATHS;
+            let why = match (fatal, deaths >= FATAL_DEATHS) {
+                (true, _) => {
+                    format!("skipped after the agent died while applying it, {deaths} times in a row")
+                }
+                (false, true) => {
+                    "the agent died twice while applying several; each is tried alone".to_owned()
+                }
+                (false, false) => "the agent died while applying it; it is tried once more".to_owned(),
+            };
+            let (digest, tries) = (digest.clone(), tries.saturating_add(1));
+            self.failures
+                .insert(key.clone(), Failure { at: when, digest, why, harmed: fatal, tries, deaths });
+        }
+    }
+
+    /// Whether this revision is to be put on in a change of its own, to learn which one kills the agent.
+    pub fn suspect(&self, key: &Key, digest: &str) -> bool {
+        let of_it = self.failures.get(key).filter(|failure| failure.digest == digest);
+        of_it.is_some_and(|failure| !failure.harmed && failure.deaths >= FATAL_DEATHS)
+    }
+
     /// Whether we stopped repairing `target`.
     pub fn contested(&self, target: &str) -> Option<&GivenUp> {
         self.targets.get(target).and_then(|entry| entry.given_up.as_ref())
@@ -317,11 +393,46 @@ mod tests {
     }
 
     #[test]
+    fn the_second_death_in_a_row_of_one_alone_ends_its_trials() {
+        let key: Key = "example:M1".parse().unwrap();
+        let one = [(key.clone(), "one".to_owned())];
+        let mut ledger = Ledger::default();
+        ledger.note_death(&one, at(0));
+        ledger.note_death(&one, at(0));
+        assert_eq!(ledger.failures[&key].deaths, 1, "found twice, it is the same death");
+        assert!(ledger.harmed(&key, "one").is_none());
+        ledger.note_death(&one, at(1));
+        assert!(ledger.harmed(&key, "one").unwrap().why.starts_with("skipped after the agent died"));
+        assert!(ledger.harmed(&key, "two").is_none(), "another revision is another matter");
+
+        let mut ledger = Ledger::default();
+        ledger.note_death(&one, at(0));
+        ledger.note_failure(&key, "one", "the server's test", false, at(1));
+        ledger.failures.remove(&key);
+        ledger.note_death(&one, at(2));
+        assert!(ledger.harmed(&key, "one").is_none(), "it was in force in between");
+    }
+
+    #[test]
+    fn of_several_at_two_deaths_each_is_tried_alone_and_only_the_guilty_one_is_skipped() {
+        let named = |id: &str| (id.parse::<Key>().unwrap(), "d".to_owned());
+        let both = [named("example:M1"), named("example:M2")];
+        let mut ledger = Ledger::default();
+        ledger.note_death(&both, at(0));
+        assert!(!both.iter().any(|(key, digest)| ledger.suspect(key, digest)));
+        ledger.note_death(&both, at(1));
+        assert!(both.iter().all(|(key, digest)| ledger.suspect(key, digest)));
+        assert!(both.iter().all(|(key, digest)| ledger.harmed(key, digest).is_none()));
+        ledger.note_death(&both[1..], at(2));
+        assert!(ledger.harmed(&both[1].0, "d").is_some());
+        assert!(ledger.suspect(&both[0].0, "d") && !ledger.suspect(&both[1].0, "d"));
+    }
+
+    #[test]
     fn what_harmed_is_remembered_for_that_revision_alone() {
         let mut ledger = Ledger::default();
         let key: Key = "example:M1".parse().unwrap();
-        let failure = Failure { at: at(0), digest: "one".into(), why: "500".into(), harmed: true };
-        ledger.failures.insert(key.clone(), failure);
+        ledger.note_failure(&key, "one", "500", true, at(0));
         assert!(ledger.harmed(&key, "one").is_some());
         assert!(ledger.harmed(&key, "two").is_none());
     }

@@ -17,6 +17,17 @@ use crate::proof::RefusalForm;
 pub struct Plan {
     /// One change a target; targets in the order of the configuration.
     pub changes: Vec<Change>,
+    /// What an operator runs around each of them.
+    pub hooks: Hooks,
+}
+
+/// Programs of the operator's, run in order before and after a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// One that fails stops the change.
+    pub before: Vec<PathBuf>,
+    /// They run however the change ended.
+    pub after: Vec<PathBuf>,
 }
 
 /// One target's change as a whole: one swap and one reload.
@@ -192,7 +203,7 @@ fn hex(bytes: &[u8]) -> String {
 pub struct Step {
     /// The target's name.
     pub target: String,
-    /// `write`, `check`, `swap`, `remove`, `edit`, `stop`, `restore`, `reload` or `probe`.
+    /// `write`, `check`, `swap`, `remove`, `edit`, `stop`, `restore`, `reload`, `probe` or `run`.
     pub kind: StepKind,
     /// The file or folder that it touches; empty where it touches none.
     pub path: String,
@@ -214,6 +225,7 @@ pub enum StepKind {
     Restore,
     Reload,
     Probe,
+    Run,
 }
 
 impl Change {
@@ -310,9 +322,20 @@ impl Switch {
 }
 
 impl Plan {
-    /// Every step of every change.
+    /// Every step of every change, with the operator's hooks around it.
     pub fn steps(&self) -> Vec<Step> {
-        self.changes.iter().flat_map(Change::steps).collect()
+        let hook = |change: &Change, program: &PathBuf, detail: &str| Step {
+            target: change.target.clone(),
+            kind: StepKind::Run,
+            path: program.display().to_string(),
+            detail: detail.to_owned(),
+        };
+        let around = |change: &Change| -> Vec<Step> {
+            let before = self.hooks.before.iter().map(|program| hook(change, program, "before the change"));
+            let after = self.hooks.after.iter().map(|program| hook(change, program, "after the change"));
+            before.chain(change.steps()).chain(after).collect()
+        };
+        self.changes.iter().flat_map(around).collect()
     }
 
     /// Nothing to do.

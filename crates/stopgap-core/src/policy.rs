@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use stopgap_feed::document::ActionType;
+use stopgap_feed::document::{ActionType, Wave};
 use stopgap_feed::{FeedName, Id, Key};
 
 /// Everything that holds a mitigation back, or takes one off.
@@ -17,7 +17,15 @@ pub struct Policy {
     pub blocks: Vec<Block>,
     /// Until when every change is held (`stopgap pause`).
     pub paused_until: Option<Timestamp>,
-    /// Ids that do not wait for the publisher's wave (`apply --now`).
+    /// Whether a person has to approve each revision of a mitigation first.
+    pub approval: Approval,
+    /// What was approved.
+    pub approvals: Vec<Approved>,
+    /// The organization's rings, by servers: the later of a ring and the publisher's wave counts.
+    pub rings: Vec<Wave>,
+    /// Whether a `critical` mitigation waits for neither wave nor ring.
+    pub critical_at_once: bool,
+    /// Ids that wait for neither wave nor ring (`apply --now`).
     pub now: Vec<Id>,
     /// Takes a mitigation off when the fix is installed, or leaves that to a person.
     pub removal: Removal,
@@ -34,6 +42,10 @@ impl Default for Policy {
             server_enabled: true,
             blocks: Vec::new(),
             paused_until: None,
+            approval: Approval::Automatic,
+            approvals: Vec::new(),
+            rings: Vec::new(),
+            critical_at_once: false,
             now: Vec::new(),
             removal: Removal::Automatic,
             soak_seconds: DEFAULT_SOAK_SECONDS,
@@ -55,6 +67,34 @@ pub enum Removal {
     Automatic,
     /// A person, as Exchange does it.
     Manual,
+}
+
+/// Who lets a mitigation come into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Approval {
+    /// The publisher's signature suffices.
+    #[default]
+    Automatic,
+    /// A person approves each revision.
+    Required,
+}
+
+/// An operator's word that one revision of a mitigation may come into force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approved {
+    /// The mitigation.
+    pub key: Key,
+    /// SHA-256 of its octets, in hex: another revision needs another word.
+    pub digest: String,
+    /// When it was said.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Whose word it is.
@@ -109,6 +149,12 @@ impl Policy {
         self.blocks.iter().filter(covers).max_by_key(|block| block.take_off)
     }
 
+    /// The word that approved this revision, or else an earlier one.
+    pub fn approved(&self, key: &Key, digest: &str) -> Option<&Approved> {
+        let mut of_it = self.approvals.iter().filter(|approved| approved.key == *key);
+        of_it.clone().find(|approved| approved.digest == digest).or_else(|| of_it.next_back())
+    }
+
     /// The block that covers one action of it.
     pub fn action_block(&self, feed: &FeedName, action: &Id, now: Timestamp) -> Option<&Block> {
         let covers = |block: &&Block| block.holds(feed, now) && block.id.covers(action);
@@ -123,11 +169,13 @@ pub struct FeedPolicy {
     pub allow: Vec<ActionType>,
     /// Whether what cannot be read counts as applying.
     pub unknown_applies: bool,
+    /// Whether a person has to approve what it brings; `None`: as for the server.
+    pub approval: Option<Approval>,
 }
 
 impl Default for FeedPolicy {
     fn default() -> Self {
-        FeedPolicy { allow: vec![ActionType::UrlRewrite], unknown_applies: false }
+        FeedPolicy { allow: vec![ActionType::UrlRewrite], unknown_applies: false, approval: None }
     }
 }
 

@@ -29,8 +29,24 @@ pub struct Report {
     pub steps: Option<Vec<Step>>,
     /// Feeds, one line each: what was last trusted, and what is wrong with it now.
     pub feeds: Vec<FeedReport>,
+    /// Every change is held, until when and by whom; absent where nobody pauses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseReport>,
     /// What an operator should know about this server: missing hooks, foreign edits, refusals.
     pub warnings: Vec<String>,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PauseReport {
+    /// Its end.
+    pub until: Timestamp,
+    /// When it was said.
+    pub since: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
 }
 
 /// One feed.
@@ -154,7 +170,7 @@ pub fn report(
         let foreign = target.live.foreign.iter().map(|text| format!("{}: {text}", target.target));
         target.warnings.iter().cloned().chain(foreign)
     });
-    Report { mitigations, steps: plan.map(Plan::steps), feeds, warnings: warnings.collect() }
+    Report { mitigations, steps: plan.map(Plan::steps), feeds, paused: None, warnings: warnings.collect() }
 }
 
 fn mitigation_report(

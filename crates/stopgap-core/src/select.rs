@@ -2,8 +2,9 @@
 //!
 //! The verdict is what should be; what *is* in force is observed elsewhere. The first of these that
 //! holds decides: Unsupported; NotApplicable; Withdrawn or Expired; Blocked; Disabled; Frozen;
-//! Scheduled; Applies. Blocked, Disabled, Frozen and Scheduled bring nothing new and leave what is
-//! in force; Withdrawn, Expired and a fix take it off.
+//! AwaitingApproval; Scheduled; Applies. Blocked, Disabled, Frozen, AwaitingApproval and Scheduled
+//! bring nothing new and leave what is in force; Withdrawn, Expired and a fix take it off, but not
+//! while an operator pauses: then only the operator's own revert does.
 
 mod candidate;
 mod wave;
@@ -11,13 +12,13 @@ mod wave;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use stopgap_feed::document::{Action, ActionType, Document, Mitigation};
+use stopgap_feed::document::{Action, ActionType, Document, Mitigation, Severity};
 use stopgap_feed::{FeedName, Key, VerifiedFeed};
 
 use crate::applicability::{self, Applicability};
 use crate::facts::Facts;
 use crate::ledger::Ledger;
-use crate::policy::{FeedPolicy, Level, Policy, Removal};
+use crate::policy::{Approval, Approved, FeedPolicy, Level, Policy, Removal};
 use candidate::{Candidate, candidates};
 
 /// What is known of one feed in this cycle.
@@ -85,6 +86,13 @@ pub enum Verdict {
     Disabled(Level),
     /// Changes are held until then.
     Frozen(Timestamp),
+    /// A person has to approve this revision; an earlier one may have been approved.
+    AwaitingApproval {
+        /// The mitigation, as a person names it.
+        name: String,
+        /// The word about an earlier revision.
+        earlier: Option<Approved>,
+    },
     /// This server's turn comes then.
     Scheduled(Timestamp),
     /// It should be in force.
@@ -102,6 +110,7 @@ impl Verdict {
             Verdict::Blocked(..) => "Blocked",
             Verdict::Disabled(_) => "Disabled",
             Verdict::Frozen(_) => "Frozen",
+            Verdict::AwaitingApproval { .. } => "AwaitingApproval",
             Verdict::Scheduled(_) => "Scheduled",
             Verdict::Applies(_) => "Applies",
         }
@@ -123,6 +132,14 @@ impl Verdict {
             Verdict::Blocked(level, Some(why)) => format!("blocked by {}: {why}", whose(level)),
             Verdict::Disabled(level) => format!("MitigationsEnabled is off for {}", whose(level)),
             Verdict::Frozen(until) => format!("changes are held until {until}"),
+            Verdict::AwaitingApproval { name, earlier: None } => {
+                format!("`stopgap explain {name}` shows it, `stopgap approve {name}` lets it in")
+            }
+            Verdict::AwaitingApproval { name, earlier: Some(earlier) } => format!(
+                "this revision is another than the one that {} approved at {}; `stopgap explain {name}` shows it, \
+                 `stopgap approve {name}` lets it in",
+                earlier.by, earlier.at
+            ),
             Verdict::Scheduled(at) => format!("this server's turn is at {at}"),
         }
     }
@@ -170,6 +187,8 @@ pub struct Selected {
     pub fixed_since: Option<Timestamp>,
     /// The newest document no longer holds it. It stays.
     pub vanished: bool,
+    /// Since when this revision is known: waves and rings count from here.
+    pub since: Timestamp,
 }
 
 /// Every mitigation with its verdict, by feed and id.
@@ -205,7 +224,7 @@ pub fn select(
 ) -> Selection {
     let context = Context { targets, facts, policy, now };
     let mut mitigations: Vec<Selected> =
-        candidates(feeds, ledger).into_iter().map(|candidate| context.judge(candidate)).collect();
+        candidates(feeds, ledger, now).into_iter().map(|candidate| context.judge(candidate)).collect();
     supersede(&mut mitigations, ledger);
     mitigations.sort_by(|a, b| a.key.cmp(&b.key));
     Selection { mitigations }
@@ -226,6 +245,12 @@ impl Context<'_> {
         let wish = match &verdict {
             // The operator's word wins, whatever else holds the mitigation where it is.
             _ if self.taken_off(&candidate) => Wish::TakeOff,
+            // Whoever works on the server just now is not surprised by anything else.
+            _ if self.paused().is_some() => {
+                let fixed = matches!(verdict, Verdict::NotApplicable { unknown: false, .. });
+                fixed_since = fixed.then(|| candidate.fixed_since.unwrap_or(self.now));
+                Wish::Keep
+            }
             // So does the publisher's end of it: a recall waits for no soak and for no readable fact.
             _ if self.ended(&candidate).is_some() => Wish::TakeOff,
             Verdict::Applies(_) => Wish::Apply,
@@ -240,6 +265,7 @@ impl Context<'_> {
             | Verdict::Blocked(..)
             | Verdict::Disabled(_)
             | Verdict::Frozen(_)
+            | Verdict::AwaitingApproval { .. }
             | Verdict::Scheduled(_) => Wish::Keep,
         };
         let (actions, blocked_actions) = self.split_actions(&candidate);
@@ -262,6 +288,7 @@ impl Context<'_> {
             superseded_by: None,
             fixed_since,
             vanished: candidate.vanished,
+            since: candidate.since,
             mitigation: candidate.mitigation,
         }
     }
@@ -282,7 +309,6 @@ impl Context<'_> {
     }
 
     fn verdict(&self, candidate: &Candidate, concern: &Concern) -> Verdict {
-        let mitigation = &candidate.mitigation;
         if let Some(why) = unsupported(candidate).or_else(|| concern.unsupported.clone()) {
             return Verdict::Unsupported(why);
         }
@@ -298,17 +324,50 @@ impl Context<'_> {
         if let Some(level) = self.policy.disabled_by() {
             return Verdict::Disabled(level);
         }
-        if let Some(until) = self.policy.paused_until.filter(|until| self.now < *until) {
+        if let Some(until) = self.paused() {
             return Verdict::Frozen(until);
         }
-        let jumps = self.policy.now.iter().any(|id| id.covers(&candidate.key.id));
-        match candidate.issued.and_then(|issued| {
-            wave::turn(&mitigation.rollout, issued, &self.policy.server_id, &candidate.key)
-        }) {
-            // What is in force does not go back to waiting for its turn.
-            Some(turn) if self.now < turn && !jumps && !candidate.in_ledger => Verdict::Scheduled(turn),
+        // What is in force waits neither for a word nor for its turn again.
+        if candidate.in_ledger {
+            return Verdict::Applies(concern.why.clone());
+        }
+        if let Some(waits) = self.awaits_approval(candidate) {
+            return waits;
+        }
+        match self.turn(candidate) {
+            Some(turn) if self.now < turn => Verdict::Scheduled(turn),
             _ => Verdict::Applies(concern.why.clone()),
         }
+    }
+
+    fn paused(&self) -> Option<Timestamp> {
+        self.policy.paused_until.filter(|until| self.now < *until)
+    }
+
+    /// One that changes nothing needs nobody's word.
+    fn awaits_approval(&self, candidate: &Candidate) -> Option<Verdict> {
+        let approval = candidate.approval.unwrap_or(self.policy.approval);
+        if approval == Approval::Automatic || placed(&candidate.mitigation.actions).next().is_none() {
+            return None;
+        }
+        let approved = self.policy.approved(&candidate.key, &candidate.digest);
+        let name = candidate.key.to_string();
+        match approved {
+            Some(approved) if approved.digest == candidate.digest => None,
+            earlier => Some(Verdict::AwaitingApproval { name, earlier: earlier.cloned() }),
+        }
+    }
+
+    /// The later of the publisher's wave and the organization's ring; `None`: at once.
+    fn turn(&self, candidate: &Candidate) -> Option<Timestamp> {
+        let critical = candidate.mitigation.severity == Some(Severity::Critical);
+        let jumps = self.policy.now.iter().any(|id| id.covers(&candidate.key.id));
+        if jumps || (critical && self.policy.critical_at_once) {
+            return None;
+        }
+        let (since, server) = (candidate.since, self.policy.server_id.as_str());
+        let wave = wave::turn(&candidate.mitigation.rollout, since, server, &candidate.key);
+        wave.max(wave::ring(&self.policy.rings, since, server))
     }
 
     /// Recalled by the publisher, or past its own end.

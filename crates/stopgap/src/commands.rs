@@ -5,6 +5,8 @@ mod agent;
 #[cfg(feature = "agent")]
 mod apply;
 #[cfg(feature = "agent")]
+mod approve;
+#[cfg(feature = "agent")]
 mod block;
 #[cfg(feature = "demo")]
 mod demo;
@@ -20,6 +22,8 @@ mod history;
 mod iis;
 #[cfg(feature = "agent")]
 mod local;
+#[cfg(feature = "agent")]
+mod pause;
 #[cfg(feature = "agent")]
 mod plan;
 #[cfg(feature = "agent")]
@@ -89,6 +93,18 @@ enum Command {
     /// Take mitigations off here, and block them
     #[cfg(feature = "agent")]
     Revert(block::BlockArgs),
+    /// Let mitigations come into force here, where approval is required
+    #[cfg(feature = "agent")]
+    Approve(approve::ApproveArgs),
+    /// Take back an approval; what is in force stays
+    #[cfg(feature = "agent")]
+    Unapprove(approve::UnapproveArgs),
+    /// Change nothing here for some time
+    #[cfg(feature = "agent")]
+    Pause(pause::PauseArgs),
+    /// End a pause
+    #[cfg(feature = "agent")]
+    Resume(pause::ResumeArgs),
     /// Try a mitigation again that failed, or a target again that was given up
     #[cfg(feature = "agent")]
     Retry(retry::Args),
@@ -140,6 +156,14 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Unblock(args) => block::unblock(args, config),
         #[cfg(feature = "agent")]
         Command::Revert(args) => block::revert(args, config),
+        #[cfg(feature = "agent")]
+        Command::Approve(args) => approve::approve(args, config),
+        #[cfg(feature = "agent")]
+        Command::Unapprove(args) => approve::unapprove(args, config),
+        #[cfg(feature = "agent")]
+        Command::Pause(args) => pause::pause(args, config),
+        #[cfg(feature = "agent")]
+        Command::Resume(args) => pause::resume(args, config),
         #[cfg(feature = "agent")]
         Command::Retry(args) => retry::run(args, config),
         #[cfg(feature = "agent")]

@@ -12,6 +12,30 @@ pub fn hostname() -> String {
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
 }
 
+/// Who gives an order: the account that called `sudo`, else this process's own.
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+pub fn user() -> String {
+    // Whoever can set this without sudo speaks for root anyway.
+    let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| is_account(name));
+    if let Some(name) = by_sudo {
+        return name;
+    }
+    #[cfg(unix)]
+    {
+        let id = nix::unistd::Uid::current();
+        let named = nix::unistd::User::from_uid(id).ok().flatten().map(|user| user.name);
+        named.unwrap_or_else(|| format!("uid {id}"))
+    }
+    #[cfg(not(unix))]
+    std::env::var("USERNAME").unwrap_or_else(|_| "somebody".into())
+}
+
+/// Nothing that would spoil a line of a log.
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+fn is_account(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 256 && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
 /// A runtime on this thread: commands and the agent, which wait most of the time.
 #[cfg_attr(not(any(feature = "agent", feature = "publish")), allow(dead_code))]
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {

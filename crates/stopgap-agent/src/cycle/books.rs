@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use stopgap_core::ledger::{Baseline, Entry, Failure, ProofRecord};
+use stopgap_core::ledger::{Baseline, Entry, Known, ProofRecord};
 use stopgap_core::observed::{Hold, Observed};
 use stopgap_core::plan::{ActionRef, Change};
 use stopgap_core::proof::Proof;
@@ -23,7 +23,6 @@ impl Cycle<'_> {
     /// The ledger knows a mitigation before it is put on, so that whatever happens its octets are
     /// here. A new revision takes the place of the one before only when it is in force.
     pub(super) fn write_ahead(&mut self, selection: &Selection) -> Result<(), HomeError> {
-        let mut changed = false;
         for selected in selection.mitigations.iter().filter(|selected| selected.wish == Wish::Apply) {
             let heartbeat = is_heartbeat(selected);
             let known = self.ledger.mitigations.get(&selected.key).map(|entry| &entry.digest);
@@ -35,9 +34,8 @@ impl Cycle<'_> {
                 let detail = "it changes nothing".to_owned();
                 self.events.push(Event::Applied { key: selected.key.clone(), detail });
             }
-            changed = true;
         }
-        if changed { self.input.home.save_ledger(self.input.host, &self.ledger) } else { Ok(()) }
+        self.save_ledger()
     }
 
     /// From here on this is the revision that counts.
@@ -63,32 +61,33 @@ impl Cycle<'_> {
         change: &Change,
         outcome: Outcome,
     ) -> Result<(), HomeError> {
-        let target = &change.target;
-        match outcome {
+        let target = change.target.clone();
+        let end = match outcome {
             Outcome::Done { proofs, baselines } => {
+                self.progress = true;
                 self.record_done(selection, change, &proofs);
                 self.record_baselines(baselines);
-                self.input.home.save_ledger(self.input.host, &self.ledger)?;
-                self.journal().note(self.input.now, journal::Event::Done { target: target.clone() })
+                journal::Event::Done { target }
             }
             Outcome::Reverted { why, harmful } => {
                 self.reverted = true;
                 self.events.push(Event::Reverted { detail: format!("{target}: {why}") });
                 self.note_failures(selection, change, &why, &harmful);
-                self.input.home.save_ledger(self.input.host, &self.ledger)?;
-                self.journal().note(self.input.now, journal::Event::Reverted { target: target.clone(), why })
+                journal::Event::Reverted { target, why }
             }
             Outcome::Failed { why } => {
                 self.fail(format!("{target}: {why}"));
                 self.note_failures(selection, change, &why, &[]);
-                self.input.home.save_ledger(self.input.host, &self.ledger)?;
-                self.journal().note(self.input.now, journal::Event::Reverted { target: target.clone(), why })
+                journal::Event::Reverted { target, why }
             }
             Outcome::Stuck { why } => {
+                self.unfinished = true;
                 self.fail(format!("{target}: {why}"));
-                Ok(())
+                journal::Event::Open { target, why }
             }
-        }
+        };
+        self.save_ledger()?;
+        self.journal().note(self.input.now, end)
     }
 
     fn record_done(&mut self, selection: &Selection, change: &Change, proofs: &[Proved]) {
@@ -151,20 +150,18 @@ impl Cycle<'_> {
                 None => entry.proofs.push(new),
             }
         }
-        self.input.home.save_ledger(self.input.host, &self.ledger)
+        self.save_ledger()
     }
 
     fn note_failures(&mut self, selection: &Selection, change: &Change, why: &str, harmful: &[Key]) {
+        // What only leaves, or is repaired, is tried again as well.
+        self.unfinished |=
+            !change.puts_on.iter().all(|what| harmful.contains(&what.key)) || harmful.is_empty();
         for what in &change.puts_on {
             let Some(selected) = selection.get(&what.key) else { continue };
-            let failure = Failure {
-                at: self.input.now,
-                digest: selected.digest.clone(),
-                why: why.to_owned(),
-                harmed: harmful.contains(&what.key),
-            };
+            let harmed = harmful.contains(&what.key);
             self.failures.insert(what.key.clone(), why.to_owned());
-            self.ledger.failures.insert(what.key.clone(), failure);
+            self.ledger.note_failure(&what.key, &selected.digest, why, harmed, self.input.now);
         }
     }
 
@@ -176,6 +173,9 @@ impl Cycle<'_> {
                 || self.ledger.targets.values().any(|left| of(&left.holds))
         };
         let left_alone = |selected: &Selected| {
+            if self.paused() {
+                return true;
+            }
             let mut targets = selected.targets.iter();
             targets.any(|target| self.untouchable.contains(target) || self.contested.contains(target))
         };
@@ -193,11 +193,25 @@ impl Cycle<'_> {
             if let Some(entry) = self.ledger.mitigations.get_mut(&selected.key) {
                 entry.fixed_since = selected.fixed_since;
             }
-            if !matches!(selected.verdict, Verdict::Applies(_)) {
+            // What waits for a pause to end goes on where it was.
+            if !matches!(selected.verdict, Verdict::Applies(_) | Verdict::Frozen(_)) {
                 self.ledger.failures.remove(&selected.key);
             }
         }
-        self.input.home.save_ledger(self.input.host, &self.ledger)
+        self.note_known(selection);
+        self.save_ledger()
+    }
+
+    /// Since when each revision is known. A feed that is silent in this cycle is not forgotten.
+    fn note_known(&mut self, selection: &Selection) {
+        let silent = &self.silent;
+        self.ledger.known.retain(|key, _| silent.contains(&key.feed));
+        let known = selection.mitigations.iter().filter(|selected| !selected.vanished);
+        self.ledger.known.extend(known.filter(|selected| !silent.contains(&selected.key.feed)).map(
+            |selected| {
+                (selected.key.clone(), Known { digest: selected.digest.clone(), since: selected.since })
+            },
+        ));
     }
 }
 

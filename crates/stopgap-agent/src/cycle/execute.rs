@@ -1,4 +1,4 @@
-//! One change: baseline, journal, check, swap, reload, probe; and back, where it does harm.
+//! One change: baseline, journal, hooks, check, swap, reload, probe; and back, where it does harm.
 //!
 //! It makes no choices: what it does was printed by the plan.
 
@@ -12,7 +12,8 @@ use stopgap_feed::Key;
 
 use super::blame::blame;
 use super::evidence::{Proved, Scene, baseline};
-use super::words;
+use super::{hooks, words};
+use crate::config::HooksConfig;
 use crate::home::HomeError;
 use crate::journal::{Event, Journal};
 
@@ -23,6 +24,7 @@ pub(super) struct Execution<'a> {
     pub journal: Journal<'a>,
     pub change: &'a Change,
     pub settle: Duration,
+    pub hooks: &'a HooksConfig,
 }
 
 /// How a change ended.
@@ -38,13 +40,22 @@ pub(super) enum Outcome {
 }
 
 impl Execution<'_> {
-    /// Carries out the change. The journal's end is the caller's to write, after its ledger.
-    pub(super) fn run(&self) -> Result<Outcome, HomeError> {
+    /// Carries out the change, and says what its hooks complained about after it. The journal's end is the
+    /// caller's to write, after its ledger.
+    pub(super) fn run(&self) -> Result<(Outcome, Vec<String>), HomeError> {
+        let outcome = self.change()?;
+        Ok((outcome, hooks::after(self.scene.host, self.hooks, self.change)))
+    }
+
+    fn change(&self) -> Result<Outcome, HomeError> {
         let Execution { scene, driver, journal, change, .. } = self;
         let asked = scene.ask(&change.puts_on);
         let baselines = asked.iter().map(baseline).collect();
 
         journal.note(scene.now, Event::Begin { change: (*change).clone() })?;
+        if let Err(why) = hooks::before(scene.host, self.hooks, change) {
+            return Ok(self.take_back(format!("nothing was changed: {why}"), Vec::new(), false));
+        }
         if let Err(error) = driver.check(scene.host, change) {
             return Ok(self.take_back(words(&error), Vec::new(), false));
         }

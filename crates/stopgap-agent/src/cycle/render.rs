@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use stopgap_core::observed::Observed;
 use stopgap_core::plan::{Rendered, Wanted};
-use stopgap_core::select::{Selection, Wish};
+use stopgap_core::select::{Selected, Selection, Wish};
 use stopgap_drivers::Driver;
+use stopgap_feed::Key;
 
 use super::{Cycle, Target, want};
 
@@ -28,8 +29,8 @@ impl Cycle<'_> {
                 self.fail_all(selection, name);
                 continue;
             }
-            let mut rendering = self.render_target(index, target, selection, observed);
-            if self.contested.iter().any(|contested| contested == name) {
+            let mut rendering = self.render_one_by_one(index, target, selection, observed);
+            if self.paused() || self.contested.iter().any(|contested| contested == name) {
                 rendering = match take_off_only(rendering, target.driver.as_ref(), observed) {
                     Some(rendering) => rendering,
                     None => continue,
@@ -48,16 +49,46 @@ impl Cycle<'_> {
         renderings
     }
 
-    /// One target. What cannot be put on there leaves in force what it would replace.
-    fn render_target(
+    /// Mitigations of which one may have killed the agent, the one that waited longest first.
+    pub(super) fn suspects<'s>(&self, selection: &'s Selection) -> impl Iterator<Item = &'s Key> {
+        let mut suspects: Vec<&Selected> = selection
+            .mitigations
+            .iter()
+            .filter(|s| s.wish == Wish::Apply && self.ledger.suspect(&s.key, &s.digest))
+            .collect();
+        suspects.sort_by_key(|s| self.ledger.failures.get(&s.key).map(|failure| failure.at));
+        suspects.into_iter().map(|selected| &selected.key)
+    }
+
+    /// One target. Suspects come last, and one in a change.
+    fn render_one_by_one(
         &mut self,
         index: usize,
         target: &Target,
         selection: &Selection,
         observed: &Observed,
     ) -> Rendering {
+        let suspects: Vec<Key> = self.suspects(selection).cloned().collect();
+        let without =
+            self.render_target(index, target, selection, observed, suspects.iter().cloned().collect());
+        match suspects.split_first() {
+            Some((_, others)) if without.rendered.change.is_none() => {
+                self.render_target(index, target, selection, observed, others.iter().cloned().collect())
+            }
+            _ => without,
+        }
+    }
+
+    /// One target, with `set_back` not put on. What cannot be put on there leaves in force what it would replace.
+    fn render_target(
+        &mut self,
+        index: usize,
+        target: &Target,
+        selection: &Selection,
+        observed: &Observed,
+        mut set_back: BTreeSet<Key>,
+    ) -> Rendering {
         let (driver, takes) = (target.driver.as_ref(), target.view.takes);
-        let mut set_back = BTreeSet::new();
         loop {
             let wanted = want::wanted(selection, &self.ledger, observed, takes, &set_back);
             let rendered = driver.render(&wanted, observed);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use stopgap_agent::cycle::Mode;
-use stopgap_agent::journal::Journal;
+use stopgap_agent::journal::{Event, Journal};
 use stopgap_core::observed::Hold;
 use stopgap_core::report::Status;
 use stopgap_testkit::host::Fault;
@@ -141,6 +141,92 @@ fn a_harmful_rule_survives_a_crash_at_every_operation() {
 fn an_operation_that_fails_once_is_made_good_by_the_next_cycles() {
     FIRST.fail_everywhere();
     REVISION.fail_everywhere();
+}
+
+/// A cycle that dies right after it began a change.
+fn die(world: &World) {
+    let begun = || {
+        let lines = Journal::new(&world.home, &world.host).lines().unwrap();
+        lines.iter().filter(|line| matches!(line.what, Event::Begin { .. })).count()
+    };
+    let before = begun();
+    for at in 0.. {
+        world.host.set_fault(Some(Fault::Crash(at)));
+        let _ = world.cycle(Mode::Apply);
+        world.host.set_fault(None);
+        if begun() > before {
+            return;
+        }
+    }
+}
+
+fn why(world: &World, id: &str) -> (Status, String) {
+    let report = world.cycle(Mode::Plan).unwrap().report;
+    let mitigation = report.mitigations.into_iter().find(|m| m.id.to_string() == id).unwrap();
+    (mitigation.status, mitigation.reason.unwrap_or_default())
+}
+
+#[test]
+fn what_killed_the_agent_twice_is_skipped_until_somebody_says_retry() {
+    let mut world = World::new();
+    bring(&mut world, "1 M1");
+    world.publish(document("2 M1 M2", world.now));
+    die(&world);
+    world.wait(SignedDuration::from_secs(1));
+    die(&world);
+    world.wait(SignedDuration::from_secs(1));
+    let done = world.apply();
+    assert!(done.plan.is_empty() && done.failed, "{:#?}", done.events);
+    let (status, reason) = why(&world, "M2");
+    assert_eq!(status, Status::Failed);
+    assert!(reason.starts_with("skipped after the agent died while applying it"), "{reason}");
+    assert!(reason.ends_with("`stopgap retry M2` tries it again"), "{reason}");
+    assert!(world.refuses("/m1") && !world.refuses("/m2"), "what was in force stays");
+    let mut ledger = world.ledger();
+    assert!(stopgap_agent::operator::retry(&mut ledger, "M2"));
+    world.home.save_ledger(&world.host, &ledger).unwrap();
+    assert!(!world.apply().failed);
+    assert!(world.refuses("/m2"));
+    assert!(world.ledger().failures.is_empty(), "a success is the end of the count");
+}
+
+#[test]
+fn of_several_that_came_with_two_deaths_each_is_tried_alone() {
+    let mut world = World::new();
+    world.publish(document("1 M1 M2", world.now));
+    for _ in 0..2 {
+        die(&world);
+        world.wait(SignedDuration::from_secs(1));
+    }
+    let done = world.apply();
+    assert_eq!(done.plan.changes[0].puts_on.len(), 1, "{:#?}", done.events);
+    assert_eq!(
+        done.due,
+        Some(world.now + SignedDuration::from_secs(1)),
+        "the next one does not wait for the hour"
+    );
+    world.wait(SignedDuration::from_secs(1));
+    die(&world);
+    world.wait(SignedDuration::from_secs(1));
+    world.apply();
+    let refused = [world.refuses("/m1"), world.refuses("/m2")];
+    assert_eq!(refused, [true, false], "the one that kills is skipped, the other is in force");
+}
+
+#[test]
+fn an_error_is_no_death() {
+    for at in 0..200 {
+        let mut world = World::new();
+        world.publish(document("1 M1", world.now));
+        world.host.set_fault(Some(Fault::Once(at)));
+        let _ = world.cycle(Mode::Apply);
+        world.host.set_fault(None);
+        let pending = Journal::new(&world.home, &world.host).pending().unwrap();
+        assert!(pending.iter().all(|open| !open.died), "operation {at} fails: {pending:#?}");
+        if world.host.operations().len() < at {
+            break;
+        }
+    }
 }
 
 /// Where a server is, whatever happened on the way.

@@ -10,7 +10,7 @@
 //! `revision=N` another text with the same effect; `weak` it refuses nothing that it should;
 //! `harmful` it refuses a request that it should not, `greedy` everything; `inexpressible` no target
 //! takes it; `no-probes`; `below=VERSION` for builds of `exchange` below it;
-//! `supersedes=ID`; `expires=TIME`.
+//! `supersedes=ID`; `expires=TIME`; `severity=WORD`; `waves=PERCENT:SECONDS` for all of its waves.
 
 use jiff::Timestamp;
 use stopgap_testkit::feeds::{PING, feed, rule, signed};
@@ -47,6 +47,7 @@ fn element(word: &str) -> String {
     let mut pattern = format!("^{path}$");
     let mut benign = "/".to_owned();
     let (mut attributes, mut applicability, mut probes) = (String::new(), String::new(), true);
+    let mut rollout = String::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
             ("revision", number) => pattern = format!("^{path}x{{0,{number}}}$"),
@@ -62,8 +63,12 @@ fn element(word: &str) -> String {
                      <Range below=\"{version}\"/></Product></Applicability>"
                 );
             }
-            (attribute @ ("supersedes" | "expires"), value) => {
+            (attribute @ ("supersedes" | "expires" | "severity"), value) => {
                 attributes.push_str(&format!(" {attribute}=\"{value}\""));
+            }
+            ("waves", value) => {
+                let (percent, after) = value.split_once(':').unwrap();
+                rollout = format!("<Rollout><Wave percent=\"{percent}\" after=\"PT{after}S\"/></Rollout>");
             }
             other => panic!("{other:?} is no option"),
         }
@@ -76,5 +81,5 @@ fn element(word: &str) -> String {
         let (head, tail) = (text.find("<Probes>").unwrap(), text.find("</Config>").unwrap());
         text.replace_range(head..tail, "");
     }
-    text
+    text.replacen("</Config>", &format!("{rollout}</Config>"), 1)
 }

@@ -8,6 +8,10 @@
 //!   clock 31m                   time passes
 //!   block ID | unblock ID | revert ID | retry ID-OR-TARGET      the operator's word
 //!   mitigations-enabled BOOL
+//!   pause 2h | resume | approve ID | unapprove ID               under an account named `alice`
+//!   approval required|automatic                                 the configuration
+//!   rings PERCENT=TIME… | critical-at-once                      likewise; `rings` alone: none
+//!   removal manual|automatic
 //!   delete PATH | edit-rules | damage PATH                      somebody else's hand
 //!   sign-in | silence | move-site | answers                                 what stands in front of the site
 //!   plan | cycle                what it would do, and does
@@ -16,7 +20,9 @@
 use std::fmt::Write;
 
 use stopgap_agent::cycle::{Done, Mode};
-use stopgap_agent::operator::Terms;
+use stopgap_agent::operator::{Pause, Terms};
+use stopgap_core::policy::{Approval, Approved, Removal};
+use stopgap_feed::document::Wave;
 
 use crate::feed::document;
 use crate::world::{World, unreachable};
@@ -64,6 +70,41 @@ fn perform(world: &mut World, step: &str) -> String {
         "mitigations-enabled" => {
             world.operator(|operator| operator.mitigations_enabled = Some(rest.parse().unwrap()));
         }
+        "pause" => {
+            let until = world.now.checked_add(rest.parse::<jiff::SignedDuration>().unwrap()).unwrap();
+            let pause = Pause { until, since: world.now, by: "alice".into(), reason: None };
+            world.operator(|operator| operator.pause = Some(pause));
+        }
+        "resume" => world.operator(|operator| operator.pause = None),
+        "approve" => {
+            let key = format!("example:{rest}").parse().unwrap();
+            let selection = world.cycle(Mode::Plan).unwrap().selection;
+            let digest = selection.get(&key).unwrap().digest.clone();
+            let (at, by) = (world.now, "alice".into());
+            world.operator(|operator| {
+                operator.approve(Approved { key, digest, at, by, reason: None });
+            });
+        }
+        "unapprove" => {
+            let key = format!("example:{rest}").parse().unwrap();
+            world.operator(|operator| assert!(operator.unapprove(&key)));
+        }
+        "approval" => {
+            let required = rest == "required";
+            world.config.approval = if required { Approval::Required } else { Approval::Automatic };
+        }
+        "removal" => {
+            world.config.removal = if rest == "manual" { Removal::Manual } else { Removal::Automatic };
+        }
+        "rings" => {
+            let ring = |word: &str| {
+                let (percent, after) = word.split_once('=').unwrap();
+                let after = after.parse::<jiff::SignedDuration>().unwrap().as_secs();
+                Wave { percent: percent.parse().unwrap(), after_seconds: after.try_into().unwrap() }
+            };
+            world.config.rings = rest.split_whitespace().map(ring).collect();
+        }
+        "critical-at-once" => world.config.critical_at_once = true,
         "delete" => world.host.take(rest),
         "edit-rules" => world.host.put(world.rules_file(), "<rewrite><rules/></rewrite>"),
         "damage" => world.host.put(rest, "{ this is not what was written"),
@@ -119,6 +160,12 @@ fn print(done: &Done, mode: Mode) -> String {
         let reason = mitigation.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let (verdict, status) = (mitigation.verdict, mitigation.status);
         writeln!(out, "status {} {verdict}, {status:?}, {force}{reason}", mitigation.id).unwrap();
+    }
+    if let Some(pause) = &done.report.paused {
+        writeln!(out, "paused until {} by {}", pause.until, pause.by).unwrap();
+    }
+    if let Some(due) = done.due {
+        writeln!(out, "next   {due}").unwrap();
     }
     for warning in &done.report.warnings {
         writeln!(out, "warning {warning}").unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use stopgap_agent::config::{Config, FeedConfig, NetworkConfig};
+use stopgap_agent::config::{Config, FeedConfig, HooksConfig, NetworkConfig};
 use stopgap_agent::cycle::{Done, Input, Mode, Target, cycle};
 use stopgap_agent::fetch::{Failure, Fault, Fetched, Validators};
 use stopgap_agent::home::{Home, HomeError};
@@ -15,7 +15,7 @@ use stopgap_core::Ledger;
 use stopgap_core::facts::Facts;
 use stopgap_core::observed::Listener;
 use stopgap_core::plan::sha256_hex;
-use stopgap_core::policy::{DEFAULT_SOAK_SECONDS, Removal};
+use stopgap_core::policy::{Approval, DEFAULT_SOAK_SECONDS, Removal};
 use stopgap_core::select::TargetView;
 use stopgap_drivers::gateway::{Gateway, Settings};
 use stopgap_rules::{Connection, Engine, EngineLimits, Outcome, Request, RuleSet};
@@ -217,6 +217,10 @@ fn config() -> Config {
         removal: Removal::Automatic,
         soak_seconds: DEFAULT_SOAK_SECONDS,
         settle: SignedDuration::from_secs(120),
+        approval: Approval::Automatic,
+        rings: Vec::new(),
+        critical_at_once: false,
+        hooks: HooksConfig::default(),
         network: NetworkConfig::default(),
         feeds: vec![FeedConfig {
             name: "example".parse().unwrap(),
@@ -226,6 +230,7 @@ fn config() -> Config {
             events: None,
             unknown_applies: false,
             redirects_to_private: false,
+            approval: None,
         }],
         targets: Vec::new(),
         facts: BTreeMap::new(),

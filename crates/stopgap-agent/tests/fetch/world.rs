@@ -74,6 +74,7 @@ pub fn followed(url: impl Into<String>) -> FeedConfig {
         events: None,
         unknown_applies: false,
         redirects_to_private: false,
+        approval: None,
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn status(
         Verdict::Blocked(..) => Some(Status::Blocked),
         Verdict::Disabled(_) => Some(Status::Disabled),
         Verdict::Frozen(_) => Some(Status::Frozen),
+        Verdict::AwaitingApproval { .. } => Some(Status::AwaitingApproval),
         Verdict::Scheduled(_) => Some(Status::Scheduled),
     };
     if let Some(status) = held_back {

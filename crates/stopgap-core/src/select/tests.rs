@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::Block;
+use crate::policy::{Approval, Approved, Block};
 use stopgap_feed::document::{ActionKind, Condition, Product, Range, Scope, VersionScheme, Wave, Withdrawn};
 
 const NOW: &str = "2026-11-22T03:00:00Z";
@@ -221,6 +221,61 @@ fn each_reason_in_the_order_of_precedence() {
 }
 
 #[test]
+fn a_word_is_needed_before_the_turn_comes_and_not_for_what_changes_nothing() {
+    let required = || Policy { approval: Approval::Required, ..Policy::default() };
+    let wave = with(|m| m.rollout = vec![Wave { percent: 100, after_seconds: 600 }]);
+    let digest = crate::plan::sha256_hex(wave.mitigations[0].octets.as_bytes());
+    let word = |digest: &str| Approved {
+        key: "example:M1".parse().unwrap(),
+        digest: digest.into(),
+        at: now(),
+        by: "alice".into(),
+        reason: None,
+    };
+    let decide = |policy: Policy| Case { document: wave.clone(), policy, ..Case::default() }.decide();
+    assert!(decide(required()).0.starts_with("AwaitingApproval: `stopgap explain example:M1`"));
+    let earlier = decide(Policy { approvals: vec![word("other")], ..required() }).0;
+    assert!(earlier.contains("another than the one that alice approved"), "{earlier}");
+    assert!(decide(Policy { approvals: vec![word(&digest)], ..required() }).0.starts_with("Scheduled"));
+    let heartbeat = with(|m| {
+        m.actions.truncate(1);
+        (m.actions[0].kind, m.applicability) = (ActionKind::DoNothing, None);
+    });
+    assert_eq!(Case { document: heartbeat, policy: required(), ..Case::default() }.decide().1, Wish::Apply);
+}
+
+#[test]
+fn a_feed_may_need_a_word_where_the_server_does_not_and_the_other_way_round() {
+    let document = document(vec![mitigation("M1")]);
+    let decide = |of_server, of_feed| {
+        let mut feed = FeedView::of_document("example", &document, now());
+        feed.policy.approval = of_feed;
+        let policy = Policy { approval: of_server, ..Policy::default() };
+        let targets = [target("nginx", "15.2.986.5")];
+        let selection = select(&[feed], &targets, &Facts::default(), &policy, &Ledger::default(), now());
+        selection.mitigations[0].verdict.word()
+    };
+    use Approval::{Automatic, Required};
+    assert_eq!(decide(Automatic, Some(Required)), "AwaitingApproval");
+    assert_eq!(decide(Required, Some(Automatic)), "Applies");
+    assert_eq!(decide(Required, None), "AwaitingApproval");
+}
+
+#[test]
+fn a_pause_holds_what_would_leave_but_not_the_operators_own_revert() {
+    let paused = Some(now() + SignedDuration::from_hours(2));
+    let mut document = document(vec![mitigation("M1")]);
+    document.withdrawn = vec![Withdrawn { id: "M1".parse().unwrap(), reason: "harm".into() }];
+    for (blocks, wish) in [(vec![], Wish::Keep), (vec![block("M1", true)], Wish::TakeOff)] {
+        let policy = Policy { blocks, paused_until: paused, ..Policy::default() };
+        let case = Case { document: document.clone(), policy, in_ledger: true, ..Case::default() };
+        let (why, decided) = case.decide();
+        assert_eq!(decided, wish, "{why}");
+        assert!(why.starts_with("Withdrawn"), "{why}");
+    }
+}
+
+#[test]
 fn revert_blocks_and_takes_off_while_block_only_blocks() {
     for (take_off, wish) in [(false, Wish::Keep), (true, Wish::TakeOff)] {
         let policy = Policy { blocks: vec![block("M01", take_off)], ..Policy::default() };
@@ -393,7 +448,6 @@ fn what_harms_or_does_not_reach_every_target_supersedes_nothing() {
     assert_eq!(decide(&held_on("nginx")), [Wish::TakeOff, Wish::Apply]);
     assert_eq!(decide(&held_on("gateway")), [Wish::Apply, Wish::Apply]);
     let mut harmed = held_on("nginx");
-    let failure = crate::ledger::Failure { at: now(), digest, why: "500".into(), harmed: true };
-    harmed.failures.insert("example:M2".parse().unwrap(), failure);
+    harmed.note_failure(&"example:M2".parse().unwrap(), &digest, "500", true, now());
     assert_eq!(decide(&harmed), [Wish::Apply, Wish::Apply]);
 }

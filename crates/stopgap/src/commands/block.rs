@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
-use stopgap_agent::cycle::Mode;
+use jiff::SignedDuration;
 use stopgap_agent::operator::{Named, Terms};
 
 use super::local;
@@ -46,21 +45,12 @@ pub fn revert(args: BlockArgs, config: &Path) -> Outcome {
 
 fn hold(args: BlockArgs, path: &Path, take_off: bool) -> Outcome {
     let config = local::config(path)?;
-    let until = match args.lasting {
-        Some(lasting) if !lasting.is_positive() => {
-            return Err(Failure::usage(format_args!(
-                "--for {lasting:#}: expected a time to come, such as 4h"
-            )));
-        }
-        Some(lasting) => Some(
-            Timestamp::now()
-                .checked_add(lasting)
-                .map_err(|_| Failure::usage(format_args!("--for {lasting:#} is too long")))?,
-        ),
-        None => None,
-    };
+    let until = args.lasting.map(local::from_now).transpose()?;
     let ids = args.ids.clone();
-    local::change_operator(&config, |operator| {
+    let lasting = args.lasting.map(|lasting| format!(" --for {lasting:#}")).unwrap_or_default();
+    let word = if take_off { "revert" } else { "block" };
+    let said = format!("{word} {}{lasting}{}", list(&ids), local::because(args.reason.as_deref()));
+    local::change_operator(&config, &said, |operator| {
         for id in ids {
             let terms = Terms { take_off, reason: args.reason.clone(), until };
             operator.block(id, terms);
@@ -70,22 +60,21 @@ fn hold(args: BlockArgs, path: &Path, take_off: bool) -> Outcome {
         let what = if take_off { "taken off and blocked" } else { "blocked; what is in force stays" };
         output::say(format_args!("{} only: {id} {what}", config.server));
     }
-    let done = local::offline(&config, Mode::Apply)?;
-    local::tell_events(&config, &done);
-    local::finish(&done, args.json)
+    local::carry_out(&config, args.json)
 }
 
 pub fn unblock(args: UnblockArgs, path: &Path) -> Outcome {
     let config = local::config(path)?;
     // All of them or none.
-    let missing: Option<Named> = local::change_operator(&config, |operator| {
-        let before = operator.clone();
-        let missing = args.ids.iter().find(|id| !operator.unblock(id)).cloned();
-        if missing.is_some() {
-            *operator = before;
-        }
-        missing
-    })?;
+    let missing: Option<Named> =
+        local::change_operator(&config, &format!("unblock {}", list(&args.ids)), |operator| {
+            let before = operator.clone();
+            let missing = args.ids.iter().find(|id| !operator.unblock(id)).cloned();
+            if missing.is_some() {
+                *operator = before;
+            }
+            missing
+        })?;
     if let Some(missing) = missing {
         return Err(Failure::new(anyhow::anyhow!("{missing} is not blocked on {}", config.server)).hint(
             "`stopgap server get --local` lists the blocks; ones in stopgap.toml are taken back there",
@@ -94,7 +83,10 @@ pub fn unblock(args: UnblockArgs, path: &Path) -> Outcome {
     for id in &args.ids {
         output::say(format_args!("{} only: {id} is no longer blocked", config.server));
     }
-    let done = local::offline(&config, Mode::Apply)?;
-    local::tell_events(&config, &done);
-    local::finish(&done, args.json)
+    local::carry_out(&config, args.json)
+}
+
+fn list(ids: &[Named]) -> String {
+    let names: Vec<String> = ids.iter().map(Named::to_string).collect();
+    names.join(" ")
 }

@@ -50,6 +50,7 @@ pub fn run(args: Args, path: &Path) -> Outcome {
     if args.json {
         let mut value = serde_json::to_value(report)?;
         if let Some(object) = value.as_object_mut() {
+            object.insert("revision".into(), selected.digest.clone().into());
             object.insert("cve".into(), selected.mitigation.cve.clone().into());
             object
                 .insert("probes".into(), selected.mitigation.probes.iter().map(|p| p.head.clone()).collect());
@@ -79,6 +80,7 @@ fn print(report: &MitigationReport, selected: &Selected) -> std::io::Result<()> 
         line(format_args!("Proven at   {at}"))?;
     }
     line(format_args!("Trusted at  {}", selected.trusted_at))?;
+    line(format_args!("Revision    {}", selected.digest))?;
     for action in &report.actions {
         line(format_args!("\nAction {}", action.id))?;
         for place in &action.targets {

@@ -1,4 +1,4 @@
-//! `stopgap history`: what was changed here, from the journal.
+//! `stopgap history`: what was changed here, and what was said by whom, from the journal.
 
 use std::path::Path;
 
@@ -40,6 +40,8 @@ fn row(line: Line) -> Vec<String> {
         }
         Event::Done { target } => (target, "done", String::new()),
         Event::Reverted { target, why } => (target, "reverted", why),
+        Event::Open { target, why } => (target, "stays open", why),
+        Event::Word { by, said } => (String::new(), "said", format!("{by}: {said}")),
     };
     vec![line.at.to_string(), target, what.to_owned(), detail]
 }

@@ -3,9 +3,12 @@
 
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
 use stopgap_agent::config::Config;
 use stopgap_agent::cycle::{Done, Mode};
 use stopgap_agent::events::{self, Event};
+use stopgap_agent::home::Home;
+use stopgap_agent::journal::{self, Journal};
 use stopgap_agent::service;
 use stopgap_core::report::{MitigationReport, Report};
 use stopgap_drivers::Machine;
@@ -28,17 +31,55 @@ pub fn offline(config: &Config, mode: Mode) -> Result<Done, Failure> {
     Ok(system::runtime()?.block_on(service::once_offline(config.clone(), mode))?)
 }
 
-/// Changes the operator's word, under the lock of the data folder.
+/// Changes the operator's word, under the lock of the data folder. `said`: what the history keeps of it, with
+/// the account; nothing where nothing changed.
 pub fn change_operator<T>(
     config: &Config,
+    said: &str,
     change: impl FnOnce(&mut stopgap_agent::operator::Operator) -> T,
 ) -> Result<T, Failure> {
-    let home = stopgap_agent::home::Home::open(&Machine, &config.data)?;
+    let home = Home::open(&Machine, &config.data)?;
     let _lock = home.lock()?;
-    let mut operator = home.operator(&Machine)?;
+    let before = home.operator(&Machine)?;
+    let mut operator = before.clone();
     let result = change(&mut operator);
-    home.save_operator(&Machine, &operator)?;
+    if operator != before {
+        home.save_operator(&Machine, &operator)?;
+        note_word(&home, said)?;
+    }
     Ok(result)
+}
+
+/// Keeps an operator's word in the history. The caller holds the lock.
+pub fn note_word(home: &Home, said: &str) -> Result<(), Failure> {
+    let word = journal::Event::Word { by: system::user(), said: said.to_owned() };
+    Ok(Journal::new(home, &Machine).note(Timestamp::now(), word)?)
+}
+
+/// The end of `--for`.
+pub fn from_now(lasting: SignedDuration) -> Result<Timestamp, Failure> {
+    if !lasting.is_positive() {
+        return Err(Failure::usage(format_args!("--for {lasting:#}: expected a time to come, such as 4h")));
+    }
+    let end = Timestamp::now().checked_add(lasting);
+    end.map_err(|_| Failure::usage(format_args!("--for {lasting:#} is too long")))
+}
+
+/// A reason as the history keeps it.
+pub fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+/// The first digits of a digest, which suffice for people.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// The cycle after an operator's word, and what it did.
+pub fn carry_out(config: &Config, json: bool) -> Outcome {
+    let done = offline(config, Mode::Apply)?;
+    tell_events(config, &done);
+    finish(&done, json)
 }
 
 /// The events of a cycle: as words, and into the daily log.
@@ -70,6 +111,15 @@ pub fn code(done: &Done) -> Code {
 
 /// The mitigations as a table, with what else an operator has to know below it.
 pub fn print_report(report: &Report) -> std::io::Result<()> {
+    if let Some(pause) = &report.paused {
+        output::line(format_args!(
+            "Paused until {:.0}, by {} at {:.0}{}. Nothing is changed until then; `stopgap resume` ends it.\n",
+            pause.until,
+            pause.by,
+            pause.since,
+            because(pause.reason.as_deref())
+        ))?;
+    }
     if report.mitigations.is_empty() {
         output::say("no mitigation is known here: no feed was trusted yet");
     } else {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use stopgap_agent::cycle::Mode;
 use stopgap_agent::home::Home;
 use stopgap_agent::operator::retry;
 use stopgap_drivers::Machine;
@@ -31,9 +30,8 @@ pub fn run(args: Args, path: &Path) -> Outcome {
             .hint("`stopgap status` shows what did"));
     }
     home.save_ledger(&Machine, &ledger)?;
+    local::note_word(&home, &format!("retry {}", args.what))?;
     drop(lock);
     output::say(format_args!("{} only: {} is tried again", config.server, args.what));
-    let done = local::offline(&config, Mode::Apply)?;
-    local::tell_events(&config, &done);
-    local::finish(&done, args.json)
+    local::carry_out(&config, args.json)
 }

@@ -95,7 +95,14 @@ fn set(args: SetArgs, path: &Path) -> Outcome {
         return Err(Failure::usage("nothing to set: give --mitigations-enabled or --mitigations-blocked"));
     }
     let edits = args.mitigations_blocked.as_deref().map(edits).transpose()?;
-    local::change_operator(&config, |operator| {
+    let mut said = "server set".to_owned();
+    if let Some(enabled) = args.mitigations_enabled {
+        said.push_str(&format!(" --mitigations-enabled {enabled}"));
+    }
+    if let Some(blocked) = &args.mitigations_blocked {
+        said.push_str(&format!(" --mitigations-blocked \"{blocked}\""));
+    }
+    local::change_operator(&config, &said, |operator| {
         if let Some(enabled) = args.mitigations_enabled {
             operator.mitigations_enabled = Some(enabled);
         }
