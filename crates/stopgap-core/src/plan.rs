@@ -86,7 +86,7 @@ pub struct Splice {
 }
 
 /// Octets that a person can read in the journal where they are UTF-8; else they are written in hex.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "WrittenOctets", into = "WrittenOctets")]
 pub struct Octets(pub Vec<u8>);
 

@@ -261,7 +261,10 @@ impl<'a> Work<'a> {
         let file = |(path, insertions): (&&Path, &Vec<Inserted>)| {
             // A frame says nothing by itself: without an entry of ours it is nobody's.
             let any = insertions.iter().any(|one| one.name.is_some());
-            any.then(|| RecordedFile { path: path.to_path_buf(), insertions: insertions.clone() })
+            // What was put there first or last is no part of it: the same rules are the same record.
+            let mut insertions = insertions.clone();
+            insertions.sort();
+            any.then(|| RecordedFile { path: path.to_path_buf(), insertions })
         };
         Record { pieces, files: self.insertions.iter().filter_map(file).collect(), pools: self.pools.clone() }
     }

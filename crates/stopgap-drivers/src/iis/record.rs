@@ -50,7 +50,7 @@ pub(super) struct RecordedFile {
 }
 
 /// [`Insertion`], but for its place, which moves with every edit of others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Inserted {
     pub(super) marker: String,
     pub(super) name: Option<String>,
