@@ -142,7 +142,7 @@ pub struct TargetConfig {
     /// Its name on this server; default: its kind.
     #[serde(default)]
     pub name: Option<String>,
-    /// A tree laid out as the server's file system.
+    /// A tree laid out as the server's file system; IIS: as its drive C:.
     #[serde(default = "root")]
     pub root: PathBuf,
     /// A site name or role in a mitigation to the sites here that play it.
@@ -184,6 +184,7 @@ pub enum TargetKind {
     Apache,
     Haproxy,
     Gateway,
+    Iis,
 }
 
 impl TargetKind {
@@ -194,6 +195,7 @@ impl TargetKind {
             TargetKind::Apache => "apache",
             TargetKind::Haproxy => "haproxy",
             TargetKind::Gateway => "gateway",
+            TargetKind::Iis => "iis",
         }
     }
 
@@ -203,6 +205,7 @@ impl TargetKind {
             TargetKind::Nginx | TargetKind::Apache | TargetKind::Haproxy | TargetKind::Gateway => {
                 &[ActionType::UrlRewrite]
             }
+            TargetKind::Iis => &[ActionType::UrlRewrite, ActionType::AppPool],
         }
     }
 }

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use stopgap_core::facts::Facts;
 use stopgap_core::observed::Listener;
 use stopgap_core::select::TargetView;
-use stopgap_drivers::Driver;
 use stopgap_drivers::apache::{self, Apache};
 use stopgap_drivers::gateway::{self, Gateway};
 use stopgap_drivers::haproxy::{self, Haproxy};
 use stopgap_drivers::hook::Hooked;
+use stopgap_drivers::iis::{self, Iis};
 use stopgap_drivers::nginx::{self, Nginx};
 use stopgap_drivers::server::Settings;
+use stopgap_drivers::{Driver, Machine};
 
 use crate::config::{Config, ConfigError, TargetConfig, TargetKind};
 use crate::cycle::Target;
@@ -27,7 +28,10 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
     let view = TargetView {
         name: target.name().to_owned(),
         facts: facts.overlaid(&target_facts(target)),
-        sites: target.sites.clone(),
+        sites: match target.kind {
+            TargetKind::Iis => iis::roles(&Machine, &target.root, &target.sites),
+            _ => target.sites.clone(),
+        },
         takes: target.kind.takes(),
     };
     let driver: Box<dyn Driver> = match target.kind {
@@ -35,6 +39,7 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
         TargetKind::Apache => Box::new(Apache::new(settings(config, target, apache::settings)?)),
         TargetKind::Haproxy => Box::new(haproxy(config, target)?),
         TargetKind::Gateway => Box::new(Gateway::new(gateway_settings(config, target)?)),
+        TargetKind::Iis => Box::new(Iis::new(iis_settings(config, target)?)),
     };
     Ok(Target { driver, view })
 }
@@ -50,7 +55,7 @@ pub fn hooked(config: &Config, target: &TargetConfig) -> Result<Option<Box<dyn H
         TargetKind::Nginx => Some(Box::new(Nginx::new(settings(config, target, nginx::settings)?))),
         TargetKind::Apache => Some(Box::new(Apache::new(settings(config, target, apache::settings)?))),
         TargetKind::Haproxy => Some(Box::new(haproxy(config, target)?)),
-        TargetKind::Gateway => None,
+        TargetKind::Gateway | TargetKind::Iis => None,
     })
 }
 
@@ -79,6 +84,16 @@ fn settings(
     }
     settings.listeners = listeners(config, target)?;
     Ok(settings)
+}
+
+fn iis_settings(config: &Config, target: &TargetConfig) -> Result<iis::Settings, ConfigError> {
+    Ok(iis::Settings {
+        name: target.name().to_owned(),
+        folder: folder(config, target),
+        root: target.root.clone(),
+        listeners: listeners(config, target)?,
+        probed: target.sites.values().flatten().cloned().collect(),
+    })
 }
 
 /// The gateway fronts one site; its name is the first that the configuration gives to a role.
