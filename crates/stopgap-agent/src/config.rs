@@ -166,6 +166,13 @@ pub struct TargetConfig {
     /// socket; default: the one that its configuration names.
     #[serde(default)]
     pub control: Option<PathBuf>,
+    /// systemd: units that are never stopped, beside those that no server can do without: names with or
+    /// without their type, `*` at the end for all that begin so.
+    #[serde(default)]
+    pub never_touch: Vec<String>,
+    /// systemd: how many services may be out of service at once because of mitigations; default 5.
+    #[serde(default)]
+    pub max_stopped: Option<usize>,
 }
 
 impl TargetConfig {
@@ -184,6 +191,7 @@ pub enum TargetKind {
     Apache,
     Haproxy,
     Gateway,
+    Systemd,
     Iis,
 }
 
@@ -195,6 +203,7 @@ impl TargetKind {
             TargetKind::Apache => "apache",
             TargetKind::Haproxy => "haproxy",
             TargetKind::Gateway => "gateway",
+            TargetKind::Systemd => "systemd",
             TargetKind::Iis => "iis",
         }
     }
@@ -202,6 +211,7 @@ impl TargetKind {
     /// The types of actions that it takes.
     pub fn takes(self) -> &'static [ActionType] {
         match self {
+            TargetKind::Systemd => &[ActionType::Service],
             TargetKind::Nginx | TargetKind::Apache | TargetKind::Haproxy | TargetKind::Gateway => {
                 &[ActionType::UrlRewrite]
             }

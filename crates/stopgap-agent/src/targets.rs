@@ -13,6 +13,7 @@ use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::iis::{self, Iis};
 use stopgap_drivers::nginx::{self, Nginx};
 use stopgap_drivers::server::Settings;
+use stopgap_drivers::systemd::{self, Systemd};
 use stopgap_drivers::{Driver, Machine};
 
 use crate::config::{Config, ConfigError, TargetConfig, TargetKind};
@@ -39,6 +40,7 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
         TargetKind::Apache => Box::new(Apache::new(settings(config, target, apache::settings)?)),
         TargetKind::Haproxy => Box::new(haproxy(config, target)?),
         TargetKind::Gateway => Box::new(Gateway::new(gateway_settings(config, target)?)),
+        TargetKind::Systemd => Box::new(Systemd::new(systemd_settings(config, target))),
         TargetKind::Iis => Box::new(Iis::new(iis_settings(config, target)?)),
     };
     Ok(Target { driver, view })
@@ -55,7 +57,7 @@ pub fn hooked(config: &Config, target: &TargetConfig) -> Result<Option<Box<dyn H
         TargetKind::Nginx => Some(Box::new(Nginx::new(settings(config, target, nginx::settings)?))),
         TargetKind::Apache => Some(Box::new(Apache::new(settings(config, target, apache::settings)?))),
         TargetKind::Haproxy => Some(Box::new(haproxy(config, target)?)),
-        TargetKind::Gateway | TargetKind::Iis => None,
+        TargetKind::Systemd | TargetKind::Gateway | TargetKind::Iis => None,
     })
 }
 
@@ -94,6 +96,15 @@ fn iis_settings(config: &Config, target: &TargetConfig) -> Result<iis::Settings,
         listeners: listeners(config, target)?,
         probed: target.sites.values().flatten().cloned().collect(),
     })
+}
+
+fn systemd_settings(config: &Config, target: &TargetConfig) -> systemd::Settings {
+    systemd::Settings {
+        name: target.name().to_owned(),
+        folder: folder(config, target),
+        never_touch: target.never_touch.clone(),
+        max_stopped: target.max_stopped.unwrap_or(systemd::MAX_STOPPED),
+    }
 }
 
 /// The gateway fronts one site; its name is the first that the configuration gives to a role.

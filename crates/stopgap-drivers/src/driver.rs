@@ -22,6 +22,12 @@ pub trait Driver: Send + Sync {
         None
     }
 
+    /// `observed`, with what rendering has to know of the wanted actions alone: what the units that they name are.
+    /// Changes nothing. `None`: it is as it was.
+    fn look(&self, _host: &dyn Host, _wanted: &[Wanted], _observed: &Observed) -> Option<Observed> {
+        None
+    }
+
     /// One target as a whole: what the wanted actions become. Pure.
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered;
 

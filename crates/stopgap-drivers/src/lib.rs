@@ -17,6 +17,7 @@ pub mod probe;
 mod render;
 pub mod server;
 pub mod set;
+pub mod systemd;
 
 pub use driver::{Checked, Driver, DriverError, NotWritten};
 pub use host::{Host, Machine};

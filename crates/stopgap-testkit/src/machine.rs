@@ -9,6 +9,8 @@
 #![allow(clippy::panic, clippy::expect_used, reason = "a fixture that cannot be made is a broken test")]
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
+mod host;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -50,8 +52,8 @@ const TOOLS: [(&str, &str); 6] = [
     ("dbus-daemon", "/usr/bin/dbus-daemon"),
 ];
 
-/// In seconds. The whole start of a Debian takes a few; a program in a test less than this.
-const PATIENCE: &str = "180";
+/// The whole start of a Debian takes a few seconds; a program in a test less than this.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Machine {
     /// A machine for `test`; `None`, said as a skipped test, where this one has not what it takes. Panics
@@ -117,8 +119,13 @@ impl Machine {
 
     /// The same with an input.
     pub fn run_with(&self, words: &[&str], input: &[u8]) -> Output {
+        self.run_for(PATIENCE, words, input)
+    }
+
+    fn run_for(&self, time: Duration, words: &[&str], input: &[u8]) -> Output {
         let mut command = Command::new("timeout");
-        command.args(["-s", "KILL", PATIENCE, "nsenter", "--target", &self.init.to_string()]);
+        let seconds = format!("{}", time.as_secs_f32());
+        command.args(["-s", "KILL", &seconds, "nsenter", "--target", &self.init.to_string()]);
         command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"]).args(words);
         command.env_clear();
         command.envs([("PATH", PATH), ("LC_ALL", "C"), ("HOME", "/root"), ("SYSTEMD_PAGER", "")]);

@@ -91,7 +91,8 @@ impl Cycle<'_> {
         let (driver, takes) = (target.driver.as_ref(), target.view.takes);
         loop {
             let wanted = want::wanted(selection, &self.ledger, observed, takes, &set_back);
-            let rendered = driver.render(&wanted, observed);
+            let looked = driver.look(self.input.host, &wanted, observed);
+            let rendered = driver.render(&wanted, looked.as_ref().unwrap_or(observed));
             let known = set_back.len();
             for (what, why) in &rendered.refused {
                 let why = format!("{} cannot express {}: {why}", observed.target, what.action);

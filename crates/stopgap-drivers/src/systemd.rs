@@ -1,0 +1,239 @@
+//! Services under systemd: stopped, and kept from starting.
+//!
+//! A service is stopped with the sockets, timers and paths that would start it again, these first, and each is
+//! masked; one whose own file is where the mask would be gets a drop-in with a condition that never holds
+//! instead. Neither touches its enablement, so that comes back as it was. What each unit was before is in
+//! the record, the one file of the set; what is out of service is the union of what all mitigations need, so
+//! a unit comes back with the last of them.
+//!
+//! There is nothing to probe: in force is what systemd says, that the unit is inactive and kept off. One
+//! that somebody starts again is repaired like an edited file. Applications' own watchdogs are not known
+//! here; a mitigation names them before the service that they watch.
+
+mod act;
+mod bus;
+mod decide;
+mod protect;
+mod record;
+mod unit;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use stopgap_core::observed::{Hook, Observed, Site};
+use stopgap_core::plan::{Change, Rendered, Wanted};
+use stopgap_feed::document::ActionKind;
+
+use crate::driver::{Checked, Driver, DriverError, io_error};
+use crate::host::{Host, Kind};
+use crate::set::{LIVE, Sets};
+use decide::Seen;
+use record::{How, RECORD, Record};
+use unit::full_name;
+
+/// Where systemd runs, this folder is (sd_booted(3)). What it answered stands under its name in
+/// [`Observed::files`].
+const BOOTED: &str = "/run/systemd/system";
+
+/// So many services may be out of service at once, where nobody says otherwise.
+pub const MAX_STOPPED: usize = 5;
+
+/// What of this server's units is ours to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The target's name.
+    pub name: String,
+    /// The folder of its sets: `data/<target>`.
+    pub folder: PathBuf,
+    /// Units that are never stopped, beside those that no server can do without: names with or without
+    /// their type, `*` at the end for all that begin so.
+    pub never_touch: Vec<String>,
+    /// How many services may be out of service at once because of mitigations.
+    pub max_stopped: usize,
+}
+
+/// The driver of this server's services.
+#[derive(Debug, Clone)]
+pub struct Systemd {
+    settings: Settings,
+    sets: Sets,
+}
+
+impl Systemd {
+    /// A driver of the services of `settings`.
+    pub fn new(settings: Settings) -> Systemd {
+        let sets = Sets {
+            folder: settings.folder.clone(),
+            files: &[RECORD],
+            keep_folder: false,
+            at_all_times: false,
+        };
+        Systemd { settings, sets }
+    }
+
+    fn read_record(&self, host: &dyn Host) -> Result<Record, DriverError> {
+        let path = self.settings.folder.join(LIVE).join(RECORD);
+        match host.read(&path, 1 << 20) {
+            // One that somebody edited is repaired, from what of it can be read.
+            Ok(octets) => Ok(serde_json::from_slice(&octets).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
+            Err(error) => Err(io_error("cannot read", &path)(error)),
+        }
+    }
+
+    fn settings_error(&self, message: String) -> DriverError {
+        DriverError::Settings { target: self.settings.name.clone(), message }
+    }
+}
+
+/// What rendering knows of the units.
+fn facts(observed: &Observed) -> Seen {
+    let octets = observed.files.get(Path::new(BOOTED)).and_then(|read| read.as_ref().ok());
+    octets.and_then(|octets| serde_json::from_slice(octets).ok()).unwrap_or_default()
+}
+
+fn keep(observed: &mut Observed, seen: &Seen) {
+    observed.files.insert(PathBuf::from(BOOTED), serde_json::to_vec(seen).map_err(|e| e.to_string()));
+}
+
+/// Adds `names` to what is seen, and the units that they lead to.
+fn add(host: &dyn Host, seen: &mut Seen, names: Vec<String>) -> io::Result<()> {
+    let mut asked: Vec<String> = Vec::new();
+    let mut left = names;
+    while !left.is_empty() {
+        left.sort();
+        left.dedup();
+        asked.extend(left.iter().cloned());
+        if asked.len() > bus::UNITS_MAX {
+            return Err(io::Error::other(format!("more than {} units depend on these", bus::UNITS_MAX)));
+        }
+        let shown = bus::show(host, &left)?;
+        let next = shown.iter().flat_map(|unit| unit.triggered_by.iter().chain(&unit.dependents));
+        left = next.filter(|name| !asked.contains(name)).cloned().collect();
+        for unit in shown {
+            seen.units.retain(|known| known.id != unit.id);
+            seen.units.push(unit);
+        }
+    }
+    Ok(())
+}
+
+/// The unit that this process runs in, from its control group (systemd.io/CGROUP_DELEGATION).
+fn own_unit(host: &dyn Host) -> Option<String> {
+    let text = host.read(Path::new("/proc/self/cgroup"), 64 << 10).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    let path = text
+        .lines()
+        .find_map(|line| line.strip_prefix("0::").or(line.split_once("name=systemd:").map(|l| l.1)))?;
+    path.split('/').find(|part| part.ends_with(".service")).map(str::to_owned)
+}
+
+impl Driver for Systemd {
+    fn target(&self) -> &str {
+        &self.settings.name
+    }
+
+    fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
+        let booted = Path::new(BOOTED);
+        let runs = host.kind(booted).map_err(io_error("cannot look at", booted))? == Some(Kind::Folder);
+        let mut live = self.sets.observe(host)?;
+        let mut seen = Seen { record: self.read_record(host)?, own: own_unit(host), units: Vec::new() };
+        let hook = match runs {
+            true => Hook::Present,
+            false => Hook::Missing("systemd does not run this server".to_owned()),
+        };
+        if runs {
+            let held: Vec<String> = seen.record.units.iter().map(|entry| entry.unit.clone()).collect();
+            add(host, &mut seen, held)
+                .map_err(|e| self.settings_error(format!("systemd does not answer: {e}")))?;
+            let found = decide::foreign(&seen);
+            live.active = live.set.is_some().then_some(found.is_empty());
+            live.foreign.extend(found);
+        }
+        let site = Site { name: self.settings.name.clone(), hook, listeners: Vec::new() };
+        let mut observed = Observed {
+            target: self.settings.name.clone(),
+            live,
+            sites: vec![site],
+            warnings: Vec::new(),
+            lacks: BTreeMap::new(),
+            files: BTreeMap::new(),
+        };
+        keep(&mut observed, &seen);
+        Ok(observed)
+    }
+
+    fn look(&self, host: &dyn Host, wanted: &[Wanted], observed: &Observed) -> Option<Observed> {
+        if observed.sites.iter().any(|site| site.hook != Hook::Present) {
+            return None;
+        }
+        let mut observed = observed.clone();
+        let mut seen = facts(&observed);
+        let names = wanted.iter().flat_map(|wanted| match &wanted.action.kind {
+            ActionKind::Service { names } => names.iter().filter_map(|name| full_name(name)).collect(),
+            _ => Vec::new(),
+        });
+        match add(host, &mut seen, names.collect()) {
+            Ok(()) => keep(&mut observed, &seen),
+            Err(error) => {
+                let why = format!("systemd does not answer: {error}");
+                observed.files.insert(PathBuf::from(BOOTED), Err(why));
+            }
+        }
+        Some(observed)
+    }
+
+    fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {
+        let missing = observed.sites.iter().find_map(|site| match &site.hook {
+            Hook::Missing(why) => Some(why),
+            Hook::Present => None,
+        });
+        let silent = observed.files.get(Path::new(BOOTED)).and_then(|read| read.as_ref().err());
+        match missing.or(silent) {
+            // Nothing is put on and nothing taken off.
+            Some(why) => Rendered {
+                change: None,
+                placements: Vec::new(),
+                refused: wanted.iter().map(|one| (crate::render::action_ref(one), why.clone())).collect(),
+            },
+            None => decide::render(&self.settings, wanted, observed),
+        }
+    }
+
+    fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError> {
+        let names: Vec<String> = change.switches.iter().map(|switch| switch.name.clone()).collect();
+        let units = bus::show(host, &names)
+            .map_err(|e| self.settings_error(format!("systemd does not answer: {e}")))?;
+        for switch in &change.switches {
+            let Some(unit) = units.iter().find(|unit| unit.id == switch.name) else { continue };
+            let kept = How::from_settings(&switch.before);
+            let planned = switch.before.get(record::ENABLEMENT);
+            let now = if unit.enablement.is_empty() { "none" } else { &unit.enablement };
+            let changed = match kept {
+                Some(how) => !how.keeps(unit),
+                None => planned.is_some_and(|planned| planned != now),
+            };
+            if changed {
+                let expected = planned.or(switch.before.get(record::KEPT_OFF)).cloned().unwrap_or_default();
+                let path = PathBuf::from(&switch.name);
+                return Err(DriverError::ChangedUnderUs { path, expected, found: now.to_owned() });
+            }
+        }
+        Ok(Checked::ByServer)
+    }
+
+    fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
+        self.sets.swap(host, change)?;
+        act::forward(host, &self.settings.name, &change.switches)
+    }
+
+    fn revert(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
+        act::backward(host, &self.settings.name, &change.switches)?;
+        self.sets.restore(host, change)
+    }
+
+    fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
+        self.sets.settle(host, change)
+    }
+}
