@@ -10,15 +10,17 @@ mod due;
 mod evidence;
 mod execute;
 mod hooks;
+mod look;
 mod recover;
 mod render;
 mod want;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use stopgap_core::Ledger;
-use stopgap_core::facts::Facts;
+use stopgap_core::facts::{Facts, Looked};
 use stopgap_core::observed::{Hold, Hook, Live, Observed, Site};
 use stopgap_core::plan::{Hooks, Plan};
 use stopgap_core::policy::Policy;
@@ -109,7 +111,8 @@ pub fn cycle(input: Input<'_>) -> Result<Done, HomeError> {
     }
     let feeds = cycle.judge_feeds();
     let observed = cycle.observe();
-    let selection = cycle.select(&feeds);
+    let looked = cycle.look(&feeds);
+    let selection = cycle.select(&feeds, &looked);
     cycle.spare_the_unread(&selection, &observed);
     cycle.say_what_stays(&selection, &observed);
     let renderings = cycle.render(&selection, &observed);
@@ -290,7 +293,7 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    fn select(&self, feeds: &[CurrentFeed]) -> Selection {
+    fn select(&self, feeds: &[CurrentFeed], looked: &Arc<Looked>) -> Selection {
         let views: Vec<FeedView<'_>> = feeds
             .iter()
             .map(|feed| match &feed.verified {
@@ -301,8 +304,12 @@ impl<'a> Cycle<'a> {
                 None => FeedView::silent(feed.name.clone(), feed.policy.clone()),
             })
             .collect();
-        let targets: Vec<TargetView> = self.input.targets.iter().map(|target| target.view.clone()).collect();
-        select(&views, &targets, self.input.facts, &self.policy, &self.ledger, self.input.now)
+        let mut targets: Vec<TargetView> =
+            self.input.targets.iter().map(|target| target.view.clone()).collect();
+        targets.iter_mut().for_each(|target| target.facts.set_looked(Arc::clone(looked)));
+        let mut facts = self.input.facts.clone();
+        facts.set_looked(Arc::clone(looked));
+        select(&views, &targets, &facts, &self.policy, &self.ledger, self.input.now)
     }
 
     fn carry_out(

@@ -1,18 +1,20 @@
-//! Watching files: ours on every target, the operator's word and the drop-in facts. A change of
+//! Watching files: ours on every target, the operator's word, the drop-in facts and the package database. A change of
 //! any of them starts a cycle, which finds out what changed by looking.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
+use crate::facts;
 
 /// Watches until dropped.
 pub struct Watch(#[allow(dead_code)] RecommendedWatcher);
 
 /// Files that a cycle itself writes whatever happens; they are no news.
-const OURS: [&str; 4] = ["lock", "ledger.json", "journal.jsonl", "journal.1.jsonl"];
+const OURS: [&str; 5] = ["lock", "ledger.json", "packages.json", "journal.jsonl", "journal.1.jsonl"];
 
 /// The drop-in folders beside the configuration.
 const DROP_INS: [&str; 3] = ["feeds.d", "targets.d", "facts.d"];
@@ -20,8 +22,13 @@ const DROP_INS: [&str; 3] = ["feeds.d", "targets.d", "facts.d"];
 /// Watches the data folder (with the targets' folders below it), the configuration and its drop-in
 /// folders. Sends one message a change.
 pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
-    let places =
-        Places { data: config.data.clone(), logs: config.logs.clone(), configuration: config.path.clone() };
+    let places = Places {
+        data: config.data.clone(),
+        logs: config.logs.clone(),
+        configuration: config.path.clone(),
+        packages: facts::watched(Path::new("/")),
+    };
+    let packages: BTreeSet<PathBuf> = places.packages.iter().filter_map(|file| folder(file)).collect();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         let Ok(event) = event else { return };
         let is_news = || event.paths.iter().any(|path| places.is_news(path));
@@ -31,6 +38,10 @@ pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
         }
     })?;
     watcher.watch(&config.data, RecursiveMode::Recursive)?;
+    // An update can end what a mitigation is needed for.
+    for folder in packages.iter().filter(|folder| folder.is_dir()) {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    }
     if let Some(folder) = config.path.parent() {
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
         for drop_in in DROP_INS.map(|name| folder.join(name)).iter().filter(|folder| folder.is_dir()) {
@@ -44,6 +55,11 @@ struct Places {
     data: PathBuf,
     logs: PathBuf,
     configuration: PathBuf,
+    packages: Vec<PathBuf>,
+}
+
+fn folder(file: &Path) -> Option<PathBuf> {
+    file.parent().map(Path::to_owned)
 }
 
 impl Places {
@@ -63,7 +79,7 @@ impl Places {
         let in_drop_ins = below
             .and_then(|below| below.components().next())
             .is_some_and(|first| DROP_INS.iter().any(|name| first.as_os_str() == *name));
-        path == self.configuration || in_drop_ins
+        path == self.configuration || in_drop_ins || self.packages.iter().any(|file| file == path)
     }
 }
 
@@ -77,6 +93,7 @@ mod tests {
             data: "/data".into(),
             logs: "/data/logs".into(),
             configuration: "/etc/stopgap/stopgap.toml".into(),
+            packages: facts::watched(Path::new("/")),
         };
         for path in [
             "/data/nginx/live",
@@ -84,12 +101,15 @@ mod tests {
             "/data/operator.json",
             "/etc/stopgap/stopgap.toml",
             "/etc/stopgap/facts.d/exchange.toml",
+            "/var/lib/dpkg/status",
+            "/var/lib/rpm/rpmdb.sqlite",
         ] {
             assert!(places.is_news(Path::new(path)), "{path}");
         }
         for path in [
             "/data",
             "/data/ledger.json",
+            "/data/packages.json",
             "/data/ledger.json.tmp",
             "/data/journal.jsonl",
             "/data/lock",
@@ -100,6 +120,9 @@ mod tests {
             "/data/nginx/.live-new",
             "/data/gateway/control.sock",
             "/etc/stopgap/other.toml",
+            "/var/lib/dpkg/status-new",
+            "/var/lib/dpkg/lock",
+            "/var/lib/rpm/rpmdb.sqlite-wal",
         ] {
             assert!(!places.is_news(Path::new(path)), "{path}");
         }

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use stopgap_core::facts::Installed;
 
+/// Below the root of a system.
+pub(super) const STATUS: &str = "var/lib/dpkg/status";
 /// A server with 10,000 packages has some 15 MB.
 const MAX: u64 = 64 << 20;
 
 /// What is installed below `root`; nothing where there is no such database; an error where it cannot be read
 /// or understood, which then tells nothing about any package.
 pub(super) fn installed(root: &Path) -> Result<Option<Installed>, String> {
-    let path = root.join("var/lib/dpkg/status");
+    let path = root.join(STATUS);
     super::read(&path, MAX)?
         .map(|text| parse(&text).map_err(|why| format!("{}: {why}", path.display())))
         .transpose()
