@@ -1,4 +1,4 @@
-//! The project's chores, one module each: `cargo xtask test`, `bench`, `equivalence` and `fuzz`. Nothing
+//! The project's chores, one module each: `cargo xtask test`, `bench`, `equivalence`, `dist` and `fuzz`. Nothing
 //! here is shipped, and nothing here knows the product's crates.
 
 // A chore talks to the person who started it.
@@ -7,6 +7,7 @@
 mod agent_only;
 mod bench;
 mod cargo;
+mod dist;
 mod equivalence;
 mod fuzz;
 mod tally;
@@ -35,6 +36,8 @@ enum Chore {
     Bench(bench::Options),
     /// Compare a million verdicts of every server with the engine's and write docs/rules/equivalence.md
     Equivalence(equivalence::Options),
+    /// Build the Debian package: program, unit, configuration, manual pages, completions
+    Dist(dist::Options),
     /// Fuzz what comes from outside, on stable Rust: fuzz/
     Fuzz(fuzz::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Equivalence(options) => equivalence::run(&options),
+        Chore::Dist(options) => dist::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
     };
     match done {

@@ -39,6 +39,7 @@ pub const TESTS: &[Tool] = &[
     tool("rpmbuild", "rpm", "a real rpm database"),
     tool("x86_64-w64-mingw32-windres", "binutils-mingw-w64-x86-64", "Windows programs with a version"),
     tool("i686-w64-mingw32-windres", "binutils-mingw-w64-i686", "the same of 32 bits"),
+    tool("debootstrap", "debootstrap", "the package on a clean Debian"),
     tool("unshare", "util-linux", "nginx's own test of staged files in a private mount namespace"),
     tool("/lib/systemd/systemd", "systemd", "services under a systemd of their own, in namespaces"),
     tool("/lib/systemd/system/dbus.service", "dbus", "the system bus of that systemd"),
@@ -61,6 +62,11 @@ pub const BENCHMARKS: &[Tool] = &[
 /// The tools of `wanted` that this machine does not have.
 pub fn missing(wanted: &[Tool]) -> Vec<Tool> {
     wanted.iter().copied().filter(|tool| !present(tool.name)).collect()
+}
+
+/// Whether this machine has a program.
+pub fn is_here(name: &str) -> bool {
+    present(name)
 }
 
 fn present(name: &str) -> bool {

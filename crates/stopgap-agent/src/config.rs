@@ -95,6 +95,8 @@ pub struct Config {
     pub critical_at_once: bool,
     /// What an operator runs before and after a change.
     pub hooks: HooksConfig,
+    /// The text file with metrics, for node_exporter; `None`: none is written.
+    pub metrics: Option<PathBuf>,
     /// Which way requests go out.
     pub network: NetworkConfig,
     /// Feeds, in order.
@@ -240,6 +242,7 @@ struct MainFile {
     removal: Removal,
     soak: Option<SignedDuration>,
     settle: Option<SignedDuration>,
+    metrics: Option<PathBuf>,
     #[serde(default)]
     approval: Approval,
     #[serde(default)]
@@ -322,6 +325,7 @@ impl Config {
                 .map_err(|message| ConfigError::Invalid { path: path.clone(), message })?,
             critical_at_once: main.critical_at_once,
             hooks: main.hooks,
+            metrics: main.metrics.map(|path| folder.join(path)),
             network,
             feeds: anchored(main.feed, folder),
             targets: main.target,

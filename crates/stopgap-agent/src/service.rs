@@ -22,6 +22,7 @@ use crate::facts::facts;
 use crate::fetch::{Delivery, Failure, Fault, Fetched, Fetcher};
 use crate::follow::follow;
 use crate::home::{Home, HomeError};
+use crate::monitor::Monitor;
 use crate::targets::targets;
 use crate::trust::{self, Standing};
 use crate::watch::watch;
@@ -92,7 +93,8 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
     let mut unfinished = 0;
     Event::Service { detail: format!("stopgap {} started", env!("CARGO_PKG_VERSION")) }.log();
     tokio::pin!(shutdown);
-    let _ = lap(&config, BTreeMap::new()).await;
+    let mut monitor = Monitor::begin();
+    let _ = lap(&config, BTreeMap::new(), &mut monitor).await;
     let mut wake = Wake::Feeds;
     let mut ask_at = Instant::now();
     loop {
@@ -111,7 +113,7 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
             }
             ask_at = Instant::now() + next_wait(config.interval, fastrand::f64());
         }
-        let lap = lap(&config, fetched).await;
+        let lap = lap(&config, fetched, &mut monitor).await;
         failures = if lap.well { 0 } else { failures + 1 };
         unfinished = if lap.unfinished { unfinished + 1 } else { 0 };
         let again = [lap.due, retry_wait(unfinished)].into_iter().flatten().min();
@@ -193,8 +195,11 @@ struct Lap {
     due: Option<Duration>,
 }
 
-async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>) -> Lap {
-    match run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await {
+async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>, monitor: &mut Monitor) -> Lap {
+    monitor.cycle_begins();
+    let done = run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await;
+    monitor.cycle_ended(config, &done);
+    match done {
         Ok(done) => {
             done.events.iter().for_each(Event::log);
             Lap {

@@ -15,6 +15,7 @@ mod explain;
 mod feed;
 #[cfg(feature = "gateway")]
 mod gateway;
+mod generate;
 #[cfg(feature = "agent")]
 mod get_mitigations;
 #[cfg(feature = "agent")]
@@ -125,6 +126,9 @@ enum Command {
     /// Check IIS's configuration
     #[command(subcommand)]
     Iis(iis::Command),
+    /// Write manual pages and shell completions
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// Runs the command.
@@ -173,5 +177,6 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Gateway(command) => gateway::run(command),
         Command::Rules(command) => rules::run(command),
         Command::Iis(command) => iis::run(command),
+        Command::Generate(args) => generate::run(args),
     }
 }

@@ -216,6 +216,7 @@ fn config() -> Config {
         mitigations_blocked: Vec::new(),
         removal: Removal::Automatic,
         soak_seconds: DEFAULT_SOAK_SECONDS,
+        metrics: None,
         settle: SignedDuration::from_secs(120),
         approval: Approval::Automatic,
         rings: Vec::new(),

@@ -2,7 +2,11 @@
 
 mod check;
 mod hook;
+#[cfg(unix)]
+mod install;
 mod run;
+#[cfg(unix)]
+mod uninstall;
 
 use std::path::Path;
 
@@ -12,6 +16,12 @@ use crate::exit::Outcome;
 pub enum Command {
     /// Run the service in the foreground
     Run(run::Args),
+    /// Register the service, and start it, on a machine without a package
+    #[cfg(unix)]
+    Install(install::Args),
+    /// Stop and unregister the service; what is in force stays, or is taken off
+    #[cfg(unix)]
+    Uninstall(uninstall::Args),
     /// Check whether this server is ready
     Check(check::Args),
     /// Print, or insert, what makes a web server read our rules
@@ -21,6 +31,10 @@ pub enum Command {
 pub fn run(command: Command, config: &Path) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, config),
+        #[cfg(unix)]
+        Command::Install(args) => install::run(args),
+        #[cfg(unix)]
+        Command::Uninstall(args) => uninstall::run(args, config),
         Command::Check(args) => check::run(args, config),
         Command::Hook(args) => hook::run(args, config),
     }

@@ -9,9 +9,10 @@ use stopgap_agent::cycle::{Done, Mode};
 use stopgap_agent::events::{self, Event};
 use stopgap_agent::home::Home;
 use stopgap_agent::journal::{self, Journal};
-use stopgap_agent::service;
+use stopgap_agent::{log, service};
 use stopgap_core::report::{MitigationReport, Report};
 use stopgap_drivers::Machine;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::exit::{Code, Failure, Outcome};
 use crate::output;
@@ -82,18 +83,18 @@ pub fn carry_out(config: &Config, json: bool) -> Outcome {
     finish(&done, json)
 }
 
-/// The events of a cycle: as words, and into the daily log.
+/// The events of a cycle: as words, into the daily log and the machine's own.
 pub fn tell_events(config: &Config, done: &Done) {
-    match events::daily_log(&config.logs) {
-        Ok(daily) => {
-            let log = tracing_subscriber::fmt()
-                .with_writer(std::sync::Mutex::new(daily))
-                .with_ansi(false)
-                .with_target(false);
-            tracing::subscriber::with_default(log.finish(), || done.events.iter().for_each(Event::log));
-        }
-        Err(message) => output::say(format_args!("warning: not logged: {message}")),
-    }
+    let daily = events::daily_log(&config.logs)
+        .map_err(|message| output::say(format_args!("warning: not in the daily log: {message}")));
+    let daily = daily.ok().map(|daily| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::sync::Mutex::new(daily))
+            .with_ansi(false)
+            .with_target(false)
+    });
+    let log = tracing_subscriber::registry().with(daily).with(log::machine());
+    tracing::subscriber::with_default(log, || done.events.iter().for_each(Event::log));
     for event in &done.events {
         output::say(format_args!("{} {event}", event.id()));
     }

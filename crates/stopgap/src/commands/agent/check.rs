@@ -1,7 +1,9 @@
 //! `stopgap agent check`: whether this server is ready. A missing hook is an error, an unreachable
-//! feed a warning.
+//! feed a warning, and so is a service that does not run: `stopgap apply` works without it.
 
+use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -47,6 +49,11 @@ pub fn run(args: Args, path: &Path) -> Outcome {
     let mut findings = vec![finding(Level::Ok, "configuration", config.path.display())];
     findings.push(clock());
     findings.push(data(&config));
+    findings.extend(writable(&config));
+    findings.extend(service());
+    findings.extend(beside_us(&config));
+    // Agents that enroll with one are not built yet: nobody else's word counts here.
+    findings.push(finding(Level::Ok, "hub", "not configured: this server decides alone"));
     findings.extend(feeds(&config)?);
     findings.extend(targets_of(&config)?);
     let wanting = findings.iter().any(|finding| finding.level == Level::Error);
@@ -87,6 +94,80 @@ fn data(config: &Config) -> Finding {
         Ok(()) => finding(Level::Ok, "data folder", config.data.display()),
         Err(error) => finding(Level::Error, "data folder", error),
     }
+}
+
+/// The folders that are written beside the data folder.
+fn writable(config: &Config) -> Vec<Finding> {
+    let metrics = config.metrics.as_deref().and_then(Path::parent);
+    let folders = [Some(("log folder", config.logs.as_path())), metrics.map(|folder| ("metrics", folder))];
+    let mut findings = Vec::new();
+    for (what, folder) in folders.into_iter().flatten() {
+        // The service makes its log folder, and nobody else's.
+        let made = if what == "metrics" { Ok(()) } else { fs::create_dir_all(folder) };
+        findings.push(match made.and_then(|()| try_to_write(folder)) {
+            Ok(()) => finding(Level::Ok, what, folder.display()),
+            Err(error) => {
+                finding(Level::Error, what, format_args!("cannot write in {}: {error}", folder.display()))
+            }
+        });
+    }
+    findings
+}
+
+fn try_to_write(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".stopgap-check-{}", std::process::id()));
+    fs::File::create_new(&path)?;
+    fs::remove_file(&path)
+}
+
+/// Whether systemd, where it runs, runs the service.
+fn service() -> Option<Finding> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return None;
+    }
+    let is = |word: &str| {
+        let mut systemctl = Command::new("systemctl");
+        systemctl.args(["--quiet", word, "stopgap.service"]).stdin(Stdio::null()).stderr(Stdio::null());
+        systemctl.status().is_ok_and(|status| status.success())
+    };
+    Some(match (is("is-active"), is("is-enabled")) {
+        (true, true) => finding(Level::Ok, "service", "stopgap.service runs, and starts with the machine"),
+        (true, false) => finding(
+            Level::Warning,
+            "service",
+            "stopgap.service runs and is not enabled: `systemctl enable stopgap`",
+        ),
+        (false, _) => finding(
+            Level::Warning,
+            "service",
+            "stopgap.service does not run, so that nobody looks after this server: `systemctl start stopgap`",
+        ),
+    })
+}
+
+/// Programs that put rules or bans of their own into the same servers: none is an obstacle, each is a second
+/// place to look when a request is refused.
+const OTHERS: [(&str, &str); 4] = [
+    ("CrowdSec", "/etc/crowdsec"),
+    ("fail2ban", "/etc/fail2ban"),
+    ("ModSecurity", "/etc/modsecurity"),
+    ("Microsoft's Exchange Emergency Mitigation service", EXCHANGE),
+];
+/// Where Exchange is by default, on the drive C: that a target's `root` is laid out as.
+const EXCHANGE: &str = "/Program Files/Microsoft/Exchange Server/V15";
+
+fn beside_us(config: &Config) -> Vec<Finding> {
+    let roots: std::collections::BTreeSet<&Path> =
+        config.targets.iter().map(|target| target.root.as_path()).chain([Path::new("/")]).collect();
+    let mut findings = Vec::new();
+    for (name, place) in OTHERS {
+        let places = roots.iter().map(|root| root.join(place.trim_start_matches('/')));
+        if let Some(place) = places.into_iter().find(|place| place.is_dir()) {
+            let detail = format!("{name} may refuse requests here, too: {}", place.display());
+            findings.push(finding(Level::Warning, "beside us", detail));
+        }
+    }
+    findings
 }
 
 fn feeds(config: &Config) -> anyhow::Result<Vec<Finding>> {

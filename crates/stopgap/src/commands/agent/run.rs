@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stopgap_agent::{events, service};
+use stopgap_agent::{events, log, service};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -18,8 +18,13 @@ pub fn run(_: Args, path: &Path) -> Outcome {
     let config = local::config(path)?;
     let daily = events::daily_log(&config.logs).map_err(|message| Failure::new(anyhow::anyhow!(message)))?;
     let filter = || EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Under systemd standard error is the journal, which has every record with its fields already.
+    let machine = log::machine().map(|layer| layer.with_filter(filter()));
+    let terminal = (machine.is_none() || !log::stderr_is_the_journal())
+        .then(|| fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter()));
     tracing_subscriber::registry()
-        .with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter()))
+        .with(machine)
+        .with(terminal)
         .with(fmt::layer().with_writer(daily).with_ansi(false).with_target(false).with_filter(filter()))
         .init();
     system::runtime()?.block_on(service::run(path, &system::hostname(), system::stopped()))?;
