@@ -1,13 +1,14 @@
-//! Watching files: ours on every target, the operator's word, the drop-in facts and the package database. A change of
+//! Watching files: ours on every target, those of others that ours are put into, the operator's word, the drop-in facts and the package database. A change of
 //! any of them starts a cycle, which finds out what changed by looking.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use stopgap_drivers::{Machine, iis};
 use tokio::sync::mpsc;
 
-use crate::config::Config;
+use crate::config::{Config, TargetKind};
 use crate::facts;
 
 /// Watches until dropped.
@@ -22,11 +23,13 @@ const DROP_INS: [&str; 3] = ["feeds.d", "targets.d", "facts.d"];
 /// Watches the data folder (with the targets' folders below it), the configuration and its drop-in
 /// folders. Sends one message a change.
 pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
+    let of_iis = config.targets.iter().filter(|target| target.kind == TargetKind::Iis);
+    let of_iis = of_iis.flat_map(|target| iis::watched(&Machine, &target.root));
     let places = Places {
         data: config.data.clone(),
         logs: config.logs.clone(),
         configuration: config.path.clone(),
-        packages: facts::watched(Path::new("/")),
+        packages: facts::watched(Path::new("/")).into_iter().chain(of_iis).collect(),
     };
     let packages: BTreeSet<PathBuf> = places.packages.iter().filter_map(|file| folder(file)).collect();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -55,6 +58,7 @@ struct Places {
     data: PathBuf,
     logs: PathBuf,
     configuration: PathBuf,
+    /// And the files of servers that rules are put into.
     packages: Vec<PathBuf>,
 }
 

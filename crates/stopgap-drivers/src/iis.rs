@@ -26,6 +26,7 @@ mod tree;
 mod write;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use stopgap_core::observed::{Listener, Live, Observed};
 use stopgap_core::plan::{Change, FileEdit, Rendered, Wanted};
@@ -37,7 +38,11 @@ use crate::set::Sets;
 use record::{RECORD, Record};
 use tree::{Disk, Files, Snapshot, windows};
 
-pub use sites::roles;
+pub use sites::{roles, watched};
+
+/// IIS reads a changed file when the notification of the change comes, and says nothing of it: whoever asks at once is
+/// answered by the rules of before, and takes the new ones for harmless. The notification takes milliseconds.
+const NOTICE: Duration = Duration::from_secs(2);
 
 /// Where an IIS is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +189,9 @@ impl Driver for Iis {
         }
         self.sets.swap(host, change)?;
         change.edits.iter().try_for_each(|edit| write::make(host, edit))?;
+        if !change.edits.is_empty() {
+            host.pause(NOTICE);
+        }
         change.switches.iter().try_for_each(|switch| pool::turn(&self.settings, host, switch))
     }
 

@@ -26,7 +26,7 @@ use std::process::Command;
 use exchange::{HOST, OWA, ROOT};
 use server::Server;
 use stopgap_core::plan::{StepKind, Wanted};
-use stopgap_drivers::Driver;
+use stopgap_drivers::{Driver, Host};
 
 const POOLS: &str = r#"    <system.applicationHost>
         <applicationPools>
@@ -113,7 +113,11 @@ fn in_this_order(files: &[(String, Vec<u8>)], three: [&str; 3], order: [usize; 3
         assert_eq!(server.plan(&wanted), None, "{three:?} {order:?}: twice is once");
     }
     assert_eq!(server.violations(), faults, "{three:?} {order:?}: no fault is introduced");
-    assert_eq!(server.observe().live.holds.len(), wanted.len());
+    let observed = server.observe();
+    assert_eq!(observed.live.holds.len(), wanted.len());
+    let unknown: Vec<&String> =
+        observed.warnings.iter().filter(|said| said.contains("by hand alone")).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
     for nth in order {
         wanted.retain(|one| !all[nth].contains(one));
         server.bring(&wanted);
@@ -190,6 +194,7 @@ fn a_plan_says_exactly_what_is_written_and_what_each_application_has_then() {
         serde_json::from_str(&serde_json::to_string(&change).unwrap()).unwrap();
     let before = server.text(HOST);
     server.carry_out(&journal);
+    assert!(!server.host.monotonic().is_zero(), "IIS has its time to notice before it is asked");
     let after = server.text(HOST);
     let put: usize = change.edits.iter().flat_map(|edit| &edit.splices).map(|s| s.put.0.len()).sum();
     assert_eq!(after.len(), before.len() + put, "only insertions");
@@ -292,4 +297,6 @@ fn sites_have_the_listeners_of_their_bindings_and_names_of_the_configuration() {
     let own = stopgap_drivers::iis::roles(&server.host, "/c".as_ref(), &Default::default());
     assert_eq!(own["Default Web Site/owa/Calendar"], ["Default Web Site"]);
     assert_eq!(server.driver.target(), "iis");
+    let watched = stopgap_drivers::iis::watched(&server.host, "/c".as_ref());
+    assert_eq!(watched, [OWA, HOST, ROOT].map(server::place));
 }

@@ -192,14 +192,9 @@ impl Seen<'_> {
         let ours = |entry: &&place::OurEntry| {
             let Some(path) = snapshot.place(&entry.file) else { return false };
             let octets = snapshot.octets(&entry.file).unwrap_or_default();
-            let mut own = self
-                .record
-                .insertions(path)
-                .filter(|one| memchr::memmem::find(octets, &one.octets.0).is_some());
-            own.any(|one| {
-                memchr::memmem::find(&one.octets.0, entry.name.as_bytes()).is_some()
-                    || one.octets.0.contains(&0)
-            })
+            let here = |one: &&Inserted| memchr::memmem::find(octets, &one.octets.0).is_some();
+            let mut own = self.record.insertions(path).filter(here);
+            own.any(|one| plain(&one.octets.0).contains(&entry.name))
         };
         let told = |entry: place::OurEntry| {
             format!(
@@ -209,4 +204,15 @@ impl Seen<'_> {
         };
         Ok(entries.into_iter().filter(|entry| !ours(&entry)).map(told).collect())
     }
+}
+
+/// The text of an insertion, with what stands for characters in attributes as these; an octet of zero belongs to UTF-16.
+fn plain(octets: &[u8]) -> String {
+    let octets: Vec<u8> = octets.iter().copied().filter(|octet| *octet != 0).collect();
+    let mut text = String::from_utf8_lossy(&octets).into_owned();
+    for (written, meant) in [("&quot;", "\""), ("&apos;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")]
+    {
+        text = text.replace(written, meant);
+    }
+    text
 }

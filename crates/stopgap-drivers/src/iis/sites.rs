@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stopgap_core::observed::{Hook, Listener, Site};
-use stopgap_iis::{Document, Environment, Server, Tree};
+use stopgap_iis::{Document, Environment, Server, Tree, check};
 
 use super::Settings;
 use super::tree::Disk;
@@ -66,6 +66,14 @@ fn read(binding: &stopgap_iis::Binding) -> Option<(bool, SocketAddr, &str)> {
         address => address.parse().ok()?,
     };
     Some((tls, SocketAddr::new(ip, port.parse().ok()?), host))
+}
+
+/// The files of a server that a change of is news: all that its rules are computed from.
+pub fn watched(host: &dyn Host, root: &Path) -> Vec<PathBuf> {
+    let disk = Disk::new(host, root);
+    // Whatever is wrong with them, these are the files.
+    let _ = check(&disk, &Environment::windows());
+    disk.into_files().into_keys().collect()
 }
 
 /// For [`stopgap_core::select::TargetView::sites`]: the names by which a mitigation can mean a site of this server, and

@@ -130,7 +130,7 @@ impl Server {
     pub fn global(&self) -> Vec<Wanted> {
         self.wanted(
             r#"<Config id="G1" desc="g"><ActionList><Action id="G1.1" type="UrlRewrite" scope="Server" desc="jndi">
-<rewrite><rules><rule name="jndi"><match url=".*"/><conditions><add input="{HTTP_USER_AGENT}" pattern="jndi:"/></conditions>
+<rewrite><rules><rule name="&quot;jndi&quot; &amp; co"><match url=".*"/><conditions><add input="{HTTP_USER_AGENT}" pattern="jndi:"/></conditions>
 <action type="AbortRequest"/></rule></rules></rewrite></Action></ActionList></Config>"#,
         )
     }
