@@ -8,6 +8,7 @@ mod catalogue;
 mod cli;
 mod feeds;
 mod first_trust;
+mod iis;
 mod kill;
 mod life;
 mod load;
