@@ -1,5 +1,5 @@
-//! Watching files: ours on every target, those of others that ours are put into, the operator's word, the drop-in facts and the package database. A change of
-//! any of them starts a cycle, which finds out what changed by looking.
+//! Watching files: ours on every target, those of a server that ours are put into, the operator's word, the drop-in
+//! facts and the package database. A change of any of them starts a cycle, which finds out what changed by looking.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
