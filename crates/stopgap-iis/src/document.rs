@@ -14,6 +14,7 @@ mod edit;
 mod encoding;
 mod error;
 mod parse;
+mod splice;
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -64,29 +65,63 @@ impl ElementId {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+/// A part of the text, or of the list of attributes. Half as large as a range: a file has tens of thousands, and 32
+/// bits reach far beyond [`MAX_BYTES`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of(range: Range<usize>) -> Span {
+        Span { start: short(range.start), end: short(range.end) }
+    }
+
+    fn start(self) -> usize {
+        long(self.start)
+    }
+
+    fn end(self) -> usize {
+        long(self.end)
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start()..self.end()
+    }
+}
+
+fn short(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn long(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Node {
-    name: Range<usize>,
+    name: Span,
     /// From `<` of the start tag to behind `>` of the end tag.
-    span: Range<usize>,
+    span: Span,
     /// Between the tags; empty, and at the end of the span, where there is one tag alone.
-    content: Range<usize>,
-    /// `<name/>`.
-    empty_tag: bool,
+    content: Span,
+    attributes: Span,
     parent: Option<ElementId>,
     first_child: Option<ElementId>,
     last_child: Option<ElementId>,
     next: Option<ElementId>,
-    attributes: Range<usize>,
-    /// The first text in it that is more than blanks.
-    words: Option<usize>,
+    /// The first text in it that is more than blanks; a start tag stands before it.
+    words: Option<NonZeroU32>,
+    /// `<name/>`.
+    empty_tag: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Attribute {
-    name: Range<usize>,
+    name: Span,
     /// Between the quotes, as written.
-    value: Range<usize>,
+    value: Span,
 }
 
 impl Document {
@@ -106,6 +141,20 @@ impl Document {
         encoding::declared(&text, encoding)?;
         let (nodes, attributes) = parse::parse(&text)?;
         Ok(Document { encoding, text, nodes, attributes, lines: OnceLock::new() })
+    }
+
+    /// The same document with another text, which differs from this one's within these bytes alone. What comes out
+    /// is what [`Document::of_text`] would give.
+    fn changed(&self, old: &Range<usize>, text: String) -> Result<Document, DocumentError> {
+        let Some((nodes, attributes)) = self.spliced(old, &text) else {
+            return Document::of_text(self.encoding, text);
+        };
+        encoding::declared(&text, self.encoding)?;
+        debug_assert!(
+            parse::parse(&text).is_ok_and(|whole| whole.0 == nodes && whole.1 == attributes),
+            "reading a part gave something else than reading the whole"
+        );
+        Ok(Document { encoding: self.encoding, text, nodes, attributes, lines: OnceLock::new() })
     }
 
     /// The bytes of the file: those that were read, where nothing was edited.
@@ -151,8 +200,8 @@ impl Document {
         Place { line: number(line), column: number(column) }
     }
 
-    fn slice(&self, range: &Range<usize>) -> &str {
-        self.text.get(range.clone()).unwrap_or("")
+    fn slice(&self, span: Span) -> &str {
+        self.text.get(span.range()).unwrap_or("")
     }
 }
 
@@ -165,17 +214,18 @@ pub struct Element<'d> {
 
 impl<'d> Element<'d> {
     fn node(&self) -> &'d Node {
+        const AT: Span = Span { start: 0, end: 0 };
         const NONE: &Node = &Node {
-            name: 0..0,
-            span: 0..0,
-            content: 0..0,
-            empty_tag: true,
+            name: AT,
+            span: AT,
+            content: AT,
+            attributes: AT,
             parent: None,
             first_child: None,
             last_child: None,
             next: None,
-            attributes: 0..0,
             words: None,
+            empty_tag: true,
         };
         self.document.nodes.get(self.id.index()).unwrap_or(NONE)
     }
@@ -191,22 +241,22 @@ impl<'d> Element<'d> {
 
     /// Its name as written, with the prefix if it has one.
     pub fn name(&self) -> &'d str {
-        self.document.slice(&self.node().name)
+        self.document.slice(self.node().name)
     }
 
     /// Where its start tag begins.
     pub fn place(&self) -> Place {
-        self.document.place(self.node().span.start)
+        self.document.place(self.node().span.start())
     }
 
     /// Its bytes in [`Document::text`], both tags included.
     pub fn span(&self) -> Range<usize> {
-        self.node().span.clone()
+        self.node().span.range()
     }
 
     /// Its text as written, both tags included.
     pub fn source(&self) -> &'d str {
-        self.document.slice(&self.node().span)
+        self.document.slice(self.node().span)
     }
 
     /// The element around it.
@@ -242,7 +292,7 @@ impl<'d> Element<'d> {
     pub fn attributes(&self) -> impl Iterator<Item = (&'d str, Cow<'d, str>)> + use<'d> {
         let document = self.document;
         self.spans().map(move |attribute| {
-            (document.slice(&attribute.name), parse::value(document.slice(&attribute.value)))
+            (document.slice(attribute.name), parse::value(document.slice(attribute.value)))
         })
     }
 
@@ -254,19 +304,20 @@ impl<'d> Element<'d> {
     /// The bytes of an attribute in [`Document::text`], its name and quotes included.
     pub fn attribute_span(&self, name: &str) -> Option<Range<usize>> {
         self.spans()
-            .find(|attribute| self.document.slice(&attribute.name) == name)
-            .map(|attribute| attribute.name.start..attribute.value.end + 1)
+            .find(|attribute| self.document.slice(attribute.name) == name)
+            .map(|attribute| attribute.name.start()..attribute.value.end() + 1)
     }
 
     /// The first text in it that is more than blanks: its place and its beginning.
     pub fn words(&self) -> Option<(Place, String)> {
-        let at = self.node().words?;
-        let text: String = self.document.slice(&(at..self.node().content.end)).chars().take(40).collect();
+        let at = long(self.node().words?.get());
+        let content = self.document.text.get(at..self.node().content.end()).unwrap_or("");
+        let text: String = content.chars().take(40).collect();
         let end = text.find('<').unwrap_or(text.len());
         Some((self.document.place(at), text.get(..end).unwrap_or("").trim().to_owned()))
     }
 
     fn spans(&self) -> std::slice::Iter<'d, Attribute> {
-        self.document.attributes.get(self.node().attributes.clone()).unwrap_or(&[]).iter()
+        self.document.attributes.get(self.node().attributes.range()).unwrap_or(&[]).iter()
     }
 }

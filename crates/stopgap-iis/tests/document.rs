@@ -11,7 +11,7 @@
 mod common;
 
 use proptest::prelude::*;
-use stopgap_iis::{Document, DocumentError, EditError, Encoding};
+use stopgap_iis::{Document, DocumentError, Edit, EditError, Encoding};
 
 const FILE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<!-- a > b -->\r\n<configuration>\r\n\
     \t<system.webServer>\r\n\t\t<rewrite   a='1'  b = \"&lt;2&#10;\" />\r\n\t</system.webServer>\r\n\
@@ -238,6 +238,90 @@ fn pieces() -> impl Strategy<Value = String> {
         "]",
     ]);
     prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+/// Well-formed content of an element in which the prefix `p` is declared.
+fn content() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "<b x='1' y=\"&lt;\"/>",
+        "<p:e p:a='1'/>",
+        "<!-- <a> -->",
+        "<![CDATA[</a>]]>",
+        "<?q </a>?>",
+        "words",
+        "\r\n  ",
+        "é &amp; ",
+        "<c></c>",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(4, 40, 6, |inner| {
+        let tag = prop::sample::select(vec!["a", "a xmlns:n='v'", "p:f x='é'", "d y='2'"]);
+        (tag, prop::collection::vec(inner, 0..6)).prop_map(|(tag, inner)| {
+            let name = tag.split(' ').next().unwrap();
+            format!("<{tag}>{}</{name}>", inner.concat())
+        })
+    })
+}
+
+/// Everything that a document says of its elements.
+fn told(document: &Document) -> Vec<String> {
+    let each = document.elements().map(|element| {
+        format!(
+            "{:?} {} {:?} {:?} {:?} {:?} {:?}",
+            element.span(),
+            element.name(),
+            element.attributes().collect::<Vec<_>>(),
+            element.words(),
+            element.place(),
+            element.parent().map(|parent| parent.id()),
+            element.children().map(|child| child.id()).collect::<Vec<_>>(),
+        )
+    });
+    each.collect()
+}
+
+#[test]
+fn an_edit_gives_what_reading_the_edited_text_gives_and_refuses_what_that_refuses() {
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(
+        ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3_000) },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let (taken, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let with = prop_oneof![2 => pieces(), 2 => content(), 1 => Just(String::new())];
+    let spans = (any::<prop::sample::Index>(), prop_oneof![3 => Just(0), 1 => 0..30usize]);
+    let edits = prop::collection::vec((spans, with), 1..3);
+    let made = (prop::collection::vec(content(), 0..6), edits);
+    let checked = runner.run(&made, |(inside, edits)| {
+        let text = format!("<?xml version='1.0'?>\n<r xmlns:p='u'>{}</r>\n", inside.concat());
+        let before = Document::parse(text.as_bytes()).unwrap();
+        let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        let edit = |((at, length), with): ((prop::sample::Index, usize), String)| {
+            let from = at.index(ends.len());
+            let span = ends[from]..ends[(from + length).min(ends.len() - 1)];
+            Edit { span, with }
+        };
+        let mut edits: Vec<Edit> = edits.into_iter().map(edit).collect();
+        edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
+        prop_assume!(edits.is_sorted_by(|one, other| one.span.end <= other.span.start));
+        let mut edited = text.clone();
+        for edit in edits.iter().rev() {
+            edited.replace_range(edit.span.clone(), &edit.with);
+        }
+        match (before.with(&edits), Document::parse(edited.as_bytes())) {
+            (Ok(ours), Ok(whole)) => {
+                taken.set(taken.get() + 1);
+                prop_assert_eq!(ours.text(), whole.text());
+                prop_assert_eq!(told(&ours), told(&whole), "{:?} of {:?}", edits, text);
+            }
+            (Err(EditError::Document(ours)), Err(whole)) => {
+                refused.set(refused.get() + 1);
+                prop_assert_eq!(ours, whole, "{:?} of {:?}", edits, text);
+            }
+            (ours, whole) => prop_assert!(false, "{text:?}, {edits:?}: {ours:?}, {whole:?}"),
+        }
+        Ok(())
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
+    assert!(taken.get() > 500 && refused.get() > 500, "{} taken, {} refused", taken.get(), refused.get());
 }
 
 proptest! {

@@ -14,13 +14,13 @@ mod naive;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use naive::Order;
+use naive::{Order, Reading};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use stopgap_iis::place::{By, Insertion, Piece, Placement, Scope, State, place, take_off};
-use stopgap_iis::{Environment, MemoryTree, check};
+use stopgap_iis::{Document, Environment, MemoryTree, check, pools};
 
 const SECTIONS: &str = r#"<configSections><sectionGroup name="system.webServer"><sectionGroup name="rewrite">
     <section name="globalRules" overrideModeDefault="Deny" allowDefinition="AppHostOnly"/>
@@ -31,8 +31,10 @@ const SECTIONS: &str = r#"<configSections><sectionGroup name="system.webServer">
     <section name="allowedServerVariables" overrideModeDefault="Deny"/>
   </sectionGroup></sectionGroup></configSections>"#;
 
-/// What pieces say: blocked paths, a header, a table; the last equals rules that the made-up servers have.
-const RULES: [&str; 5] = [
+/// What pieces say: blocked paths, a header, a table, all of it in one; the last equals rules that the made-up servers
+/// have.
+const RULES: [&str; 6] = [
+    r#"<rewrite><rewriteMaps><rewriteMap name="a"><add key="k" value="v"/></rewriteMap></rewriteMaps><rules><rule name="b"><match url=".*"/><conditions><add input="{a:{QUERY_STRING}}" pattern="v"/></conditions><action type="AbortRequest"/></rule><rule name="d"><match url=".*"/><conditions><add input="{URL}" pattern="d"/></conditions><action type="CustomResponse" statusCode="403"/></rule></rules><outboundRules><rule name="a" preCondition="b"><match serverVariable="RESPONSE_Y" pattern="(.*)"/><action type="Rewrite" value="{R:1}; z"/></rule><preConditions><preCondition name="b"><add input="{RESPONSE_CONTENT_TYPE}" pattern="^text/html"/></preCondition></preConditions></outboundRules></rewrite>"#,
     r#"<rules><rule name="p"><match url=".*"/><conditions><add input="{HTTP_COOKIE}" pattern="x"/></conditions><action type="AbortRequest"/></rule></rules>"#,
     r#"<rules><rule name="u"><match url="^secret"/><action type="AbortRequest"/></rule></rules>"#,
     r#"<outboundRules><rule name="o" preCondition="c"><match serverVariable="RESPONSE_X" pattern="(.*)"/><action type="Rewrite" value="{R:1}; y"/></rule><preConditions><preCondition name="c"><add input="{RESPONSE_CONTENT_TYPE}" pattern="^text/html"/></preCondition></preConditions></outboundRules>"#,
@@ -119,6 +121,9 @@ fn wrong(before: &Texts, pieces: &[Piece]) -> Option<String> {
                 }
             }
         }
+        if let Some(text) = uninvited(&old, &new, pieces) {
+            return Some(format!("{text}, {order:?}"));
+        }
         for (piece, placed) in pieces.iter().zip(&placement.pieces) {
             let us = placed.levels.iter().filter(|level| level.state == State::InForce(By::Us));
             for state in us.filter(|state| !skipped(&state.path)) {
@@ -181,6 +186,116 @@ fn wrong(before: &Texts, pieces: &[Piece]) -> Option<String> {
     None
 }
 
+/// An entry that is new at a level and is not of a piece that is meant for it.
+fn uninvited(old: &Reading, new: &Reading, pieces: &[Piece]) -> Option<String> {
+    let above = |path: &str| {
+        // A level that has something of its own only now was as the one above it.
+        let known =
+            path.rmatch_indices('/').map(|(at, _)| &path[..at]).find(|at| old.levels.contains_key(*at));
+        known.unwrap_or("").to_owned()
+    };
+    for (path, level) in &new.levels {
+        let was = old.levels.get(path).or_else(|| old.levels.get(&above(path)));
+        let meant: Vec<String> = pieces
+            .iter()
+            .filter(|piece| match &piece.scope {
+                Scope::Server => true,
+                Scope::Site(at) | Scope::VirtualDirectory(at) => {
+                    naive::under(&path.to_lowercase(), &at.to_lowercase())
+                }
+            })
+            .map(|piece| format!("Stopgap {} ", piece.marker))
+            .collect();
+        for (collection, entries) in level {
+            let before = was.and_then(|level| level.get(collection));
+            let mut before: Vec<_> =
+                before.into_iter().flatten().map(|entry| (&entry.name, &entry.file)).collect();
+            for entry in entries {
+                match before.iter().position(|known| *known == (&entry.name, &entry.file)) {
+                    Some(at) => drop(before.swap_remove(at)),
+                    None if meant.iter().any(|mark| entry.name.starts_with(mark)) => {}
+                    None => return Some(format!("{path}: {collection} {} is not meant for it", entry.name)),
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Takes the pool `P` out of service, and gives what was there.
+fn take_out(tree: &mut MemoryTree) -> pools::Before {
+    let path = windows_path(naive::HOST);
+    let document = Document::parse(tree.get(&path).unwrap()).unwrap();
+    let out = pools::take_out(&document, "P").unwrap();
+    let document = document.with(&out.edits).unwrap();
+    assert_eq!(pools::take_out(&document, "p").unwrap().edits, [], "taken out twice");
+    tree.insert(&path, document.to_bytes());
+    out.before
+}
+
+fn put_back(tree: &mut MemoryTree, before: &pools::Before) {
+    let path = windows_path(naive::HOST);
+    let document = Document::parse(tree.get(&path).unwrap()).unwrap();
+    let back = pools::put_back(&document, before).unwrap();
+    assert_eq!(back.foreign, []);
+    let document = document.with(&back.edits).unwrap();
+    assert_eq!(pools::put_back(&document, before).unwrap().edits, [], "put back twice");
+    tree.insert(&path, document.to_bytes());
+}
+
+fn take_all_off(tree: &mut MemoryTree, recorded: &BTreeMap<String, Vec<Insertion>>) {
+    for (path, insertions) in recorded {
+        let off = take_off(tree.get(path).unwrap(), insertions);
+        assert!(off.by_hand.is_empty(), "{path}: {:?}", off.by_hand);
+        tree.insert(path, off.octets);
+    }
+}
+
+#[test]
+fn a_pool_that_is_taken_out_while_rules_come_and_go_is_put_back_to_the_byte() {
+    let says = select(vec![
+        "",
+        " autoStart=\"true\"",
+        " autoStart='false'",
+        " startMode=\"AlwaysRunning\"",
+        "\n  autoStart=\"True\"\n  startMode='AlwaysRunning'",
+    ]);
+    let made = (naive::generate::drives(), pieces(), says, 0..4u8);
+    let checked = made_up().run(&made, |(drive, pieces, says, order)| {
+        let mut before = drive.files(SECTIONS);
+        let host = before.get_mut(naive::HOST).unwrap();
+        *host = host.replace("<add name=\"P\"", &format!("<add name=\"P\"{says}"));
+        let untouched = files(&before);
+        let mut tree = untouched.clone();
+        let pool_first = order & 1 == 0;
+        let (pool, recorded);
+        if pool_first {
+            pool = take_out(&mut tree);
+            recorded = put(&mut tree, &pieces).1;
+        } else {
+            recorded = put(&mut tree, &pieces).1;
+            let placed = texts_of(&before, &tree);
+            pool = take_out(&mut tree);
+            let out = texts_of(&before, &tree);
+            for merged in [Order::ByLevel, Order::ByFile] {
+                // A pool says nothing of rules.
+                let (with, without) = (naive::read(&placed, merged), naive::read(&out, merged));
+                prop_assert_eq!(with.text(), without.text());
+            }
+        }
+        if order & 2 == 0 {
+            put_back(&mut tree, &pool);
+            take_all_off(&mut tree, &recorded);
+        } else {
+            take_all_off(&mut tree, &recorded);
+            put_back(&mut tree, &pool);
+        }
+        prop_assert_eq!(texts_of(&before, &tree), texts_of(&before, &untouched));
+        Ok(())
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// The same cases in every run, or as many new ones as `STOPGAP_PLACE_CASES` says.
 fn made_up() -> TestRunner {
     let more = std::env::var("STOPGAP_PLACE_CASES").ok().and_then(|n| n.parse().ok());
@@ -238,5 +353,5 @@ fn made_up_pieces_are_placed_in_both_kinds_of_file_refused_and_found_in_force_by
     println!("{seen:?}");
     let kinds = ["host", "web.config", "alone", "framed", "in a section of theirs", "no-place", "no-level"];
     let states = ["placed", "by us", "by a twin", "not in force"];
-    assert!(kinds.iter().chain(&states).all(|kind| seen.get(kind).is_some_and(|n| *n > 3)), "{seen:?}");
+    assert!(kinds.iter().chain(&states).all(|kind| seen.get(kind).is_some_and(|n| *n > 2)), "{seen:?}");
 }

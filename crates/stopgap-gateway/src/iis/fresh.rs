@@ -32,9 +32,6 @@ impl Watch {
     pub(super) fn new(folder: &Path) -> Watch {
         let (wake, woken) = mpsc::channel(1);
         let watcher = watch(folder, wake.clone());
-        if let Err(error) = &watcher {
-            tracing::warn!(%error, "the configuration cannot be watched and is read every second");
-        }
         Watch { watcher, woken, _wake: wake }
     }
 }
@@ -42,6 +39,9 @@ impl Watch {
 /// Keeps the model until dropped.
 pub(super) async fn keep(model: Arc<ArcSwap<Model>>, settings: IisSettings, watch: Watch) {
     let Watch { watcher, mut woken, _wake } = watch;
+    if let Err(error) = &watcher {
+        tracing::warn!(%error, "the configuration cannot be watched and is read every second");
+    }
     let mut again = watcher.is_err();
     loop {
         let said = match again {

@@ -41,8 +41,10 @@ impl Document {
     pub fn with(&self, edits: &[Edit]) -> Result<Document, EditError> {
         let mut edits: Vec<&Edit> = edits.iter().collect();
         edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
-        let mut text = String::with_capacity(self.text.len());
+        let more: usize = edits.iter().map(|edit| edit.with.len()).sum();
+        let mut text = String::with_capacity(self.text.len() + more);
         let mut at = 0;
+        let first = edits.first().map_or(0, |edit| edit.span.start);
         for edit in edits {
             let kept = self.text.get(at..edit.span.start);
             let free = self.text.get(edit.span.clone()).is_some();
@@ -56,7 +58,7 @@ impl Document {
             let error = DocumentError::TooLarge { found: text.len(), limit: super::MAX_BYTES };
             return Err(EditError::Document(error));
         }
-        Ok(Document::of_text(self.encoding, text)?)
+        Ok(self.changed(&(first..at), text)?)
     }
 
     /// Puts an element in as the last child of another, a line of its own with the file's indentation and line
@@ -67,7 +69,7 @@ impl Document {
     pub fn append_child(&self, parent: ElementId, xml: &str) -> Result<Edit, EditError> {
         let parent = self.element(parent).ok_or(EditError::NoElement)?;
         let node = parent.node();
-        let outer = self.indentation(node.span.start);
+        let outer = self.indentation(node.span.start());
         let inner = match parent.children().next() {
             Some(child) if self.first_in_line(child.span().start) => self.indentation(child.span().start),
             _ => format!("{outer}{}", self.unit()),
@@ -76,19 +78,19 @@ impl Document {
         let end = self.line_end();
         if node.empty_tag {
             // `<rules />` loses its slash, and the blank before it.
-            let tag = self.slice(&node.span).trim_end_matches("/>").trim_end();
+            let tag = self.slice(node.span).trim_end_matches("/>").trim_end();
             let with = format!(">{end}{inner}{child}{end}{outer}</{}>", parent.name());
-            return Ok(Edit { span: node.span.start + tag.len()..node.span.end, with });
+            return Ok(Edit { span: node.span.start() + tag.len()..node.span.end(), with });
         }
-        let content = self.slice(&node.content);
+        let content = self.slice(node.content);
         let kept = content.trim_end_matches([' ', '\t']);
         let own_line = kept.ends_with('\n');
         if own_line {
             // Behind the last thing in it, before the line of its end tag.
-            let at = node.content.start + kept.trim_end_matches('\n').trim_end_matches('\r').len();
+            let at = node.content.start() + kept.trim_end_matches('\n').trim_end_matches('\r').len();
             return Ok(Edit { span: at..at, with: format!("{end}{inner}{child}") });
         }
-        let at = node.content.end;
+        let at = node.content.end();
         Ok(Edit { span: at..at, with: format!("{end}{inner}{child}{end}{outer}") })
     }
 
@@ -130,13 +132,14 @@ impl Document {
     /// [`EditError::NoElement`]. A name that is none shows in [`Document::with`].
     pub fn set_attribute(&self, element: ElementId, name: &str, value: &str) -> Result<Edit, EditError> {
         let element = self.element(element).ok_or(EditError::NoElement)?;
-        if let Some(found) = element.spans().find(|a| self.slice(&a.name) == name) {
-            let quote = self.slice(&(found.value.end..found.value.end + 1));
-            return Ok(Edit { span: found.value.clone(), with: escaped(value, quote) });
+        if let Some(found) = element.spans().find(|a| self.slice(a.name) == name) {
+            let end = found.value.end();
+            let quote = self.text.get(end..end + 1).unwrap_or("\"");
+            return Ok(Edit { span: found.value.range(), with: escaped(value, quote) });
         }
         let node = element.node();
-        let last = element.spans().last().map(|attribute| attribute.value.end + 1);
-        let at = last.unwrap_or(node.name.end);
+        let last = element.spans().last().map(|attribute| attribute.value.end() + 1);
+        let at = last.unwrap_or(node.name.end());
         Ok(Edit { span: at..at, with: format!(" {name}=\"{}\"", escaped(value, "\"")) })
     }
 
@@ -192,7 +195,7 @@ impl Document {
         if xml.contains("<!--") {
             return Err(EditError::Text("a comment in it"));
         }
-        if new.attributes.iter().any(|a| new.slice(&a.value).contains(['\n', '\r', '\t'])) {
+        if new.attributes.iter().any(|a| new.slice(a.value).contains(['\n', '\r', '\t'])) {
             return Err(EditError::Text("a value of several lines"));
         }
         let unit = self.unit();

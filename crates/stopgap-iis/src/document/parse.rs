@@ -4,11 +4,12 @@
 //! be called sound while the server answers 500.19.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use stopgap_rules::parse::Place;
 
 use super::error::DocumentError;
-use super::{Attribute, ElementId, MAX_ATTRIBUTES, MAX_DEPTH, MAX_ELEMENTS, Node};
+use super::{Attribute, ElementId, MAX_ATTRIBUTES, MAX_DEPTH, MAX_ELEMENTS, Node, Span, short};
 
 /// Prefixes that are declared at one place: each name with one is looked up among them.
 const MAX_PREFIXES: usize = 64;
@@ -25,9 +26,40 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Node>, Vec<Attribute>)> {
         open: Vec::new(),
         declared: Vec::new(),
     };
-    parser.characters()?;
+    parser.characters(text)?;
     parser.document()?;
     Ok((parser.nodes, parser.attributes))
+}
+
+/// What stands before a region and in it.
+pub(super) struct Inside {
+    pub(super) nodes: Vec<Node>,
+    pub(super) attributes: Vec<Attribute>,
+}
+
+/// Reads a region of the content of the last of `open`; `nodes` and `attributes` are what stands before it. Nothing
+/// where it is not well-formed by itself.
+pub(super) fn inside(
+    text: &str,
+    region: std::ops::Range<usize>,
+    nodes: Vec<Node>,
+    attributes: Vec<Attribute>,
+    open: &[ElementId],
+) -> Option<Inside> {
+    // Nothing behind it is looked at.
+    let text = text.get(..region.end)?;
+    let mut parser =
+        Parser { text, at: region.start, nodes, attributes, open: open.to_vec(), declared: Vec::new() };
+    parser.characters(text.get(region)?).ok()?;
+    for (depth, id) in open.iter().enumerate() {
+        let node = parser.nodes.get(id.index())?;
+        let own = parser.attributes.get(node.attributes.range())?.iter();
+        let prefixes = own.filter_map(|attribute| text.get(attribute.name.range())?.strip_prefix("xmlns:"));
+        let prefixes: Vec<_> = prefixes.map(|prefix| (depth, prefix)).collect();
+        parser.declared.extend(prefixes);
+    }
+    parser.content().ok()?;
+    (parser.open == open).then_some(Inside { nodes: parser.nodes, attributes: parser.attributes })
 }
 
 struct Parser<'t> {
@@ -42,18 +74,18 @@ struct Parser<'t> {
 
 impl<'t> Parser<'t> {
     /// XML has no control characters but tab and line ends, wherever they stand.
-    fn characters(&self) -> Result<()> {
+    fn characters(&self, text: &str) -> Result<()> {
         let control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
         // Most files are ASCII, and a search for one byte is quick.
-        let none = |c: char| self.text.find(c);
+        let none = |c: char| text.find(c);
         // Without a way out of a block, it is looked at as a whole.
         let clean = |block: &[u8]| !block.iter().fold(false, |found, byte| found | control(*byte));
-        let search = || self.text.bytes().position(control);
-        let found = match self.text.as_bytes().chunks(256).all(clean) {
+        let search = || text.bytes().position(control);
+        let found = match text.as_bytes().chunks(256).all(clean) {
             true => None,
             false => search(),
         };
-        let found = found.or_else(|| match self.text.is_ascii() {
+        let found = found.or_else(|| match text.is_ascii() {
             true => None,
             false => none('\u{fffe}').or_else(|| none('\u{ffff}')),
         });
@@ -67,6 +99,21 @@ impl<'t> Parser<'t> {
         if self.text.starts_with("<?xml") && !self.text.get(5..6).is_some_and(is_name_text) {
             self.declaration()?;
         }
+        self.content()?;
+        let end = self.text.len();
+        if let Some(open) = self.open.last().and_then(|id| self.nodes.get(id.index())) {
+            let name = self.slice(open.name.range());
+            let line = place(self.text, open.span.start()).line;
+            return self.fail(end, "the end of the file", format!("</{name}>, opened in line {line}"));
+        }
+        if self.nodes.is_empty() {
+            return self.fail(end, "the end of the file", "an element");
+        }
+        Ok(())
+    }
+
+    /// Markup and text, up to the end of the text.
+    fn content(&mut self) -> Result<()> {
         loop {
             let rest = self.rest();
             let Some(gap) = memchr::memchr(b'<', rest.as_bytes()) else { break };
@@ -90,17 +137,7 @@ impl<'t> Parser<'t> {
                 self.start_tag()?;
             }
         }
-        let end = self.text.len();
-        self.words(self.at, end)?;
-        if let Some(open) = self.open.last().and_then(|id| self.nodes.get(id.index())) {
-            let name = self.slice(open.name.clone());
-            let line = place(self.text, open.span.start).line;
-            return self.fail(end, "the end of the file", format!("</{name}>, opened in line {line}"));
-        }
-        if self.nodes.is_empty() {
-            return self.fail(end, "the end of the file", "an element");
-        }
-        Ok(())
+        self.words(self.at, self.text.len())
     }
 
     fn declaration(&mut self) -> Result<()> {
@@ -155,7 +192,7 @@ impl<'t> Parser<'t> {
         let end = self.end_of("]]>", "]]>")?;
         let words = !self.slice(start + 9..end - 3).trim_matches(is_blank).is_empty();
         match self.open.last().and_then(|id| self.nodes.get_mut(id.index())) {
-            Some(node) if words => _ = node.words.get_or_insert(start),
+            Some(node) if words => node.words = node.words.or(NonZeroU32::new(short(start))),
             Some(_) => {}
             None => return self.fail(start, "CDATA", "it in an element"),
         }
@@ -172,7 +209,7 @@ impl<'t> Parser<'t> {
         }
         self.references(from, text)?;
         match self.open.last().and_then(|id| self.nodes.get_mut(id.index())) {
-            Some(node) => _ = node.words.get_or_insert(from + first),
+            Some(node) => node.words = node.words.or(NonZeroU32::new(short(from + first))),
             None => return self.fail(from + first, "text outside the root element", "markup"),
         }
         Ok(())
@@ -194,6 +231,9 @@ impl<'t> Parser<'t> {
 
     fn end_tag(&mut self) -> Result<()> {
         let start = self.at;
+        if let Some(end) = self.end_as_opened(start) {
+            return self.close(start, end);
+        }
         let name = self.name(start + 2)?;
         let rest = self.text.get(start + 2 + name.len()..).unwrap_or("");
         let close = rest.trim_start_matches(is_blank);
@@ -201,18 +241,32 @@ impl<'t> Parser<'t> {
             return self.fail(self.text.len() - close.len(), first(close), ">");
         }
         let end = self.text.len() - close.len() + 1;
-        let Some(id) = self.open.pop() else {
+        let Some(id) = self.open.last() else {
             return self.fail(start, format!("</{name}>"), "an element that is open");
         };
-        let opened = self.nodes.get(id.index()).map(|node| node.name.clone()).unwrap_or_default();
-        if self.slice(opened.clone()) != name {
-            let line = place(self.text, opened.start).line;
-            let expected = format!("</{}>, opened in line {line}", self.slice(opened));
+        let opened = self.nodes.get(id.index()).map(|node| node.name).unwrap_or_default();
+        if self.slice(opened.range()) != name {
+            let line = place(self.text, opened.start()).line;
+            let expected = format!("</{}>, opened in line {line}", self.slice(opened.range()));
             return self.fail(start, format!("</{name}>"), expected);
         }
-        if let Some(node) = self.nodes.get_mut(id.index()) {
-            node.content.end = start;
-            node.span.end = end;
+        self.close(start, end)
+    }
+
+    /// Where an end tag ends that is the innermost open element's, without a blank in it: most are.
+    fn end_as_opened(&self, start: usize) -> Option<usize> {
+        let opened = self.nodes.get(self.open.last()?.index())?.name.range();
+        let bytes = self.text.as_bytes();
+        let rest = bytes.get(start + 2..)?.strip_prefix(bytes.get(opened.clone())?)?;
+        (rest.first() == Some(&b'>')).then_some(start + 3 + opened.len())
+    }
+
+    /// Ends the innermost open element.
+    fn close(&mut self, start: usize, end: usize) -> Result<()> {
+        let id = self.open.pop();
+        if let Some(node) = id.and_then(|id| self.nodes.get_mut(id.index())) {
+            node.content.end = short(start);
+            node.span.end = short(end);
         }
         if !self.declared.is_empty() {
             self.undeclare();
@@ -242,38 +296,41 @@ impl<'t> Parser<'t> {
         let name = self.name(start + 1)?;
         let mut at = start + 1 + name.len();
         let first_attribute = self.attributes.len();
-        let mut colon = name.contains(':');
+        let mut colon = has_colon(name);
         let empty_tag = loop {
-            let rest = self.text.get(at..).unwrap_or("");
-            let blanks = rest.bytes().take_while(|byte| is_blank_byte(*byte)).count();
-            let here = rest.get(blanks..).unwrap_or("");
+            let rest = self.text.as_bytes().get(at..).unwrap_or(&[]);
+            let blanks = rest.iter().take_while(|byte| is_blank_byte(**byte)).count();
             at += blanks;
-            if here.starts_with('>') {
-                at += 1;
-                break false;
-            }
-            if here.starts_with("/>") {
-                at += 2;
-                break true;
-            }
-            if blanks == 0 {
-                return self.fail(at, first(here), "a blank, > or />");
+            match rest.get(blanks..).unwrap_or(&[]) {
+                [b'>', ..] => {
+                    at += 1;
+                    break false;
+                }
+                [b'/', b'>', ..] => {
+                    at += 2;
+                    break true;
+                }
+                _ if blanks == 0 => {
+                    return self.fail(at, first(self.text.get(at..).unwrap_or("")), "a blank, > or />");
+                }
+                _ => {}
             }
             if self.attributes.len() - first_attribute == MAX_ATTRIBUTES {
                 return Err(too_many("attributes of one element", MAX_ATTRIBUTES));
             }
-            at = self.attribute(at, first_attribute)?;
-            colon |= self.attributes.last().is_some_and(|last| self.slice(last.name.clone()).contains(':'));
+            let name = self.name(at)?;
+            colon |= has_colon(name);
+            at = self.attribute(at, name, first_attribute)?;
         };
         let id = ElementId::of(self.nodes.len());
         let parent = self.open.last().copied();
         self.nodes.push(Node {
-            name: start + 1..start + 1 + name.len(),
-            span: start..at,
-            content: at..at,
+            name: Span::of(start + 1..start + 1 + name.len()),
+            span: Span::of(start..at),
+            content: Span::of(at..at),
             empty_tag,
             parent,
-            attributes: first_attribute..self.attributes.len(),
+            attributes: Span::of(first_attribute..self.attributes.len()),
             ..Node::default()
         });
         if let Some(parent) = parent.and_then(|id| self.nodes.get_mut(id.index())) {
@@ -295,23 +352,22 @@ impl<'t> Parser<'t> {
     }
 
     /// Reads one attribute, and returns where it ends.
-    fn attribute(&mut self, start: usize, first_attribute: usize) -> Result<usize> {
-        let name = self.name(start)?;
+    fn attribute(&mut self, start: usize, name: &str, first_attribute: usize) -> Result<usize> {
         let end = start + name.len();
         let rest = self.text.get(end..).unwrap_or("").trim_start_matches(is_blank);
         let Some(value) = rest.strip_prefix('=').map(|value| value.trim_start_matches(is_blank)) else {
             return self.fail(self.text.len() - rest.len(), first(rest), format!("= behind {name}"));
         };
         let from = self.text.len() - value.len() + 1;
-        let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+        let Some(quote) = value.bytes().next().filter(|c| matches!(c, b'"' | b'\'')) else {
             return self.fail(from - 1, first(value), "a value in quotes");
         };
         let inside = value.as_bytes().get(1..).unwrap_or(&[]);
-        let mut stops = memchr::memchr3_iter(quote as u8, b'<', b'&', inside);
+        let mut stops = memchr::memchr3_iter(quote, b'<', b'&', inside);
         let mut references = false;
         let length = loop {
             let Some(at) = stops.next() else {
-                return self.fail(from - 1, "a value", format!("{quote}, which ends it"));
+                return self.fail(from - 1, "a value", format!("{}, which ends it", char::from(quote)));
             };
             match inside.get(at) {
                 Some(b'&') => references = true,
@@ -322,39 +378,40 @@ impl<'t> Parser<'t> {
         if references {
             self.references(from, self.slice(from..from + length))?;
         }
-        let same = |other: &Attribute| self.slice(other.name.clone()) == name;
+        let same = |other: &Attribute| self.slice(other.name.range()) == name;
         if self.attributes.get(first_attribute..).is_some_and(|others| others.iter().any(same)) {
             return self.fail(start, format!("a second attribute {name}"), "one");
         }
-        self.attributes.push(Attribute { name: start..end, value: from..from + length });
+        let (name, value) = (Span::of(start..end), Span::of(from..from + length));
+        self.attributes.push(Attribute { name, value });
         Ok(from + length + 1)
     }
 
     /// A prefix must be declared, here or above.
     fn prefixes(&mut self, id: ElementId) -> Result<()> {
         let Some(node) = self.nodes.get(id.index()).cloned() else { return Ok(()) };
-        let own = self.attributes.get(node.attributes.clone()).unwrap_or(&[]);
+        let own = self.attributes.get(node.attributes.range()).unwrap_or(&[]);
         for attribute in own {
-            let Some(prefix) = self.slice(attribute.name.clone()).strip_prefix("xmlns:") else { continue };
-            if prefix == "xmlns" || attribute.value.is_empty() {
-                return self.fail(attribute.name.start, "a prefix that stands for nothing", "a namespace");
+            let Some(prefix) = self.slice(attribute.name.range()).strip_prefix("xmlns:") else { continue };
+            if prefix == "xmlns" || attribute.value.range().is_empty() {
+                return self.fail(attribute.name.start(), "a prefix that stands for nothing", "a namespace");
             }
             if self.declared.len() == MAX_PREFIXES {
-                let place = place(self.text, node.span.start);
+                let place = place(self.text, node.span.start());
                 return Err(DocumentError::TooMany { place, what: "prefixes", limit: MAX_PREFIXES });
             }
             self.declared.push((self.open.len(), prefix));
         }
-        for range in std::iter::once(&node.name).chain(own.iter().map(|attribute| &attribute.name)) {
-            let name = self.slice(range.clone());
+        for span in std::iter::once(node.name).chain(own.iter().map(|attribute| attribute.name)) {
+            let name = self.slice(span.range());
             let Some((prefix, local)) = name.split_once(':') else { continue };
             let bound = match prefix {
                 "xml" => true,
-                "xmlns" => *range != node.name,
+                "xmlns" => span != node.name,
                 _ => self.declared.iter().any(|(_, known)| *known == prefix),
             };
             if !bound || !is_name_text(local) || local.contains(':') {
-                return self.fail(range.start, format!("the name {name}"), "a prefix that is declared");
+                return self.fail(span.start(), format!("the name {name}"), "a prefix that is declared");
             }
         }
         Ok(())
@@ -363,12 +420,15 @@ impl<'t> Parser<'t> {
     fn name(&self, from: usize) -> Result<&'t str> {
         let rest = self.text.get(from..).unwrap_or("");
         let plain = rest.bytes().take_while(|byte| is_name_byte(*byte)).count();
-        let end = match rest.as_bytes().get(plain) {
-            Some(byte) if !byte.is_ascii() => rest.find(|c| !is_name_char(c)).unwrap_or(rest.len()),
-            _ => plain,
+        let (end, starts) = match rest.as_bytes().get(plain) {
+            Some(byte) if !byte.is_ascii() => {
+                let end = rest.find(|c| !is_name_char(c)).unwrap_or(rest.len());
+                (end, rest.chars().next().is_some_and(is_name_start))
+            }
+            _ => (plain, rest.bytes().next().is_some_and(is_name_start_byte)),
         };
         let name = rest.get(..end).unwrap_or("");
-        match name.chars().next().is_some_and(is_name_start) {
+        match starts && end > 0 {
             true => Ok(name),
             false => self.fail(from, first(rest), "a name"),
         }
@@ -421,6 +481,15 @@ fn is_blank_byte(byte: u8) -> bool {
 /// Of ASCII, what a name has.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-' | b'.')
+}
+
+/// Of these, what it can start with.
+fn is_name_start_byte(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'_' | b':')
+}
+
+fn has_colon(name: &str) -> bool {
+    name.bytes().any(|byte| byte == b':')
 }
 
 fn is_name_text(text: &str) -> bool {
