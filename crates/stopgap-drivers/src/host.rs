@@ -11,6 +11,7 @@ mod files;
 #[cfg(target_os = "linux")]
 mod namespace;
 mod process;
+pub mod systemd;
 mod tls;
 mod wire;
 
@@ -99,6 +100,11 @@ pub trait Host: Send + Sync {
 
     /// Sends one line to a local socket and returns all that comes back until the peer closes.
     fn converse(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String>;
+
+    /// Asks systemd over the system's bus. [`io::ErrorKind::NotConnected`] where there is none.
+    fn systemd(&self, _ask: &systemd::Ask<'_>, _time: Duration) -> io::Result<Vec<systemd::Properties>> {
+        Err(io::Error::from(io::ErrorKind::NotConnected))
+    }
 
     /// A clock that only moves forward, from an arbitrary start.
     fn monotonic(&self) -> Duration;

@@ -305,3 +305,44 @@ fn a_service_that_does_not_listen_to_sigterm_ends_when_systemd_kills_it() {
     assert_eq!(state(&machine, "deaf.service"), "static active");
     assert!(!machine.below(Path::new(FOLDER)).exists());
 }
+
+#[test]
+fn the_bus_suffices_and_where_there_is_none_systemctl_does() {
+    let test = "the_bus_suffices_and_where_there_is_none_systemctl_does";
+    let Some(machine) = Machine::for_test(test, Root::Overlay) else { return };
+    printing(&machine);
+    let (before, files) = (states(&machine), tree(&machine));
+    let by_hand = "systemctl --version >/dev/null && mv /usr/bin/systemctl /usr/bin/systemctl.away";
+    let all = [wanted("P1.1", &["print"])];
+    machine.ok(&["sh", "-c", by_hand]);
+    let by_bus = render(&machine, &all).1.change.unwrap();
+    carry_out(&machine, &all);
+    carry_out(&machine, &[]);
+    machine.ok(&["mv", "/usr/bin/systemctl.away", "/usr/bin/systemctl"]);
+    assert_eq!((states(&machine), tree(&machine)), (before.clone(), files.clone()));
+
+    machine.ok(&["systemctl", "stop", "dbus.socket", "dbus.service"]);
+    assert_eq!(render(&machine, &all).1.change.unwrap(), by_bus, "both show the same");
+    carry_out(&machine, &all);
+    assert_eq!(state(&machine, "print.service"), "masked inactive");
+    carry_out(&machine, &[]);
+    assert_eq!((states(&machine), tree(&machine)), (before, files));
+}
+
+#[test]
+fn a_service_that_does_not_start_again_does_not_keep_its_mitigation() {
+    let test = "a_service_that_does_not_start_again_does_not_keep_its_mitigation";
+    let Some(machine) = Machine::for_test(test, Root::Overlay) else { return };
+    unit(
+        &machine,
+        "fragile.service",
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=test -e /run/whole\n",
+    );
+    machine.write("/run/whole", "", 0o644);
+    machine.ok(&["systemctl", "daemon-reload"]);
+    machine.ok(&["systemctl", "start", "fragile"]);
+    carry_out(&machine, &[wanted("F1.1", &["fragile"])]);
+    machine.ok(&["rm", "/run/whole"]);
+    carry_out(&machine, &[]);
+    assert_eq!(state(&machine, "fragile.service"), "static failed");
+}

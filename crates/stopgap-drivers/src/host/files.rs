@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use stopgap_core::observed::Listener;
 
-use super::{Bounds, Command, Host, Kind, LIST_MAX, Output, process, wire};
+use super::{Bounds, Command, Host, Kind, LIST_MAX, Output, process, systemd, wire};
 
 /// This machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -168,6 +168,10 @@ impl Host for Machine {
         return super::control::ask_all(socket, line, bounds);
         #[cfg(not(unix))]
         return Err(unsupported(&format!("the local socket {} ({line}, {bounds:?})", socket.display())));
+    }
+
+    fn systemd(&self, ask: &systemd::Ask<'_>, time: Duration) -> io::Result<Vec<systemd::Properties>> {
+        systemd::ask(Path::new(systemd::SYSTEM_BUS), ask, time)
     }
 
     fn monotonic(&self) -> Duration {

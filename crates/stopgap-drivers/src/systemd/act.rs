@@ -143,13 +143,15 @@ fn uncondition(host: &dyn Host, unit: &str) -> Result<bool, DriverError> {
     };
     if ours {
         remove_if_there(host, path).map_err(io_error("cannot remove", path))?;
-        if let Some(folder) = path.parent() {
-            match host.remove_dir(folder) {
-                Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
-                    return Err(io_error("cannot remove", folder)(error));
-                }
-                _ => (),
-            }
+    }
+    if let Some(folder) = path.parent() {
+        // Of a write that was interrupted.
+        let torn = folder.join(".90-stopgap.conf.stopgap-new");
+        remove_if_there(host, &torn).map_err(io_error("cannot remove", &torn))?;
+        match host.remove_dir(folder) {
+            // Not ours alone, or not there.
+            Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => (),
+            removed => removed.map_err(io_error("cannot remove", folder))?,
         }
     }
     Ok(ours)

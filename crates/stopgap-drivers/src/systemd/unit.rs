@@ -48,6 +48,15 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// From its properties.
+    pub(super) fn of(properties: &[(String, String)]) -> Unit {
+        let mut unit = Unit::default();
+        for (property, value) in properties {
+            unit.set(property, value);
+        }
+        unit
+    }
+
     /// There is such a unit.
     pub(super) fn exists(&self) -> bool {
         !matches!(self.load.as_str(), "" | "not-found")
@@ -64,7 +73,7 @@ impl Unit {
     }
 
     /// Reads one property.
-    pub(super) fn set(&mut self, property: &str, value: &str) {
+    fn set(&mut self, property: &str, value: &str) {
         let words = || value.split_whitespace().map(str::to_owned);
         match property {
             "Id" => self.id = value.to_owned(),

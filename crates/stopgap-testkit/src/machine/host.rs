@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stopgap_core::observed::Listener;
-use stopgap_drivers::host::{self, Bounds, Command, Host, Kind, Output};
+use stopgap_drivers::host::{self, Bounds, Command, Host, Kind, Output, systemd};
 
 use super::Machine;
 
@@ -112,6 +112,10 @@ impl Host for Machine {
 
     fn converse(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String> {
         BELOW.converse(&self.below(socket), line, bounds)
+    }
+
+    fn systemd(&self, ask: &systemd::Ask<'_>, time: Duration) -> io::Result<Vec<systemd::Properties>> {
+        systemd::ask(&self.below(Path::new(systemd::SYSTEM_BUS)), ask, time)
     }
 
     fn monotonic(&self) -> Duration {
