@@ -13,6 +13,7 @@ mod kill;
 mod life;
 mod load;
 mod nginx;
+mod package;
 mod proxies;
 mod publisher;
 mod served;

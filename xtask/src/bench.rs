@@ -5,6 +5,7 @@ mod apache;
 mod cpu;
 mod gateway;
 mod haproxy;
+mod idle;
 mod iis;
 mod load;
 mod nginx;
@@ -26,6 +27,9 @@ pub struct Options {
     /// What to measure
     #[arg(value_enum, default_value = "all")]
     what: What,
+    /// idle: how long nothing is done; fewer than ten are scaled, and the page says so
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    minutes: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,6 +42,8 @@ enum What {
     Rules,
     /// A real Exchange server's configuration: read, edited, checked
     Iis,
+    /// The agent with nothing to do, beside CrowdSec's
+    Idle,
     /// All of them
     All,
 }
@@ -86,6 +92,12 @@ pub fn run(options: &Options) -> Result<bool> {
         let section = iis::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "iis", &section)?;
+    }
+    if matches!(options.what, What::Idle | What::All) {
+        succeed(cargo().args(["build", "--release", "--package", "stopgap"]))?;
+        let section = idle::run(&bench, options.minutes)?;
+        println!("\n{section}");
+        report::write(&page, "idle", &section)?;
     }
     println!("written to {}", page.display());
     Ok(true)
