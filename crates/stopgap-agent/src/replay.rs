@@ -13,6 +13,7 @@
 //!
 //! Not here: which mitigations those are (`rules` reads them out of a cycle's outcome), printing.
 
+mod configured;
 mod format;
 mod haproxy;
 mod holds;
@@ -27,9 +28,10 @@ mod run;
 mod template;
 mod w3c;
 
+pub use configured::formats_of;
 pub use format::{Format, FormatError};
 pub use holds::Holds;
-pub use judge::{Candidate, Finding, Judge};
+pub use judge::{Candidate, Finding, Judge, Unjudged};
 pub use question::{Question, QuestionError};
 pub use report::{JudgedMitigation, OddLine, ReplayReport, Sample};
 pub use rules::{Held, in_force, planned};

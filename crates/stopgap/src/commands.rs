@@ -28,6 +28,8 @@ mod pause;
 #[cfg(feature = "agent")]
 mod plan;
 #[cfg(feature = "agent")]
+mod replay;
+#[cfg(feature = "agent")]
 mod retry;
 mod rules;
 #[cfg(feature = "agent")]
@@ -36,6 +38,8 @@ mod server;
 mod status;
 #[cfg(feature = "agent")]
 mod test_connectivity;
+#[cfg(feature = "agent")]
+mod why;
 
 use std::path::PathBuf;
 
@@ -73,6 +77,9 @@ enum Command {
     /// Run one cycle now
     #[cfg(feature = "agent")]
     Apply(apply::Args),
+    /// Tell which mitigation refuses a request
+    #[cfg(feature = "agent")]
+    Why(why::Args),
     /// Explain one mitigation: verdict, reason, files, probes
     #[cfg(feature = "agent")]
     Explain(explain::Args),
@@ -148,6 +155,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Apply(args) => apply::run(args, config),
         #[cfg(feature = "agent")]
         Command::Explain(args) => explain::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Why(args) => why::run(args, config),
         #[cfg(feature = "agent")]
         Command::History(args) => history::run(args, config),
         #[cfg(feature = "agent")]

@@ -29,6 +29,13 @@ pub fn say(text: impl Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Writes over the line that was written this way before; an empty one clears it. For a terminal alone.
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+pub fn over(text: impl Display) {
+    let mut stderr = anstream::stderr().lock();
+    let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+}
+
 /// Says why a command failed: what was tried, the causes, what to do.
 pub fn failure(failure: &Failure) {
     say(format_args!("error: {}", failure.error));

@@ -166,6 +166,15 @@ impl Format {
         .flatten()
     }
 
+    /// How well a line fits: where a client's address is expected, an address fits better than a name.
+    fn weight(&self, line: &[u8]) -> usize {
+        match self.read(line) {
+            Read::Request(line) => 1 + usize::from(line.remote.is_some()),
+            Read::CutOff => 1,
+            Read::NoRequest | Read::NotUnderstood(_) => 0,
+        }
+    }
+
     /// The format that reads most of these lines, `others` (a server's own) before the known ones.
     ///
     /// # Errors
@@ -175,12 +184,13 @@ impl Format {
             return Format::w3c(fields).ok_or_else(|| not_recognized(lines));
         }
         let usual = Format::w3c(USUAL.as_bytes());
-        let mut best: Option<(usize, Format)> = None;
+        let mut best: Option<((usize, usize), Format)> = None;
         for format in others.into_iter().chain(Format::known()).chain(usual) {
-            let reads = |line: &&Vec<u8>| matches!(format.read(line), Read::Request(_) | Read::CutOff);
-            let count = lines.iter().filter(reads).count();
-            if count > best.as_ref().map_or(0, |(best, _)| *best) {
-                best = Some((count, format));
+            let value = lines.iter().map(|line| format.weight(line)).sum();
+            // Of two that read the same lines the one that tells more of them.
+            let worth: (usize, usize) = (value, format.holds().names().count());
+            if value > 0 && best.as_ref().is_none_or(|(best, _)| worth > *best) {
+                best = Some((worth, format));
             }
         }
         best.map(|(_, format)| format).ok_or_else(|| not_recognized(lines))

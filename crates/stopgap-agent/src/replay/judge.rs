@@ -42,6 +42,25 @@ pub enum Finding {
     Undecided,
 }
 
+/// Why an action is not judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unjudged {
+    /// Its rules read these variables, which are not known: what the rest of them decides is judged.
+    Reads(Vec<String>),
+    /// It has no rules that can be evaluated: a sentence without a full stop.
+    Never(String),
+}
+
+impl Unjudged {
+    /// As a sentence without a full stop. `of_what` does not hold what is read, such as `the log`.
+    pub fn words(&self, of_what: &str) -> String {
+        match self {
+            Unjudged::Reads(names) => format!("reads {}, which {of_what} does not hold", listed(names)),
+            Unjudged::Never(why) => why.clone(),
+        }
+    }
+}
+
 /// Actions, ready to judge.
 pub struct Judge {
     candidates: Vec<Prepared>,
@@ -103,23 +122,17 @@ impl Judge {
         self.candidates.iter().map(|candidate| (&candidate.key, &candidate.action))
     }
 
-    /// Why actions are not judged, or not for every request, with these known; in order.
-    pub fn not_judged(&self, holds: &Holds, of_what: &str) -> Vec<(&Key, &Id, String)> {
+    /// The actions that are not judged, or not for every request, with these known; in order.
+    pub fn not_judged(&self, holds: &Holds) -> Vec<(&Key, &Id, Unjudged)> {
+        let unjudged = |candidate: &Prepared| match &candidate.rules {
+            Err(why) => Some(Unjudged::Never(why.clone())),
+            Ok(rules) => {
+                let lacking = relax(rules, |name| holds.has(name)).lacking;
+                (!lacking.is_empty()).then_some(Unjudged::Reads(lacking))
+            }
+        };
         let all = self.candidates.iter();
-        all.filter_map(|candidate| {
-            let why = match &candidate.rules {
-                Err(why) => why.clone(),
-                Ok(rules) => {
-                    let lacking = relax(rules, |name| holds.has(name)).lacking;
-                    if lacking.is_empty() {
-                        return None;
-                    }
-                    format!("reads {}, which {of_what} does not hold", listed(&lacking))
-                }
-            };
-            Some((&candidate.key, &candidate.action, why))
-        })
-        .collect()
+        all.filter_map(|one| Some((&one.key, &one.action, unjudged(one)?))).collect()
     }
 
     /// What is not known where these are.
@@ -262,7 +275,7 @@ mod tests {
         assert_eq!(findings(&mut judge, "/b%61d", &holds), [(1, true), (2, false)]);
         assert_eq!(findings(&mut judge, "/bad", &holds.clone().with_all_headers()), [(0, true), (1, true)]);
         let not: Vec<String> =
-            judge.not_judged(&holds, "the log").into_iter().map(|(_, _, why)| why).collect();
+            judge.not_judged(&holds).into_iter().map(|(_, _, why)| why.words("the log")).collect();
         assert_eq!(not[0], "reads HTTP_COOKIE and HTTP_X_A, which the log does not hold");
         assert!(not[1].starts_with("its rules cannot be evaluated here: "), "{not:?}");
         assert_eq!(not.len(), 2);

@@ -4,7 +4,7 @@ use stopgap_rules::{Connection, HeadError, Request};
 
 use super::format::{Format, FormatError};
 use super::holds::Holds;
-use super::judge::{Candidate, Finding, Judge};
+use super::judge::{Candidate, Finding, Judge, Unjudged};
 use super::line::{Read, is_method};
 
 /// The longest text that is read.
@@ -120,14 +120,12 @@ impl Question {
                 }
             });
         });
-        for (key, action, why) in judge.not_judged(&self.holds, "what was given of it") {
+        for (key, action, unjudged) in judge.not_judged(&self.holds) {
             let at = candidates.iter().position(|candidate| candidate.is(key, action));
-            let place = at.and_then(|at| Some((candidates.get(at)?, findings.get_mut(at)?)));
-            match place {
-                Some((candidate, place)) if candidate.rules.is_err() || !place.0.is_decided(&why) => {
-                    *place = (Finding::Undecided, Some(why));
-                }
-                _ => {}
+            let Some(place) = at.and_then(|at| findings.get_mut(at)) else { continue };
+            let never = matches!(unjudged, Unjudged::Never(_));
+            if never || place.0 == Finding::Undecided {
+                *place = (Finding::Undecided, Some(unjudged.words("what was given of it")));
             }
         }
         findings
@@ -145,17 +143,6 @@ impl Question {
                 Read::Request(line) => work(&line.request()),
                 _ => work(&nothing()),
             },
-        }
-    }
-}
-
-impl Finding {
-    /// Whether it stands although something is not known: rules that cannot be evaluated at all decide nothing.
-    fn is_decided(&self, why: &str) -> bool {
-        match self {
-            Finding::Refuses { .. } => true,
-            Finding::Passes => why.starts_with("reads "),
-            Finding::Undecided => false,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! A log through the rules, line by line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as Stream};
 
 use stopgap_feed::Key;
 
 use super::format::{Format, FormatError};
-use super::judge::{Candidate, Finding, Judge, Lacks};
+use super::holds::Holds;
+use super::judge::{Candidate, Finding, Judge, Lacks, Unjudged};
 use super::line::{Line, Read, printable};
 use super::lines::{Lines, Next};
 use super::report::{
@@ -108,7 +109,14 @@ struct Run {
     of: Vec<usize>,
     counted: Vec<Counted>,
     report: ReplayReport,
+    /// By the mitigation's name.
+    unjudged: BTreeMap<String, Unjudged>,
     notes: BTreeSet<&'static str>,
+}
+
+fn name(counted: &[Counted], key: &Key) -> String {
+    let same = counted.iter().filter(|one| one.key.id == key.id).count();
+    if same > 1 { key.to_string() } else { key.id.to_string() }
 }
 
 struct Counted {
@@ -136,7 +144,7 @@ impl Run {
                 }
             })
             .collect();
-        let nothing = judge.lacks(&super::holds::Holds::address());
+        let nothing = judge.lacks(&Holds::address());
         let mut run = Run {
             judge,
             format: None,
@@ -145,13 +153,14 @@ impl Run {
             of,
             counted,
             report: ReplayReport::default(),
+            unjudged: BTreeMap::new(),
             notes: BTreeSet::new(),
         };
         if let Some(format) = format {
             run.take(format);
         } else {
             run.report.format = "none: the log is empty".into();
-            run.say_not_judged(&super::holds::Holds::address());
+            run.say_not_judged(&Holds::address());
         }
         run
     }
@@ -169,16 +178,21 @@ impl Run {
         self.format = Some(format);
     }
 
-    fn say_not_judged(&mut self, holds: &super::holds::Holds) {
-        let why = self.judge.not_judged(holds, "the log");
-        let why = why.into_iter().map(|(key, _, why)| (self.name(key), why)).collect::<Vec<_>>();
-        self.report.not_judged.extend(why);
+    /// The actions of one mitigation together, and what any part of the log lacks.
+    fn say_not_judged(&mut self, holds: &Holds) {
+        for (key, _, unjudged) in self.judge.not_judged(holds) {
+            let known = self.unjudged.entry(name(&self.counted, key)).or_insert_with(|| unjudged.clone());
+            if let (Unjudged::Reads(known), Unjudged::Reads(more)) = (known, unjudged) {
+                known.extend(more);
+                known.sort();
+                known.dedup();
+            }
+        }
     }
 
     /// `M1`; `example:M1` where several feeds have one.
     fn name(&self, key: &Key) -> String {
-        let same = self.counted.iter().filter(|one| one.key.id == key.id).count();
-        if same > 1 { key.to_string() } else { key.id.to_string() }
+        name(&self.counted, key)
     }
 
     fn line(&mut self, whole: bool, line: &[u8]) {
@@ -269,6 +283,8 @@ impl Run {
     }
 
     fn finish(mut self) -> ReplayReport {
+        let unjudged = self.unjudged.iter();
+        self.report.not_judged = unjudged.map(|(name, why)| (name.clone(), why.words("the log"))).collect();
         let undecided = self.counted.iter().map(|one| (self.name(&one.key), one.undecided));
         let listed = |(name, count): &(String, u64)| *count > 0 || self.report.not_judged.contains_key(name);
         self.report.undecided = undecided.filter(listed).collect();
@@ -284,5 +300,133 @@ impl Run {
             })
             .collect();
         self.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(id: &str, action: &str, input: &str) -> Candidate {
+        let rules = format!(
+            r#"<rewrite><rules><rule name="{id} rule"><match url=".*"/><conditions><add input="{input}" pattern="bad"/>
+               </conditions><action type="AbortRequest"/></rule></rules></rewrite>"#
+        );
+        Candidate { key: id.parse().unwrap(), action: action.parse().unwrap(), rules: Ok(rules) }
+    }
+
+    fn candidates() -> Vec<Candidate> {
+        vec![
+            candidate("example:M1", "M1.1", "{REQUEST_URI}"),
+            candidate("example:M3", "M3.1", "{HTTP_COOKIE}"),
+            candidate("example:M3", "M3.2", "{HTTP_X}{QUERY_STRING}"),
+            Candidate { rules: Err("stops a service".into()), ..candidate("example:M4", "M4.1", "") },
+        ]
+    }
+
+    fn combined(request: &str, status: u16) -> String {
+        format!("192.0.2.1 - - [22/Nov/2026:10:00:00 +0000] \"{request}\" {status} 5 \"-\" \"curl\"\n")
+    }
+
+    fn report(log: &str) -> ReplayReport {
+        replay(log.as_bytes(), Reading::default(), &candidates(), |_| {}).unwrap()
+    }
+
+    #[test]
+    fn what_is_counted_adds_up() {
+        let log = [
+            combined("GET /good HTTP/1.1", 200),
+            combined("GET /bad HTTP/1.1", 200),
+            combined("GET /bad HTTP/1.1", 404),
+            combined("GET /x?bad HTTP/1.1", 304),
+            combined("\\x16\\x03\\x01", 400),
+            "odd line\n\n".to_owned(),
+        ]
+        .concat();
+        let report = report(&log);
+        assert_eq!((report.requests, report.refused, report.look_legitimate), (4, 3, 2));
+        assert_eq!((report.lines, report.without_request, report.not_understood), (7, 1, 1));
+        assert_eq!(report.not_understood_lines[0].line, 6);
+        let samples: Vec<_> =
+            report.samples.iter().map(|s| (s.line, s.status.unwrap(), s.looks_legitimate)).collect();
+        assert_eq!(samples, [(2, 200, true), (3, 404, false), (4, 304, true)]);
+        assert_eq!(report.not_judged["M3"], "reads HTTP_COOKIE and HTTP_X, which the log does not hold");
+        assert_eq!(report.not_judged["M4"], "stops a service");
+        assert_eq!(report.undecided["M3"], 4, "each request once, however many actions it has");
+        assert_eq!(report.mitigations[0].refused, 3);
+    }
+
+    #[test]
+    fn samples_are_the_first_ten_of_either_kind() {
+        let log: String =
+            (0..200).map(|at| combined("GET /bad HTTP/1.1", if at % 2 == 0 { 200 } else { 403 })).collect();
+        let report = report(&log);
+        assert_eq!((report.refused, report.look_legitimate, report.samples.len()), (200, 100, 20));
+        assert_eq!(report.samples.last().unwrap().line, 20);
+    }
+
+    #[test]
+    fn fields_may_change_within_a_log() {
+        let log = "#Software: IIS\r\n#Fields: cs-method cs-uri-stem sc-status\r\nGET /bad 200\r\n#Date: x\r\n\
+            #Fields: cs-uri-stem cs(Cookie) sc-status cs(X)\r\n/good bad 200 -\r\n/good - 200 -\r\n/good x 200\r\n";
+        let report = report(log);
+        assert_eq!((report.requests, report.refused, report.not_understood), (3, 2, 1));
+        assert_eq!((report.undecided["M3"], report.lines), (1, 8));
+        assert!(report.not_judged.contains_key("M3"), "the first part of the log did not hold it");
+    }
+
+    #[test]
+    fn an_empty_log_has_no_requests_and_a_compressed_one_says_what_to_do() {
+        let empty = report("");
+        assert_eq!((empty.requests, empty.lines), (0, 0));
+        assert!(empty.not_judged.contains_key("M3"));
+        let compressed = replay(&b"\x1f\x8b\x08\x00"[..], Reading::default(), &[], |_| {}).unwrap_err();
+        assert!(compressed.to_string().contains("zcat"), "{compressed}");
+        let other = replay(&b"hello\n"[..], Reading::default(), &[], |_| {}).unwrap_err();
+        assert!(matches!(other, ReplayError::Format(_)), "{other}");
+    }
+
+    /// xorshift64: the same octets in every run.
+    fn octets(seed: u64, count: usize) -> Vec<u8> {
+        let mut state = seed | 1;
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+
+    #[test]
+    fn any_octets_are_counted_in_any_format() {
+        const LIKELY: &[u8] = b" \"[]\\x:/-%#+{}\n\tGET HTTP/1.1 200 bad";
+        for seed in 1..60 {
+            let mut noise = octets(seed, 20_000);
+            if seed % 2 == 0 {
+                noise.iter_mut().for_each(|b| *b = LIKELY[usize::from(*b) % LIKELY.len()]);
+            }
+            for name in Format::NAMES {
+                let reading = Reading { format: Some(Format::named(name).unwrap()), others: Vec::new() };
+                let report = replay(noise.as_slice(), reading, &candidates(), |_| {}).unwrap();
+                let counted =
+                    report.requests + report.without_request + report.cut_off + report.not_understood;
+                assert!(report.refused <= report.requests && counted <= report.lines, "{name} {seed}");
+            }
+            let _ = replay(noise.as_slice(), Reading::default(), &candidates(), |_| {});
+        }
+    }
+
+    #[test]
+    fn a_request_of_a_megabyte_is_a_line_that_is_too_long() {
+        let log = [
+            combined("GET /bad HTTP/1.1", 200),
+            combined(&format!("GET /{} HTTP/1.1", "bad".repeat(400_000)), 200),
+            combined("GET /bad HTTP/1.1", 200),
+        ]
+        .concat();
+        let report = report(&log);
+        assert_eq!((report.requests, report.refused, report.not_understood), (2, 2, 1));
+        assert!(report.not_understood_lines[0].text.len() < 2_000);
     }
 }
