@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::world::{
-    FIXED, Gateway, Origin, Process, Publisher, STOPGAP, Seen, VULNERABLE, World, ask, free_port, run, text,
-    wait_until,
+    Entry, FIXED, Gateway, Origin, Process, Publisher, STOPGAP, Seen, VULNERABLE, World, ask, differences,
+    free_port, run, snapshot, text, wait_until,
 };
 
 const ATTACK: &str = "/autodiscover/autodiscover.json?@evil.example/PowerShell/";
@@ -172,6 +172,119 @@ fn what_is_in_force_outlives_the_agent_and_the_agent_its_feed() {
     let logs =
         fs::read_dir(world.path("logs")).unwrap().map(|e| fs::read_to_string(e.unwrap().path()).unwrap());
     assert!(logs.collect::<String>().contains("stopgap stopped; what is in force stays in force"));
+}
+
+/// A hook that writes down what it is told.
+fn hook(world: &World, name: &str, ends: u8) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let told = world.path("told");
+    let text = format!(
+        "#!/bin/sh\necho \"$STOPGAP_WHEN $STOPGAP_TARGET +$STOPGAP_PUTS_ON -$STOPGAP_TAKES_OFF\" >> {}\nexit {ends}\n",
+        told.display()
+    );
+    world.write(name, &text);
+    fs::set_permissions(world.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    world.path(name).display().to_string()
+}
+
+/// What changed below the gateway's folder, and whether the steps said so.
+fn as_planned(world: &World, steps: &serde_json::Value, act: impl FnOnce()) {
+    let except = ["control.sock"];
+    let before = snapshot(&world.data().join("gateway"), &except);
+    act();
+    let after = snapshot(&world.data().join("gateway"), &except);
+    let steps = steps.as_array().unwrap();
+    for path in differences(&before, &after) {
+        if matches!(before.get(&path).or(after.get(&path)), Some(Entry::Folder(_))) {
+            continue;
+        }
+        let path = world.data().join("gateway").join(path);
+        let said = steps.iter().any(|step| {
+            let changes = ["write", "swap", "remove"].contains(&step["kind"].as_str().unwrap());
+            changes && path.starts_with(step["path"].as_str().unwrap())
+        });
+        assert!(said, "nobody said that {} changes: {steps:#?}", path.display());
+    }
+}
+
+#[test]
+fn an_operators_word_is_asked_for_given_paused_and_kept_with_a_name() {
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("M1");
+    publisher.publish();
+    let gateway = world.gateway(Origin::start().address);
+    let (drain, undrain) = (hook(&world, "hooks/drain", 0), hook(&world, "hooks/undrain", 0));
+    let hooks = format!("[hooks]\nbefore = [{drain:?}]\nafter = [{undrain:?}]\n");
+    let tables = format!("{}{}", publisher.table(), gateway.target());
+    world.config(&format!("soak = \"0s\"\napproval = \"required\"\n{hooks}{tables}"));
+    world.exchange(VULNERABLE);
+
+    // Nobody approved it: nothing is pending, and nothing happens.
+    world.ok(&["apply"]);
+    let waits = world.mitigation("M1");
+    assert_eq!((&waits["verdict"], &waits["status"]), (&"AwaitingApproval".into(), &waits["verdict"]));
+    assert_eq!(world.stopgap(&["plan", "--check"]).code, 0);
+    assert_eq!(world.stopgap(&["approve", "M1", "--revision", "00000000"]).code, 1);
+    assert!(!world.path("told").exists());
+
+    let revision = world.json(0, &["explain", "M1"])["revision"].as_str().unwrap().to_owned();
+    let mut approve = world.command(&["approve", "M1", "--revision", &revision[..8], "--reason", "CHG-4711"]);
+    let approved = run({
+        approve.env("SUDO_USER", "alice");
+        approve
+    });
+    assert_eq!(approved.code, 0, "{approved:#?}");
+    assert_eq!(ask(gateway.address, ATTACK), Seen::Closed);
+    let told = fs::read_to_string(world.path("told")).unwrap();
+    assert_eq!(told, "before gateway +example:M1.1 -\nafter gateway +example:M1.1 -\n");
+    let history = world.json(0, &["history"]);
+    let said: Vec<_> = history.as_array().unwrap().iter().filter(|line| line["event"] == "word").collect();
+    assert_eq!((said.len(), &said[0]["by"]), (1, &"alice".into()), "{history:#}");
+    assert!(said[0]["said"].as_str().unwrap().ends_with(": CHG-4711"), "{history:#}");
+
+    // Paused, nothing changes, whatever the feed or the fix say; and it is no pending change either.
+    world.ok(&["pause", "--for", "2h", "--reason", "moving"]);
+    world.exchange(FIXED);
+    world.ok(&["apply"]);
+    assert_eq!(ask(gateway.address, ATTACK), Seen::Closed);
+    let status = world.json(0, &["status"]);
+    assert_eq!(status["paused"]["reason"], "moving");
+    assert!(world.ok(&["status"]).stdout.starts_with("Paused until "));
+    assert_eq!(world.stopgap(&["plan", "--check"]).code, 0);
+    assert_eq!(world.stopgap(&["pause", "--for=-2h"]).code, 2);
+    fs::remove_file(world.data().join("gateway/live")).unwrap();
+    world.ok(&["apply"]);
+    assert!(!world.data().join("gateway/live").exists(), "what somebody takes away stays away");
+    world.exchange(VULNERABLE);
+    world.ok(&["resume"]);
+    assert_eq!(ask(gateway.address, ATTACK), Seen::Closed);
+    assert!(world.json(0, &["status"])["paused"].is_null());
+
+    // What the plan prints is what happens, hooks included.
+    world.exchange(FIXED);
+    let plan = world.json(3, &["plan", "--check"]);
+    let kinds: Vec<&str> =
+        plan["steps"].as_array().unwrap().iter().map(|step| step["kind"].as_str().unwrap()).collect();
+    assert_eq!((kinds.first(), kinds.last()), (Some(&"run"), Some(&"run")), "{plan:#}");
+    as_planned(&world, &plan["steps"], || {
+        world.ok(&["apply"]);
+    });
+    assert_eq!(ask(gateway.address, ATTACK), Seen::Status(200));
+
+    // A hook that fails stops the change, and nothing was done.
+    hook(&world, "hooks/drain", 7);
+    world.exchange(VULNERABLE);
+    let before = snapshot(&world.data().join("gateway"), &["control.sock"]);
+    let failed = world.stopgap(&["apply"]);
+    assert_eq!(failed.code, 1, "{failed:#?}");
+    assert!(
+        failed.stderr.contains("nothing was changed") && failed.stderr.contains("ended with 7"),
+        "{failed:#?}"
+    );
+    assert_eq!(ask(gateway.address, ATTACK), Seen::Status(200));
+    let after = snapshot(&world.data().join("gateway"), &["control.sock"]);
+    assert_eq!(differences(&before, &after), Vec::<std::path::PathBuf>::new());
 }
 
 fn send_cookie(address: SocketAddr) -> Seen {

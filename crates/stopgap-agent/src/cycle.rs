@@ -6,6 +6,7 @@
 
 mod blame;
 mod books;
+mod clash;
 mod due;
 mod evidence;
 mod execute;
@@ -153,8 +154,8 @@ struct Cycle<'a> {
     contested: Vec<String>,
     /// Feeds that bring nothing in this cycle.
     silent: Vec<FeedName>,
-    /// What this build cannot read any more, and left alone.
-    unread: Vec<String>,
+    /// What an operator should know, beside what drivers found.
+    warnings: Vec<String>,
     /// See [`Done::unfinished`].
     unfinished: bool,
     /// A change was made, and stays.
@@ -179,7 +180,7 @@ impl<'a> Cycle<'a> {
             untouchable: Vec::new(),
             contested: Vec::new(),
             silent: Vec::new(),
-            unread: Vec::new(),
+            warnings: Vec::new(),
             unfinished: false,
             progress: false,
         })
@@ -398,7 +399,7 @@ impl<'a> Cycle<'a> {
         let reports = feeds.into_iter().map(|feed| feed.report).collect();
         let mut report = report(&selection, observed, &self.ledger, &self.failures, reports, Some(&plan));
         report.paused = self.operator.paused(self.input.now).map(PauseReport::from);
-        report.warnings.append(&mut self.unread);
+        report.warnings.append(&mut self.warnings);
         let due = self.due(&selection);
         let failed =
             !self.failures.is_empty() || self.events.iter().any(|e| matches!(e, Event::Failed { .. }));
@@ -443,15 +444,13 @@ fn from_disk(driver: &dyn Driver, host: &dyn Host) -> Option<Observed> {
     })
 }
 
-/// An error with its causes, on one line.
+/// An error with its causes, on one line; a cause whose words the error before it ends with is not said twice.
 pub(crate) fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 /// How much a wait varies, as a share of the interval.

@@ -30,6 +30,7 @@ pub struct Line {
 /// What a line says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
+#[allow(clippy::large_enum_variant, reason = "one line at a time is written, or read and judged")]
 pub enum Event {
     /// A change is about to happen.
     Begin {

@@ -279,6 +279,12 @@ impl Change {
             steps.push(step(StepKind::Reload, PathBuf::new(), taken));
         }
         steps.push(step(StepKind::Probe, PathBuf::new(), "every listener, before and after".into()));
+        let gone =
+            self.before.as_ref().filter(|before| self.after.as_ref().is_none_or(|set| set.id != **before));
+        if let Some(before) = gone {
+            let old = self.folder.join("sets").join(before);
+            steps.push(step(StepKind::Remove, old, "the set before, which nothing reads any more".into()));
+        }
         steps
     }
 

@@ -131,16 +131,18 @@ impl Verdict {
             Verdict::Blocked(level, None) => format!("blocked by {}", whose(level)),
             Verdict::Blocked(level, Some(why)) => format!("blocked by {}: {why}", whose(level)),
             Verdict::Disabled(level) => format!("MitigationsEnabled is off for {}", whose(level)),
-            Verdict::Frozen(until) => format!("changes are held until {until}"),
+            Verdict::Frozen(until) => format!("changes are held until {until:.0}"),
             Verdict::AwaitingApproval { name, earlier: None } => {
-                format!("`stopgap explain {name}` shows it, `stopgap approve {name}` lets it in")
+                format!(
+                    "nobody approved it yet: `stopgap explain {name}` shows it, `stopgap approve {name}` lets it in"
+                )
             }
             Verdict::AwaitingApproval { name, earlier: Some(earlier) } => format!(
-                "this revision is another than the one that {} approved at {}; `stopgap explain {name}` shows it, \
+                "this revision is another than the one that {} approved at {:.0}; `stopgap explain {name}` shows it, \
                  `stopgap approve {name}` lets it in",
                 earlier.by, earlier.at
             ),
-            Verdict::Scheduled(at) => format!("this server's turn is at {at}"),
+            Verdict::Scheduled(at) => format!("this server's turn is at {at:.0}"),
         }
     }
 }

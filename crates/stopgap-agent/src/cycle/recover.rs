@@ -94,7 +94,7 @@ impl Cycle<'_> {
                 target.target
             );
             self.untouchable.push(target.target.clone());
-            self.unread.push(text.clone());
+            self.warnings.push(text.clone());
             self.fail(text);
         }
     }

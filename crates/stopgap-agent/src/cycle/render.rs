@@ -8,6 +8,7 @@ use stopgap_core::select::{Selected, Selection, Wish};
 use stopgap_drivers::Driver;
 use stopgap_feed::Key;
 
+use super::clash::clashes;
 use super::{Cycle, Target, want};
 
 /// What one target becomes.
@@ -35,6 +36,9 @@ impl Cycle<'_> {
                     Some(rendering) => rendering,
                     None => continue,
                 };
+            }
+            if let Some(change) = &rendering.rendered.change {
+                self.warnings.extend(clashes(&rendering.wanted, change));
             }
             renderings.push(rendering);
         }

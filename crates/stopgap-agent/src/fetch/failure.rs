@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::cycle::words;
+
 /// The reason, in a word that scripts rely on. It stands in `error` of `status --json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -99,7 +101,7 @@ impl Failure {
     pub(super) fn of_client(error: &reqwest::Error) -> Failure {
         let message = format!(
             "no HTTP client can be made: expected roots of TLS on this machine, or in `ca_bundle`: {}",
-            causes(error)
+            words(error)
         );
         Failure::new(Fault::Network, message)
     }
@@ -107,7 +109,7 @@ impl Failure {
     /// What reqwest says of a request for which no answer began.
     pub(super) fn of_request(error: reqwest::Error, by_proxy: bool) -> Failure {
         let error = error.without_url();
-        let words = causes(&error);
+        let words = words(&error);
         let chain = Chain::of(&error);
         if chain.private {
             return Failure::new(Fault::RedirectPrivate, words);
@@ -126,7 +128,7 @@ impl Failure {
 
     /// What reqwest says of an answer that broke off.
     pub(super) fn of_body(error: reqwest::Error) -> Failure {
-        let words = causes(&error.without_url());
+        let words = words(&error.without_url());
         Failure::new(Fault::ShortBody, format!("the answer broke off before its end: {words}"))
     }
 }
@@ -182,18 +184,4 @@ impl Chain {
             }
         }
     }
-}
-
-/// An error with its causes: the outermost alone says only that sending failed.
-fn causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

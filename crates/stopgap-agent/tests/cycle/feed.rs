@@ -8,7 +8,7 @@
 //!
 //! `M1` refuses `/m1` (and so on for any id). In parentheses, divided by commas:
 //! `revision=N` another text with the same effect; `weak` it refuses nothing that it should;
-//! `harmful` it refuses a request that it should not, `greedy` everything; `inexpressible` no target
+//! `redirects` it sends away and does not refuse; `harmful` it refuses a request that it should not, `greedy` everything; `inexpressible` no target
 //! takes it; `no-probes`; `below=VERSION` for builds of `exchange` below it;
 //! `supersedes=ID`; `expires=TIME`; `severity=WORD`; `waves=PERCENT:SECONDS` for all of its waves.
 
@@ -47,12 +47,13 @@ fn element(word: &str) -> String {
     let mut pattern = format!("^{path}$");
     let mut benign = "/".to_owned();
     let (mut attributes, mut applicability, mut probes) = (String::new(), String::new(), true);
-    let mut rollout = String::new();
+    let (mut rollout, mut redirects) = (String::new(), false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
             ("revision", number) => pattern = format!("^{path}x{{0,{number}}}$"),
             ("weak", _) => pattern = "^/something/else".into(),
             ("harmful", _) => (pattern, benign) = (format!("^{path}"), format!("{path}/benign")),
+            ("redirects", _) => redirects = true,
             ("greedy", _) => pattern = "^/".into(),
             // Look-behind is nothing that this language has.
             ("inexpressible", _) => pattern = format!("(?&lt;=x){path}$"),
@@ -80,6 +81,9 @@ fn element(word: &str) -> String {
     if !probes {
         let (head, tail) = (text.find("<Probes>").unwrap(), text.find("</Config>").unwrap());
         text.replace_range(head..tail, "");
+    }
+    if redirects {
+        text = text.replace("<action type=\"AbortRequest\"/>", "<action type=\"Redirect\" url=\"/elsewhere\"/>");
     }
     text.replacen("</Config>", &format!("{rollout}</Config>"), 1)
 }

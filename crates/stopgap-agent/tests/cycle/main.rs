@@ -13,4 +13,5 @@ mod crash;
 mod feed;
 mod golden;
 mod script;
+mod truth;
 mod world;

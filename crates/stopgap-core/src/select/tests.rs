@@ -233,7 +233,7 @@ fn a_word_is_needed_before_the_turn_comes_and_not_for_what_changes_nothing() {
         reason: None,
     };
     let decide = |policy: Policy| Case { document: wave.clone(), policy, ..Case::default() }.decide();
-    assert!(decide(required()).0.starts_with("AwaitingApproval: `stopgap explain example:M1`"));
+    assert!(decide(required()).0.starts_with("AwaitingApproval: nobody approved it yet"));
     let earlier = decide(Policy { approvals: vec![word("other")], ..required() }).0;
     assert!(earlier.contains("another than the one that alice approved"), "{earlier}");
     assert!(decide(Policy { approvals: vec![word(&digest)], ..required() }).0.starts_with("Scheduled"));

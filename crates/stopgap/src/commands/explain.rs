@@ -71,15 +71,15 @@ fn print(report: &MitigationReport, selected: &Selected) -> std::io::Result<()> 
     }
     line(format_args!("Verdict     {}: {}", report.verdict, selected.verdict.reason()))?;
     line(format_args!("Status      {:?}", report.status))?;
-    if let Some(reason) = &report.reason {
+    if let Some(reason) = report.reason.as_ref().filter(|reason| **reason != selected.verdict.reason()) {
         line(format_args!("            {reason}"))?;
     }
     let force = if report.in_force { "yes, as observed on this server" } else { "no" };
     line(format_args!("In force    {force}"))?;
     if let Some(at) = report.proven_at {
-        line(format_args!("Proven at   {at}"))?;
+        line(format_args!("Proven at   {at:.0}"))?;
     }
-    line(format_args!("Trusted at  {}", selected.trusted_at))?;
+    line(format_args!("Trusted at  {:.0}", selected.trusted_at))?;
     line(format_args!("Revision    {}", selected.digest))?;
     for action in &report.actions {
         line(format_args!("\nAction {}", action.id))?;

@@ -43,7 +43,7 @@ fn row(line: Line) -> Vec<String> {
         Event::Open { target, why } => (target, "stays open", why),
         Event::Word { by, said } => (String::new(), "said", format!("{by}: {said}")),
     };
-    vec![line.at.to_string(), target, what.to_owned(), detail]
+    vec![format!("{:.0}", line.at), target, what.to_owned(), detail]
 }
 
 fn names(word: &str, actions: &[ActionRef]) -> String {

@@ -124,6 +124,7 @@ pub fn print_report(report: &Report) -> std::io::Result<()> {
     if report.mitigations.is_empty() {
         output::say("no mitigation is known here: no feed was trusted yet");
     } else {
+        output::line(format_args!("{}\n", summary(report)))?;
         let rows = report.mitigations.iter().map(row);
         output::line(output::table(&["ID", "STATUS", "IN FORCE", "VERDICT", "WHY", "DESCRIPTION"], rows))?;
     }
@@ -135,6 +136,26 @@ pub fn print_report(report: &Report) -> std::io::Result<()> {
         output::say(format_args!("warning: {warning}"));
     }
     Ok(())
+}
+
+/// What an operator wants to know first, in one line.
+fn summary(report: &Report) -> String {
+    use stopgap_core::report::Status;
+    let count = |is: &dyn Fn(&MitigationReport) -> bool| report.mitigations.iter().filter(|m| is(m)).count();
+    let parts = [
+        (count(&|m| m.in_force), "in force"),
+        (count(&|m| m.status.is_wanting()), "to be looked at"),
+        (count(&|m| m.status == Status::AwaitingApproval), "waiting for approval"),
+        (count(&|m| m.status == Status::Scheduled), "waiting for their turn"),
+        (count(&|m| matches!(m.status, Status::Blocked | Status::Disabled | Status::Frozen)), "held back"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .enumerate()
+        .filter(|(at, (count, _))| *at == 0 || *count > 0)
+        .map(|(_, (count, what))| format!("{count} {what}"))
+        .collect();
+    format!("Of {} known here: {}.", report.mitigations.len(), parts.join(", "))
 }
 
 fn row(mitigation: &MitigationReport) -> Vec<String> {
