@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(long)]
     check: bool,
     #[command(flatten)]
-    replay: replay::Args,
+    replay: replay::ReplayArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,

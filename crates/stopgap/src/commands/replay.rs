@@ -14,7 +14,7 @@ use crate::exit::{Failure, Outcome};
 use crate::{exit, output};
 
 #[derive(clap::Args)]
-pub struct Args {
+pub struct ReplayArgs {
     /// Judge the requests of this log (- reads standard input) by what would be in force, changing nothing
     #[arg(long, value_name = "LOG")]
     pub replay: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub fn format(text: Option<&str>) -> Result<Option<Format>, Failure> {
 }
 
 /// Replays `log` and prints what was found.
-pub fn run(args: &Args, log: &Path, others: Vec<Format>, done: &Done, json: bool) -> Outcome {
+pub fn run(args: &ReplayArgs, log: &Path, others: Vec<Format>, done: &Done, json: bool) -> Outcome {
     let candidates = planned(done, args.id.as_ref());
     if let (Some(id), true) = (&args.id, candidates.is_empty()) {
         return Err(Failure::new(anyhow::anyhow!("no mitigation {id} with rules is known here"))
