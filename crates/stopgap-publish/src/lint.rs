@@ -10,9 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 use stopgap_core::version;
 use stopgap_feed::document::{Action, ActionKind, Document, Expect, Mitigation};
-use stopgap_feed::document::{Condition, Product};
+use stopgap_feed::document::{Condition, Detect, Product};
 use stopgap_feed::limits::Limits;
 use stopgap_feed::{Id, scan};
+use stopgap_rules::pattern::{Pattern, PatternLimits};
 use stopgap_rules::translate::{CannotExpress, apache, haproxy, iis, nginx};
 use stopgap_rules::{Connection, Engine, EngineLimits, Request, RuleSet};
 
@@ -326,6 +327,21 @@ fn check_versions(condition: &Condition, add: &mut impl FnMut(Level, &'static st
         if let Err(error) = version::compare(product.scheme, bound, bound) {
             add(Level::Error, "bad-version", format!("Product {}: {error}", product.name));
         }
+    }
+    for detect in &product.detect {
+        check_detect(&product.name, detect, add);
+    }
+}
+
+/// A pattern that agents do not understand makes the mitigation unsupported everywhere; one that begins
+/// anywhere finds the version of something else sooner or later.
+fn check_detect(product: &str, detect: &Detect, add: &mut impl FnMut(Level, &'static str, String)) {
+    let Detect::File { path, pattern } = detect else { return };
+    if let Err(error) = Pattern::compile(pattern, true, &PatternLimits::for_version()) {
+        add(Level::Error, "bad-detect", format!("Product {product}: the pattern of {path}: {error}"));
+    } else if !pattern.starts_with('^') {
+        let message = "does not begin with `^`, and can find the version of something else";
+        add(Level::Warning, "loose-detect", format!("Product {product}: the pattern of {path} {message}"));
     }
 }
 

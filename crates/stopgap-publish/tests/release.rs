@@ -261,6 +261,15 @@ fn codes(text: &str) -> Vec<(Level, &'static str)> {
     lint(text.as_bytes(), &settings).iter().map(|finding| (finding.level, finding.code)).collect()
 }
 
+fn detecting(document: &str, pattern: &str, below: &str) -> String {
+    let product = format!(
+        "<Applicability><Product name=\"a\" versions=\"dotted\"><Detect kind=\"file\" path=\"/opt/a\" \
+         pattern=\"{pattern}\"/><Range below=\"{below}\"/></Product></Applicability><ActionList>"
+    );
+    assert!(document.contains("<ActionList>"));
+    document.replacen("<ActionList>", &product, 1)
+}
+
 #[test]
 fn the_linter_names_each_fault() {
     use Level::{Error, Invalid, Note, Warning};
@@ -288,7 +297,11 @@ fn the_linter_names_each_fault() {
         (document(&rule("a", ".*"), PROBES), (Error, "refuses-everything")),
         (document(&rule("a", "(a|b)/evil"), PROBES), (Note, "not-on-nginx")),
         (document(&rule(" a", "^/evil"), PROBES), (Warning, "rule-name")),
+        (detecting(&good, "^version=(.*", "1.0"), (Error, "bad-detect")),
+        (detecting(&good, "version=(.*)", "1.0"), (Warning, "loose-detect")),
+        (detecting(&good, "^version=(.*)", "one"), (Error, "bad-version")),
     ];
+    assert_eq!(codes(&detecting(&good, "^version=(.*)", "1.0")), []);
     for (text, expected) in table {
         assert!(codes(&text).contains(&expected), "{expected:?}: {:?}", codes(&text));
     }

@@ -55,6 +55,12 @@ impl Default for PatternLimits {
 }
 
 impl PatternLimits {
+    /// Those of a pattern that finds a version in a line of a file (a feed's `Detect`): short, with a group or
+    /// two. Agent and linter ask the same.
+    pub fn for_version() -> Self {
+        PatternLimits { length: 512, groups: 8, depth: 16, size: 4_000 }
+    }
+
     pub(crate) fn check_length(&self, text: &str) -> Result<(), PatternError> {
         let found = text.chars().count();
         if found > self.length {

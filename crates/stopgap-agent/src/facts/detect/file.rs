@@ -29,8 +29,8 @@ pub(super) fn read(opened: &Opened, pattern: &str) -> Result<String, Found> {
 
 /// The pattern as the rest of a feed's are: ECMAScript, whatever its case.
 fn compile(pattern: &str) -> Result<Pattern, String> {
-    let limits = PatternLimits { length: 512, groups: 8, depth: 16, size: 4_000 };
-    Pattern::compile(pattern, true, &limits).map_err(|error| format!("Detect: pattern: {error}"))
+    Pattern::compile(pattern, true, &PatternLimits::for_version())
+        .map_err(|error| format!("Detect: pattern: {error}"))
 }
 
 fn version(text: &str, pattern: &Pattern) -> Result<String, String> {
