@@ -85,10 +85,13 @@ impl Tree for Disk<'_> {
     }
 }
 
+/// Where a file is on the machine, and its octets or why they cannot be read.
+type Found<'o> = (&'o Path, Result<Cow<'o, [u8]>, &'o str>);
+
 /// The files as they were read, and in place of some what they become.
 pub(super) struct Snapshot<'o> {
     /// By their Windows path in lowercase.
-    files: BTreeMap<String, (&'o Path, Result<Cow<'o, [u8]>, &'o str>)>,
+    files: BTreeMap<String, Found<'o>>,
     /// The folders that lead to files: all that a check asks for.
     folders: BTreeMap<String, BTreeSet<&'o str>>,
 }
