@@ -7,9 +7,12 @@
 //!
 //! The tree has no line ends but LF and no document type ([`crate::scan`] sees to both).
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use roxmltree::{Attribute, Node, NodeType};
+
+use crate::limits::Limits;
+use crate::scan::ScanError;
 
 /// Which canonical form. Both leave comments out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +52,68 @@ impl Canonicalization {
 /// apex takes over the namespaces of its ancestors, and for [`Canonicalization::Inclusive`] their
 /// `xml:` attributes. The walk keeps its own stack, so depth costs memory and never the thread's
 /// stack.
+///
+/// The exclusive form repeats a namespace's name wherever it comes into sight, which can make it as
+/// long as the square of the document: [`canonicalize_within`] is for a document of somebody else.
 pub fn canonicalize<'a, 'i>(
     node: Node<'a, 'i>,
     algorithm: Canonicalization,
     omit: Option<Node<'a, 'i>>,
 ) -> Vec<u8> {
-    let mut writer = Writer { algorithm, out: Vec::new(), rendered: Vec::new(), after_root: false };
+    match write(node, algorithm, omit, |_, _| Ok::<(), Infallible>(())) {
+        Ok(octets) => octets,
+        Err(never) => match never {},
+    }
+}
+
+/// [`canonicalize`] of what stays within `limits` when it is written, too: attributes of one element,
+/// namespace declarations, and octets, of which escaping may make [`MAX_GROWTH`] times as many.
+pub fn canonicalize_within<'a, 'i>(
+    node: Node<'a, 'i>,
+    algorithm: Canonicalization,
+    omit: Option<Node<'a, 'i>>,
+    limits: &Limits,
+) -> Result<Vec<u8>, ScanError> {
+    let mut namespaces = 0_usize;
+    write(node, algorithm, omit, |so_far, tag| {
+        let line = || 1 + memchr::memchr_iter(b'\n', so_far).count();
+        if tag.attributes.saturating_add(tag.declarations) > limits.attributes {
+            let (element, limit, line) = (tag.name.to_owned(), limits.attributes, line());
+            return Err(ScanError::TooManyAttributes { element, limit, line });
+        }
+        namespaces = namespaces.saturating_add(tag.declarations);
+        if namespaces > limits.namespaces {
+            return Err(ScanError::TooManyNamespaces { limit: limits.namespaces, line: line() });
+        }
+        let limit = limits.bytes.saturating_mul(MAX_GROWTH);
+        if so_far.len() > limit {
+            return Err(ScanError::TooLarge { limit, found: so_far.len() });
+        }
+        Ok(())
+    })
+}
+
+/// How many octets escaping makes of one: `&quot;`.
+pub const MAX_GROWTH: usize = 6;
+
+/// A start tag before it is written.
+struct Tag<'a> {
+    name: &'a str,
+    attributes: usize,
+    declarations: usize,
+}
+
+/// `check` sees what was written so far and the tag that comes next. Nothing but a tag's declarations
+/// can make more of the text than escaping does, and those of one tag stood in the text once.
+fn write<'a, 'i, E>(
+    node: Node<'a, 'i>,
+    algorithm: Canonicalization,
+    omit: Option<Node<'a, 'i>>,
+    mut check: impl FnMut(&[u8], &Tag<'a>) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    // Usually about as long as what was read.
+    let out = Vec::with_capacity(node.range().len());
+    let mut writer = Writer { algorithm, out, rendered: Vec::new(), after_root: false };
     let mut stack = vec![Step::Open(node)];
     while let Some(step) = stack.pop() {
         match step {
@@ -62,7 +121,7 @@ pub fn canonicalize<'a, 'i>(
             Step::Open(node) => match node.node_type() {
                 NodeType::Root => stack.extend(node.children().rev().map(Step::Open)),
                 NodeType::Element => {
-                    let mark = writer.open(node, stack.is_empty());
+                    let mark = writer.open(node, stack.is_empty(), &mut check)?;
                     stack.push(Step::Close(node, mark));
                     stack.extend(node.children().rev().map(Step::Open));
                 }
@@ -73,7 +132,7 @@ pub fn canonicalize<'a, 'i>(
             Step::Close(node, mark) => writer.close(node, mark),
         }
     }
-    writer.out
+    Ok(writer.out)
 }
 
 enum Step<'a, 'i> {
@@ -95,11 +154,21 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes a start tag; `apex` where no ancestor is in the output by the caller's choice. Returns
     /// the mark to which [`Writer::close`] goes back.
-    fn open<'i>(&mut self, element: Node<'a, 'i>, apex: bool) -> usize {
+    fn open<'i, E>(
+        &mut self,
+        element: Node<'a, 'i>,
+        apex: bool,
+        check: impl FnOnce(&[u8], &Tag<'a>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let name = qname(element);
+        let attributes = attributes(element, apex && self.algorithm == Canonicalization::Inclusive);
+        let declarations = self.declarations(element, apex, &attributes);
+        check(&self.out, &Tag { name, attributes: attributes.len(), declarations: declarations.len() })?;
+
         let mark = self.rendered.len();
         self.out.push(b'<');
-        self.out.extend_from_slice(qname(element).as_bytes());
-        for (prefix, uri) in self.declarations(element, apex) {
+        self.out.extend_from_slice(name.as_bytes());
+        for (prefix, uri) in declarations {
             self.rendered.push((prefix, uri));
             self.out.extend_from_slice(b" xmlns");
             if !prefix.is_empty() {
@@ -108,14 +177,13 @@ impl<'a> Writer<'a> {
             }
             self.value(uri);
         }
-        for (_, _, name, value) in attributes(element, apex && self.algorithm == Canonicalization::Inclusive)
-        {
+        for attribute in attributes {
             self.out.push(b' ');
-            self.out.extend_from_slice(name.as_bytes());
-            self.value(value);
+            self.out.extend_from_slice(attribute.written.as_bytes());
+            self.value(attribute.value);
         }
         self.out.push(b'>');
-        mark
+        Ok(mark)
     }
 
     fn close<'i>(&mut self, element: Node<'a, 'i>, mark: usize) {
@@ -145,29 +213,42 @@ impl<'a> Writer<'a> {
     }
 
     /// What must be declared on this element, by prefix; the default namespace sorts first.
-    fn declarations<'i>(&self, element: Node<'a, 'i>, apex: bool) -> BTreeMap<&'a str, &'a str> {
-        let wanted: BTreeMap<&str, &str> = match self.algorithm {
-            Canonicalization::Inclusive if !apex && inherits_all(element) => BTreeMap::new(),
-            Canonicalization::Inclusive => {
-                // An undeclared default namespace is not in the list of those in scope.
-                let in_scope = element.namespaces().map(|ns| (ns.name().unwrap_or_default(), ns.uri()));
-                [("", "")].into_iter().chain(in_scope).collect()
-            }
-            Canonicalization::Exclusive => {
-                let text = element.document().input_text();
-                let names = element
-                    .attributes()
-                    .map(|attribute| name_at(text, attribute.range().start))
-                    .filter(|name| name.contains(':'));
-                names
-                    .chain([qname(element)])
-                    .map(|name| name.split_once(':').map_or("", |(prefix, _)| prefix))
-                    .filter(|prefix| *prefix != "xml")
-                    .map(|prefix| (prefix, in_scope(element, prefix)))
-                    .collect()
+    fn declarations<'i>(
+        &self,
+        element: Node<'a, 'i>,
+        apex: bool,
+        attributes: &[Row<'a>],
+    ) -> Vec<(&'a str, &'a str)> {
+        let mut missing = Vec::new();
+        let mut want = |prefix, uri| {
+            if self.rendered_uri(prefix) != uri {
+                missing.push((prefix, uri));
             }
         };
-        wanted.into_iter().filter(|(prefix, uri)| self.rendered_uri(prefix) != *uri).collect()
+        match self.algorithm {
+            Canonicalization::Inclusive if !apex && inherits_all(element) => {}
+            Canonicalization::Inclusive => {
+                // An undeclared default namespace is not in the list of those in scope.
+                want("", element.default_namespace().unwrap_or_default());
+                let in_scope = element.namespaces().filter_map(|ns| Some((ns.name()?, ns.uri())));
+                in_scope.for_each(|(prefix, uri)| want(prefix, uri));
+            }
+            Canonicalization::Exclusive => {
+                let of_element = (qname(element), element.tag_name().namespace().unwrap_or_default());
+                // An attribute without a prefix is in no namespace, whatever the default one is.
+                let named =
+                    attributes.iter().map(|a| (a.written, a.namespace)).filter(|(_, ns)| !ns.is_empty());
+                for (written, uri) in named.chain([of_element]) {
+                    match written.split_once(':').map_or("", |(prefix, _)| prefix) {
+                        "xml" => {}
+                        prefix => want(prefix, uri),
+                    }
+                }
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        missing
     }
 
     /// What the output's ancestors bind the prefix to; nothing is the empty name.
@@ -195,35 +276,54 @@ fn inherits_all(element: Node<'_, '_>) -> bool {
     })
 }
 
-fn in_scope<'a, 'i>(element: Node<'a, 'i>, prefix: &str) -> &'a str {
-    element.lookup_namespace_uri(Some(prefix).filter(|p| !p.is_empty())).unwrap_or_default()
+/// An attribute as it is written; sorted by namespace and local name, so that those without a namespace
+/// come first (Canonical XML 1.0, section 2.2).
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Row<'a> {
+    namespace: &'a str,
+    local: &'a str,
+    /// With its prefix.
+    written: &'a str,
+    value: &'a str,
 }
 
-/// (namespace, local name, name as written, value), sorted by the first two: attributes without a
-/// namespace come first.
-fn attributes<'a, 'i>(element: Node<'a, 'i>, inherit: bool) -> Vec<(&'a str, &'a str, &'a str, &'a str)> {
+impl<'a> Row<'a> {
+    fn of<'i>(attribute: Attribute<'a, 'i>, text: &'a str) -> Self {
+        let local = attribute.name();
+        let (namespace, written) = match attribute.namespace() {
+            None => ("", local),
+            Some(namespace) => (namespace, name_at(text, attribute.range().start)),
+        };
+        Self { namespace, local, written, value: attribute.value() }
+    }
+}
+
+/// The element's attributes in their order, with `inherit` its ancestors' `xml:` ones, too.
+fn attributes<'a, 'i>(element: Node<'a, 'i>, inherit: bool) -> Vec<Row<'a>> {
     let text = element.document().input_text();
-    let row = |node: Attribute<'a, 'i>| {
-        (node.namespace().unwrap_or_default(), node.name(), name_at(text, node.range().start), node.value())
-    };
-    let mut all: Vec<_> = element.attributes().map(row).collect();
+    let mut all: Vec<_> = element.attributes().map(|attribute| Row::of(attribute, text)).collect();
     if inherit {
         // The nearest ancestor wins (Canonical XML 1.0, section 2.4).
         for ancestor in element.ancestors().skip(1).filter(|node| node.is_element()) {
-            for inherited in ancestor.attributes().filter(|a| a.namespace() == Some(XML_NAMESPACE)).map(row) {
-                if !all.iter().any(|(ns, local, ..)| (*ns, *local) == (inherited.0, inherited.1)) {
-                    all.push(inherited);
+            for inherited in ancestor.attributes().filter(|a| a.namespace() == Some(XML_NAMESPACE)) {
+                if !all.iter().any(|row| (row.namespace, row.local) == (XML_NAMESPACE, inherited.name())) {
+                    all.push(Row::of(inherited, text));
                 }
             }
         }
     }
-    all.sort_unstable_by_key(|(namespace, local, ..)| (*namespace, *local));
+    all.sort_unstable();
     all
 }
 
-/// An element's name as it was written: the tree keeps no prefixes, the source does.
+/// An element's name as it was written: the tree keeps no prefixes, the source does. What is in no
+/// namespace has none, since a prefix cannot be undeclared.
 fn qname<'a, 'i>(element: Node<'a, 'i>) -> &'a str {
-    name_at(element.document().input_text(), element.range().start.saturating_add(1))
+    let name = element.tag_name();
+    match name.namespace() {
+        None => name.name(),
+        Some(_) => name_at(element.document().input_text(), element.range().start.saturating_add(1)),
+    }
 }
 
 fn name_at(text: &str, start: usize) -> &str {
@@ -259,13 +359,12 @@ fn escape_attribute(value: &str, out: &mut Vec<u8>) {
 /// Copies what stands between the octets that are written otherwise.
 fn escape(text: &str, out: &mut Vec<u8>, otherwise: impl Fn(u8) -> Option<&'static [u8]>) {
     let mut rest = text.as_bytes();
-    while let Some((at, written)) =
-        rest.iter().enumerate().find_map(|(at, octet)| Some((at, otherwise(*octet)?)))
-    {
+    while let Some(at) = rest.iter().position(|octet| otherwise(*octet).is_some()) {
         let (plain, after) = rest.split_at(at);
         out.extend_from_slice(plain);
-        out.extend_from_slice(written);
-        rest = after.get(1..).unwrap_or_default();
+        let Some((octet, after)) = after.split_first() else { break };
+        out.extend_from_slice(otherwise(*octet).unwrap_or_default());
+        rest = after;
     }
     out.extend_from_slice(rest);
 }

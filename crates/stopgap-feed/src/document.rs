@@ -14,7 +14,7 @@ mod element;
 mod model;
 mod values;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use roxmltree::Node;
@@ -22,10 +22,12 @@ use roxmltree::Node;
 pub use model::*;
 pub(crate) use values::serial;
 
+use crate::c14n::MAX_GROWTH;
+use crate::dsig::Signed;
 use crate::id::Id;
 use crate::limits::Limits;
 use crate::refusal::Refusal;
-use crate::scan::{ScanError, scan};
+use crate::scan::{ScanError, scan, scanned_before};
 use element::{attribute, child_elements};
 
 /// Why a document, or the octets of one mitigation, cannot be read at all.
@@ -61,10 +63,17 @@ impl DocumentError {
 const MAJOR_VERSION: u64 = 2;
 
 impl Document {
-    /// Reads the octets that a digest was taken over.
+    /// Reads the very octets that the digest was taken over.
+    pub fn of(signed: &Signed, limits: &Limits) -> Result<Self, DocumentError> {
+        let scanned = scanned_before(signed.octets(), limits)?;
+        let tree = scanned.parse()?;
+        read_document(tree.root_element())
+    }
+
+    /// Reads canonical octets that come alone.
     pub fn parse(octets: &[u8], limits: &Limits) -> Result<Self, DocumentError> {
         // Escaping makes canonical text longer than what was fetched; the counts hold again.
-        let limits = Limits { bytes: limits.bytes.saturating_mul(6), ..*limits };
+        let limits = Limits { bytes: limits.bytes.saturating_mul(MAX_GROWTH), ..*limits };
         let scanned = scan(octets, &limits)?;
         let tree = scanned.parse()?;
         read_document(tree.root_element())
@@ -159,7 +168,7 @@ fn read_withdrawn(node: Node<'_, '_>, warnings: &mut Vec<String>) -> Result<With
 /// Every id once, whatever bears it: an operator's word about an id must mean one thing. An action
 /// may bear its own mitigation's id, as in Microsoft's grammar.
 fn check_ids(document: &Document) -> Result<(), DocumentError> {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     let own = document.mitigations.iter().map(|m| &m.id).chain(document.withdrawn.iter().map(|w| &w.id));
     let actions = document.mitigations.iter().flat_map(|m| {
         let mut own_taken = false;

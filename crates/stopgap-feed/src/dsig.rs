@@ -23,7 +23,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use algorithm::{Digest, SignatureMethod, SignatureMethodError};
 
-use crate::c14n::{Canonicalization, canonicalize};
+use crate::c14n::{Canonicalization, canonicalize_within};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
 use crate::scan::scan;
@@ -102,6 +102,7 @@ impl SignatureError {
 #[derive(Debug, Clone)]
 pub struct Signed {
     octets: Vec<u8>,
+    sha256: Vec<u8>,
     signed_info: Vec<u8>,
     method: SignatureMethod,
     value: Vec<u8>,
@@ -123,6 +124,16 @@ impl Signed {
     /// the document is read from.
     pub fn octets(&self) -> &[u8] {
         &self.octets
+    }
+
+    /// SHA-256 of [`Signed::octets`], whichever digest the signature has.
+    pub fn sha256(&self) -> &[u8] {
+        &self.sha256
+    }
+
+    /// [`Signed::octets`] without a copy.
+    pub fn into_octets(self) -> Vec<u8> {
+        self.octets
     }
 
     /// The canonical octets of `SignedInfo`: what was signed.
@@ -180,14 +191,15 @@ impl Signed {
 pub fn open(bytes: &[u8], limits: &Limits) -> Result<Signed, Refusal> {
     let scanned = scan(bytes, limits)?;
     let document = scanned.parse()?;
-    Ok(read(&document, limits)?)
+    read(&document, limits)
 }
 
-fn read(document: &roxmltree::Document<'_>, limits: &Limits) -> Result<Signed, SignatureError> {
+fn read(document: &roxmltree::Document<'_>, limits: &Limits) -> Result<Signed, Refusal> {
     let signature = the_signature(document)?;
     attributes(signature, &["Id"])?;
     if let Some(found) = signature.descendants().find(|n| n.is_comment() || n.is_pi()) {
-        return Err(unexpected(found.parent().unwrap_or(signature), "no comment or instruction", found));
+        let inside = found.parent().unwrap_or(signature);
+        return Err(unexpected(inside, "no comment or instruction", found).into());
     }
 
     let mut parts = Children::of(signature)?;
@@ -204,16 +216,18 @@ fn read(document: &roxmltree::Document<'_>, limits: &Limits) -> Result<Signed, S
     let certificates = read_key_info(key_info, limits)?;
     let timestamp = object.map(|object| read_object(object, limits)).transpose()?;
 
-    let octets = canonicalize(document.root(), info.canonicalization, Some(signature));
+    let octets = canonicalize_within(document.root(), info.canonicalization, Some(signature), limits)?;
     let digest = info.digest.of(&octets);
     if digest != info.digest_value {
         return Err(SignatureError::DigestMismatch {
             expected: BASE64.encode(info.digest_value),
             found: BASE64.encode(digest),
-        });
+        }
+        .into());
     }
-    let signed_info = canonicalize(signed_info, info.signed_info_form, None);
-    Ok(Signed { octets, signed_info, method: info.method, value, certificates, timestamp })
+    let signed_info = canonicalize_within(signed_info, info.signed_info_form, None, limits)?;
+    let sha256 = if info.digest == Digest::Sha256 { digest } else { Digest::Sha256.of(&octets) };
+    Ok(Signed { octets, sha256, signed_info, method: info.method, value, certificates, timestamp })
 }
 
 /// The only signature, and where it must be. Counting all of them first means that no document with

@@ -79,19 +79,51 @@ impl Id {
         self.segments().all(|mine| theirs.next() == Some(mine))
     }
 
-    /// Each segment as (letters in upper case, number without leading zeros; empty where there is none).
-    fn segments(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.0.split('.').map(|segment| {
-            let digits = segment.bytes().rev().take_while(u8::is_ascii_digit).count();
-            let (letters, number) = segment.split_at(segment.len() - digits);
-            let short = number.trim_start_matches('0');
-            let number = if short.is_empty() && digits > 0 { "0" } else { short };
-            (letters.to_ascii_uppercase(), number.to_owned())
-        })
+    fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        self.0.split('.').map(Segment::of)
+    }
+}
+
+/// One segment of an id. Compared without making anything: a feed of thousands of ids compares each
+/// with many.
+#[derive(Clone, Copy)]
+struct Segment<'a> {
+    letters: &'a str,
+    /// Without leading zeros; empty where there is none.
+    number: &'a str,
+}
+
+impl<'a> Segment<'a> {
+    fn of(segment: &'a str) -> Self {
+        let letters = segment.trim_end_matches(|c: char| c.is_ascii_digit());
+        let number = segment.get(letters.len()..).unwrap_or_default();
+        let short = number.trim_start_matches('0');
+        let zero = number.get(..1).unwrap_or_default();
+        Self { letters, number: if short.is_empty() { zero } else { short } }
     }
 
-    fn key(&self) -> Vec<(String, usize, String)> {
-        self.segments().map(|(letters, number)| (letters, number.len(), number)).collect()
+    /// Letters in upper case.
+    fn letters(self) -> impl Iterator<Item = u8> + 'a {
+        self.letters.bytes().map(|letter| letter.to_ascii_uppercase())
+    }
+}
+
+impl PartialEq for Segment<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.letters.eq_ignore_ascii_case(other.letters) && self.number == other.number
+    }
+}
+impl Eq for Segment<'_> {}
+impl PartialOrd for Segment<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Segment<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let numbers =
+            || self.number.len().cmp(&other.number.len()).then_with(|| self.number.cmp(other.number));
+        self.letters().cmp(other.letters()).then_with(numbers)
     }
 }
 
@@ -107,7 +139,7 @@ impl FromStr for Id {
 
 impl PartialEq for Id {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.segments().eq(other.segments())
     }
 }
 impl Eq for Id {}
@@ -118,12 +150,16 @@ impl PartialOrd for Id {
 }
 impl Ord for Id {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+        self.segments().cmp(other.segments())
     }
 }
 impl std::hash::Hash for Id {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        for segment in self.segments() {
+            // No letter is a dot, nor is a digit: what follows what cannot be mistaken.
+            segment.letters().for_each(|letter| letter.hash(state));
+            segment.number.hash(state);
+        }
     }
 }
 
@@ -187,6 +223,8 @@ text_newtype!(Id);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
     use super::*;
 
     fn id(s: &str) -> Id {
@@ -201,6 +239,16 @@ mod tests {
         assert_eq!(id("M01.1").to_string(), "M01.1");
         assert_eq!((id("M0"), id("M1.0")), (id("M00"), id("M1.00")));
         assert_ne!(id("M0"), id("M"));
+    }
+
+    #[test]
+    fn spellings_of_one_id_are_one_member_of_a_set() {
+        let ids =
+            ["M1", "m01", "M001", "M1.0", "m1.00", "M", "M0", "M00", "1", "01", "1M", "1m", "M10", "m-1.A_2"];
+        let hashed: HashSet<Id> = ids.map(id).into();
+        let sorted: BTreeSet<Id> = ids.map(id).into();
+        assert_eq!((hashed.len(), sorted.len()), (8, 8));
+        assert!(hashed.iter().all(|id| sorted.contains(id)));
     }
 
     #[test]

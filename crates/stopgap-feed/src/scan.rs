@@ -9,12 +9,14 @@
 //! octets -> size -> UTF-8 -> line ends -> characters -> events: depth, counts, order -> Scanned
 //! ```
 
+mod cursor;
+
 use std::borrow::Cow;
 
-use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
-use quick_xml::reader::Reader;
+use quick_xml::events::{BytesDecl, BytesRef, BytesStart};
 
 use crate::limits::Limits;
+use cursor::Cursor;
 
 /// What is wrong with the octets as XML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,10 @@ pub enum ScanError {
     TooManyNodes { limit: usize, line: usize },
     #[error("line {line}: a name is too long: expected at most {limit} octets, found {found}")]
     NameTooLong { limit: usize, found: usize, line: usize },
+    #[error(
+        "line {line}: `{found}` is no name for a namespace: expected an absolute one such as `urn:example`, since others have no canonical form"
+    )]
+    RelativeNamespace { found: String, line: usize },
     #[error("line {line}: not well-formed XML: {detail}")]
     Malformed { detail: String, line: usize },
 }
@@ -62,6 +68,7 @@ impl ScanError {
             ScanError::TooManyNamespaces { .. } => "too-many-namespaces",
             ScanError::TooManyNodes { .. } => "too-many-nodes",
             ScanError::NameTooLong { .. } => "name-too-long",
+            ScanError::RelativeNamespace { .. } => "relative-namespace",
             ScanError::Malformed { .. } => "malformed-xml",
         }
     }
@@ -88,6 +95,15 @@ impl Scanned<'_> {
     }
 }
 
+/// Canonical text of what was scanned and stayed within the limits when it was written
+/// ([`crate::c14n::canonicalize_within`]): the same characters, names, depth and tree, so that only what
+/// the tree parser reserves has to be looked at again.
+pub(crate) fn scanned_before<'a>(canonical: &'a [u8], limits: &Limits) -> Result<Scanned<'a>, ScanError> {
+    let text = decode(canonical)?;
+    check_reservation(text, limits)?;
+    Ok(Scanned(Cow::Borrowed(text)))
+}
+
 /// Checks `bytes` against `limits` and the rules of the module documentation.
 pub fn scan<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Scanned<'a>, ScanError> {
     if bytes.len() > limits.bytes {
@@ -99,7 +115,7 @@ pub fn scan<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Scanned<'a>, ScanErr
     }
     check_characters(&text)?;
     check_reservation(&text, limits)?;
-    let declaration = Events::new(&text, limits).run()?;
+    let declaration = Pieces::new(&text, limits).run()?;
     Ok(Scanned(blank_declaration(text, declaration)))
 }
 
@@ -153,8 +169,7 @@ fn check_reservation(text: &str, limits: &Limits) -> Result<(), ScanError> {
         return Ok(());
     }
     for marker in [b'<', b'='] {
-        let mut all = text.bytes().enumerate().filter(|(_, octet)| *octet == marker);
-        if let Some((at, _)) = all.nth(limits.nodes) {
+        if let Some(at) = memchr::memchr_iter(marker, text.as_bytes()).nth(limits.nodes) {
             return Err(ScanError::TooManyNodes { limit: limits.nodes, line: line_of(text, at) });
         }
     }
@@ -167,6 +182,19 @@ fn in_name(c: char) -> bool {
         | '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}'
         | '\u{200C}' | '\u{200D}' | '\u{203F}' | '\u{2040}' | '\u{2070}'..='\u{218F}' | '\u{2C00}'..='\u{2FEF}'
         | '\u{3001}'..='\u{D7FF}' | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}' | '\u{10000}'..='\u{EFFFF}')
+}
+
+/// Whether a namespace's name begins with a scheme (RFC 3986 section 3.1). Canonical XML 1.0 section 1.3
+/// has documents with relative ones fail. Written with references it is none here, whatever they stand for.
+fn is_absolute(name: &str) -> bool {
+    let scheme = name.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+}
+
+/// What ends the name of an element or an attribute.
+fn ends_name(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\n' | b'\r' | b'/' | b'>' | b'=' | b'"' | b'\'' | b'<')
 }
 
 fn line_of(text: &str, at: usize) -> usize {
@@ -183,71 +211,48 @@ fn blank_declaration(text: Cow<'_, str>, length: usize) -> Cow<'_, str> {
     }
 }
 
-/// The streaming pass.
-struct Events<'a> {
+/// The streaming pass. It tells pieces apart as the tree parser does, so that both count the same up to
+/// the first octet that the tree parser refuses; whether a piece is well-formed inside is for that to say.
+struct Pieces<'a> {
     text: &'a str,
     limits: &'a Limits,
+    cursor: Cursor<'a>,
+    /// Where the piece begins that is looked at.
     at: usize,
     depth: usize,
     roots: usize,
     nodes: usize,
     namespaces: usize,
+    /// Length of the XML declaration.
+    declaration: usize,
+    /// Names of the attributes of the element that is looked at.
+    names: Vec<&'a str>,
 }
 
-impl<'a> Events<'a> {
+impl<'a> Pieces<'a> {
     fn new(text: &'a str, limits: &'a Limits) -> Self {
-        Self { text, limits, at: 0, depth: 0, roots: 0, nodes: 0, namespaces: 0 }
+        let (cursor, names) = (Cursor::new(text), Vec::new());
+        let (at, depth, roots, nodes, namespaces, declaration) = Default::default();
+        Self { text, limits, cursor, at, depth, roots, nodes, namespaces, declaration, names }
     }
 
     /// Returns the length of the XML declaration, 0 where there is none.
     fn run(mut self) -> Result<usize, ScanError> {
-        let mut reader = Reader::from_str(self.text);
-        reader.config_mut().check_comments = true;
-        let mut declaration = 0;
-        loop {
-            self.at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
-            let event = reader.read_event().map_err(|e| self.malformed(e.to_string()))?;
+        while let Some(first) = self.cursor.peek() {
+            self.at = self.passed();
             self.nodes += 1;
             if self.nodes > self.limits.nodes {
                 return Err(ScanError::TooManyNodes { limit: self.limits.nodes, line: self.line() });
             }
-            match event {
-                Event::Start(element) => {
-                    self.element(&element)?;
-                    self.depth += 1;
-                }
-                Event::Empty(element) => self.element(&element)?,
-                // An end without a start is the reader's own error.
-                Event::End(_) => self.depth = self.depth.saturating_sub(1),
-                Event::Text(text) if self.depth == 0 => {
-                    if !text.trim_ascii().is_empty() {
+            match first {
+                b'<' => self.markup()?,
+                b'&' if self.depth > 0 => self.reference()?,
+                _ => {
+                    let text = self.cursor.text();
+                    if self.depth == 0 && (first == b'&' || !text.trim_ascii().is_empty()) {
                         return Err(self.malformed("text outside the root element"));
                     }
                 }
-                Event::CData(_) | Event::GeneralRef(_) if self.depth == 0 => {
-                    return Err(self.malformed("text outside the root element"));
-                }
-                Event::GeneralRef(reference) => self.reference(&reference)?,
-                Event::Decl(found) => {
-                    if self.at != 0 {
-                        return Err(self.malformed("an XML declaration that is not at the start"));
-                    }
-                    self.declaration(&found)?;
-                    declaration = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
-                }
-                Event::PI(pi) => {
-                    self.name(pi.target())?;
-                    if pi.target().eq_ignore_ascii_case("xml") {
-                        return Err(self.malformed("a processing instruction named `xml`"));
-                    }
-                    // The tree parser takes the rest of such a target for the instruction's text.
-                    if !pi.target().chars().all(in_name) {
-                        return Err(self.malformed("a processing instruction whose target is no name"));
-                    }
-                }
-                Event::DocType(_) => return Err(ScanError::Doctype { line: self.line() }),
-                Event::Text(_) | Event::CData(_) | Event::Comment(_) => {}
-                Event::Eof => break,
             }
         }
         if self.depth > 0 {
@@ -256,10 +261,43 @@ impl<'a> Events<'a> {
         if self.roots == 0 {
             return Err(self.malformed("no root element"));
         }
-        Ok(declaration)
+        Ok(self.declaration)
     }
 
-    fn element(&mut self, element: &BytesStart<'_>) -> Result<(), ScanError> {
+    fn markup(&mut self) -> Result<(), ScanError> {
+        let ends = |end: Option<&'a str>, what: &str| {
+            end.ok_or_else(|| self.malformed(format!("{what} without its end")))
+        };
+        let mut cursor = self.cursor;
+        if cursor.take("</") {
+            ends(cursor.until(">"), "an end tag")?;
+            self.depth =
+                self.depth.checked_sub(1).ok_or_else(|| self.malformed("an end tag without its start"))?;
+        } else if cursor.take("<!--") {
+            ends(cursor.until("-->"), "a comment")?;
+        } else if cursor.take("<![CDATA[") {
+            ends(cursor.until("]]>"), "a CDATA section")?;
+            if self.depth == 0 {
+                return Err(self.malformed("text outside the root element"));
+            }
+        } else if cursor.take_ignoring_case("<!DOCTYPE") {
+            return Err(ScanError::Doctype { line: self.line() });
+        } else if cursor.take("<!") {
+            return Err(self.malformed("`<!` that begins nothing"));
+        } else if cursor.take("<?") {
+            let content = ends(cursor.until("?>"), "an instruction")?;
+            self.cursor = cursor;
+            return self.instruction(content);
+        } else {
+            cursor.take("<");
+            self.cursor = cursor;
+            return self.element();
+        }
+        self.cursor = cursor;
+        Ok(())
+    }
+
+    fn element(&mut self) -> Result<(), ScanError> {
         if self.depth == 0 {
             self.roots += 1;
             if self.roots > 1 {
@@ -269,32 +307,110 @@ impl<'a> Events<'a> {
         if self.depth >= self.limits.depth {
             return Err(ScanError::TooDeep { limit: self.limits.depth, line: self.line() });
         }
-        self.name(element.name().as_ref())?;
-        for (count, attribute) in element.attributes().enumerate() {
-            // Before the attribute is looked at: the iterator compares it with all before it.
-            if count >= self.limits.attributes {
-                return Err(ScanError::TooManyAttributes {
-                    element: element.name().as_ref().to_owned(),
-                    limit: self.limits.attributes,
-                    line: self.line(),
-                });
+        let element = self.cursor.before(ends_name);
+        self.name(element)?;
+        self.names.clear();
+        loop {
+            self.cursor.skip_white_space();
+            if self.cursor.take(">") {
+                self.depth += 1;
+                break;
             }
-            // Two of one name are the iterator's own error, two default namespaces among them.
-            let attribute = attribute.map_err(|e| self.malformed(e.to_string()))?;
-            let key: &str = attribute.key.as_ref();
-            self.name(key)?;
-            let prefix = key.strip_prefix("xmlns:");
-            if prefix.is_some() || key == "xmlns" {
-                self.namespaces += 1;
+            if self.cursor.take("/>") {
+                break;
             }
-            if prefix.is_some() && attribute.value.is_empty() {
-                return Err(self.malformed(format!("`{key}=\"\"`: a prefix cannot be undeclared")));
-            }
+            self.attribute(element)?;
         }
         if self.namespaces > self.limits.namespaces {
             return Err(ScanError::TooManyNamespaces { limit: self.limits.namespaces, line: self.line() });
         }
         Ok(())
+    }
+
+    fn attribute(&mut self, element: &str) -> Result<(), ScanError> {
+        let name = self.cursor.before(ends_name);
+        // Before it is looked at: it is compared with all before it.
+        if self.names.len() >= self.limits.attributes {
+            return Err(ScanError::TooManyAttributes {
+                element: element.to_owned(),
+                limit: self.limits.attributes,
+                line: self.line(),
+            });
+        }
+        self.name(name)?;
+        // The tree parser does not see two default namespaces.
+        if self.names.contains(&name) {
+            return Err(self.malformed(format!("expected each attribute once, found `{name}` twice")));
+        }
+        self.names.push(name);
+        self.cursor.skip_white_space();
+        let equals = self.cursor.take("=");
+        self.cursor.skip_white_space();
+        let value = if self.cursor.take("\"") {
+            self.cursor.until("\"")
+        } else if self.cursor.take("'") {
+            self.cursor.until("'")
+        } else {
+            None
+        };
+        let Some(value) = value.filter(|_| equals) else {
+            return Err(self.malformed(format!("expected `name=\"value\"` in a tag, found `{name}`")));
+        };
+        // The tree parser takes one to what is no character at all for U+FFFD.
+        for reference in memchr::memchr_iter(b'&', value.as_bytes()).filter_map(|at| value.get(at + 1..)) {
+            let number = reference.split(';').next().unwrap_or_default();
+            BytesRef::new(number).resolve_char_ref().map_err(|e| self.malformed(e.to_string()))?;
+        }
+        let prefix = name.strip_prefix("xmlns:");
+        if prefix.is_none() && name != "xmlns" {
+            return Ok(());
+        }
+        self.namespaces += 1;
+        match (prefix, value) {
+            (Some(_), "") => Err(self.malformed(format!("`{name}=\"\"`: a prefix cannot be undeclared"))),
+            (None, "") => Ok(()),
+            _ if is_absolute(value) => Ok(()),
+            _ => {
+                let found = value.chars().take(80).collect();
+                Err(ScanError::RelativeNamespace { found, line: self.line() })
+            }
+        }
+    }
+
+    fn instruction(&mut self, content: &'a str) -> Result<(), ScanError> {
+        let target = content.split([' ', '\t', '\n', '\r']).next().unwrap_or_default();
+        if target == "xml" {
+            if self.at != 0 {
+                return Err(self.malformed("an XML declaration that is not at the start"));
+            }
+            self.declaration = self.passed();
+            return self.check_declaration(&BytesDecl::from_start(BytesStart::from_content(content, 3)));
+        }
+        self.name(target)?;
+        if target.eq_ignore_ascii_case("xml") {
+            return Err(self.malformed("a processing instruction named `xml`"));
+        }
+        // The tree parser takes the rest of such a target for the instruction's text.
+        if !target.chars().all(in_name) {
+            return Err(self.malformed("a processing instruction whose target is no name"));
+        }
+        Ok(())
+    }
+
+    /// A character reference to what XML does not allow, or an entity: without a document type only
+    /// the five predefined ones exist, which the tree parser knows.
+    fn reference(&mut self) -> Result<(), ScanError> {
+        self.cursor.take("&");
+        let name = self.cursor.before(|octet| matches!(octet, b';' | b'&' | b'<'));
+        if !self.cursor.take(";") {
+            return Err(self.malformed("a reference without its end"));
+        }
+        match BytesRef::new(name).resolve_char_ref() {
+            Ok(Some(c)) if is_xml_char(c) => Ok(()),
+            Ok(Some(c)) => Err(ScanError::Character { found: u32::from(c), line: self.line() }),
+            Ok(None) => Ok(()),
+            Err(e) => Err(self.malformed(e.to_string())),
+        }
     }
 
     fn name(&self, name: &str) -> Result<(), ScanError> {
@@ -305,18 +421,7 @@ impl<'a> Events<'a> {
         Ok(())
     }
 
-    /// A character reference to what XML does not allow, or an entity: without a document type only
-    /// the five predefined ones exist. (In attribute values the tree parser refuses them.)
-    fn reference(&self, reference: &BytesRef<'_>) -> Result<(), ScanError> {
-        match reference.resolve_char_ref() {
-            Ok(Some(c)) if is_xml_char(c) => Ok(()),
-            Ok(Some(c)) => Err(ScanError::Character { found: u32::from(c), line: self.line() }),
-            Ok(None) => Ok(()),
-            Err(e) => Err(self.malformed(e.to_string())),
-        }
-    }
-
-    fn declaration(&self, declaration: &BytesDecl<'_>) -> Result<(), ScanError> {
+    fn check_declaration(&self, declaration: &BytesDecl<'_>) -> Result<(), ScanError> {
         let version = declaration.version().map_err(|e| self.malformed(e.to_string()))?;
         if version != "1.0" {
             return Err(self.malformed(format!("expected XML version 1.0, found `{version}`")));
@@ -328,6 +433,11 @@ impl<'a> Events<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Octets that were passed.
+    fn passed(&self) -> usize {
+        self.text.len().saturating_sub(self.cursor.len())
     }
 
     fn malformed(&self, detail: impl Into<String>) -> ScanError {

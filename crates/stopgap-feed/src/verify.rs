@@ -13,7 +13,7 @@ use crate::certificate::Facts;
 use crate::chain::{self, ChainError, Path, Requirements, Revocation};
 use crate::cosignature::{self, CosignatureError, Counted};
 use crate::document::Document;
-use crate::dsig::{self, Digest, Signed};
+use crate::dsig::{self, Signed};
 use crate::freshness::{self, CLOCK_FLOOR, Claimed, LastSeen};
 use crate::refusal::Refusal;
 use crate::timestamp::{self, TimestampError};
@@ -144,16 +144,16 @@ fn judge(
     // 2. The signer is whom the operator trusts, at the time at which certificates are judged.
     let Judged { signer, at, timestamp_error, .. } = signer_of(trust, &signed, revocation, now)?;
     // 3. What the digested octets say, and nothing else that came with them.
-    let document = Document::parse(signed.octets(), &trust.limits)?;
+    let document = Document::of(&signed, &trust.limits)?;
     // 4. It is the newest of this feed, and of today.
-    let sha256 = hex(&Digest::Sha256.of(signed.octets()));
+    let sha256 = hex(signed.sha256());
     freshness::check(&document, &sha256, trust, last_seen, now)?;
     // 5. As many have signed it as the operator asks for.
     let counted = count_signatures(trust, presented, &document, &sha256, &signer, revocation, now)?;
 
     Ok(VerifiedFeed {
         document,
-        octets: signed.octets().to_vec(),
+        octets: signed.into_octets(),
         sha256,
         signer: signer.subject,
         cosigners: counted.signers,
@@ -193,8 +193,8 @@ pub(crate) fn paths(
     let revocation = Revocation::off();
     let signed = dsig::open(presented.feed, &trust.limits)?;
     let Judged { signer, mut path, .. } = signer_of(trust, &signed, &revocation, now)?;
-    let document = Document::parse(signed.octets(), &trust.limits)?;
-    let sha256 = hex(&Digest::Sha256.of(signed.octets()));
+    let document = Document::of(&signed, &trust.limits)?;
+    let sha256 = hex(signed.sha256());
     let counted = count_signatures(trust, presented, &document, &sha256, &signer, &revocation, now)?;
     path.extend(counted.paths);
     Ok(path)

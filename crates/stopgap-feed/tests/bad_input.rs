@@ -11,6 +11,7 @@
 mod common;
 
 use proptest::prelude::*;
+use stopgap_feed::scan::{ScanError, scan};
 use stopgap_feed::{Document, Limits, Revocation, verify};
 
 use common::FEED;
@@ -66,9 +67,15 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
         ("U+FFFF", "<a>\u{FFFF}</a>".as_bytes().to_vec(), "illegal-character"),
         ("a reference to NUL", b"<a>&#0;</a>".to_vec(), "malformed-xml"),
         ("a reference to U+0001", b"<a>&#1;</a>".to_vec(), "illegal-character"),
+        ("a reference to a surrogate", b"<a>&#xD800;</a>".to_vec(), "malformed-xml"),
+        ("the same in an attribute", b"<a b=\"x&#xD800;y\"/>".to_vec(), "malformed-xml"),
+        ("a reference beyond Unicode in an attribute", b"<a b=\"&#x110000;\"/>".to_vec(), "malformed-xml"),
+        ("a reference without end", b"<a>&amp</a>".to_vec(), "malformed-xml"),
         ("an entity nobody declared", b"<a>&x;</a>".to_vec(), "malformed-xml"),
         ("an undeclared prefix", b"<p:a/>".to_vec(), "malformed-xml"),
         ("a prefix undeclared again", b"<a xmlns:p=\"\"/>".to_vec(), "malformed-xml"),
+        ("a relative namespace", b"<a xmlns=\"b\"/>".to_vec(), "relative-namespace"),
+        ("a relative namespace with a colon", b"<a xmlns:p=\"b/c:d\"/>".to_vec(), "relative-namespace"),
         ("two default namespaces", b"<a xmlns=\"u:1\" xmlns=\"u:2\"/>".to_vec(), "malformed-xml"),
         ("an attribute twice", b"<a b=\"\" b=\"\"/>".to_vec(), "malformed-xml"),
         (
@@ -80,6 +87,17 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
         ("text after the root", b"<a/>x".to_vec(), "malformed-xml"),
         ("a reference after the root", b"<a/>&#32;".to_vec(), "malformed-xml"),
         ("text before the root", b"x<a/>".to_vec(), "malformed-xml"),
+        ("an end without a start", b"<a/></b>".to_vec(), "malformed-xml"),
+        ("a value without quotes", b"<a b=c/>".to_vec(), "malformed-xml"),
+        ("a name without a value", b"<a b/>".to_vec(), "malformed-xml"),
+        ("a tag in a tag", b"<a <b/>>".to_vec(), "malformed-xml"),
+        ("a tag in a value", b"<a b=\"<c/>\"/>".to_vec(), "malformed-xml"),
+        ("a CDATA section outside", b"<a/><![CDATA[]]>".to_vec(), "malformed-xml"),
+        ("markup that is none", b"<a><!ELEMENT b></a>".to_vec(), "malformed-xml"),
+        ("a document type inside", b"<a><!doctype b></a>".to_vec(), "doctype"),
+        ("two hyphens in a comment", b"<a><!-- -- --></a>".to_vec(), "malformed-xml"),
+        ("a comment that ends in three", b"<a><!-- ---></a>".to_vec(), "malformed-xml"),
+        ("the end of a CDATA section in text", b"<a>]]></a>".to_vec(), "malformed-xml"),
         ("crossed tags", b"<a><b></a></b>".to_vec(), "malformed-xml"),
         ("no root", b"<!-- nothing -->".to_vec(), "malformed-xml"),
         ("XML 1.1", b"<?xml version=\"1.1\"?><a/>".to_vec(), "malformed-xml"),
@@ -125,7 +143,58 @@ fn a_truncated_document_is_refused_wherever_it_ends() {
     }
 }
 
+/// Pieces whose insides look like other pieces, between which the scan and the tree parser must agree.
+const CONFUSING: [&str; 14] = [
+    "<a>",
+    "</a>",
+    "<a/>",
+    "<a b='>'>",
+    "<a b=\"'/>\" c = '\"'/>",
+    "</a >",
+    "<!-- <a> \" -->",
+    "<!--'-->",
+    "<![CDATA[<a>]]]]>",
+    "<![CDATA[</a>&]]>",
+    "<?p <a> \"?>",
+    "<?p?>",
+    "&lt;",
+    " ' > \" ",
+];
+
+/// Octets that are refused for one limit alone.
+fn exceeds(text: &str, limits: &Limits) -> bool {
+    match scan(text.as_bytes(), limits) {
+        Ok(_) => false,
+        Err(ScanError::TooDeep { .. } | ScanError::TooManyNodes { .. }) => true,
+        Err(other) => panic!("{text}: {other}"),
+    }
+}
+
 proptest! {
+    /// The scan would bound nothing if it took for text what the tree parser takes for elements.
+    #[test]
+    fn the_scan_counts_what_the_tree_holds(pieces in prop::collection::vec(prop::sample::select(&CONFUSING[..]), 0..12)) {
+        let (mut text, mut open) = ("<a>".to_owned(), 1_usize);
+        for piece in pieces {
+            match piece {
+                "</a>" | "</a >" if open == 1 => continue,
+                "</a>" | "</a >" => open -= 1,
+                "<a>" | "<a b='>'>" => open += 1,
+                _ => {}
+            }
+            text.push_str(piece);
+        }
+        text.push_str(&"</a>".repeat(open));
+        let tree = roxmltree::Document::parse(&text).unwrap();
+        let depth = tree.descendants().map(|node| node.ancestors().filter(|n| n.is_element()).count()).max().unwrap();
+        let nodes = tree.descendants().count() - 1;
+        let limits = Limits { depth, ..Limits::default() };
+        prop_assert!(!exceeds(&text, &limits), "{}", text);
+        prop_assert!(exceeds(&text, &Limits { depth: depth - 1, ..limits }), "{}", text);
+        // An element's end counts, too, and the pieces of one text each.
+        prop_assert!(exceeds(&text, &Limits { nodes: nodes - 1, ..limits }), "{}", text);
+    }
+
     /// No octet of a signed document can be changed to another meaning.
     #[test]
     fn a_changed_octet_never_changes_what_is_read(at in any::<prop::sample::Index>(), with in any::<u8>()) {

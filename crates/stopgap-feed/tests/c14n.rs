@@ -12,7 +12,7 @@ mod common;
 
 use std::process::Command;
 
-use stopgap_feed::c14n::{Canonicalization, canonicalize};
+use stopgap_feed::c14n::{Canonicalization, canonicalize, canonicalize_within};
 use stopgap_feed::limits::Limits;
 use stopgap_feed::scan::scan;
 
@@ -113,6 +113,26 @@ fn an_undeclared_default_namespace_is_written_only_where_it_undoes_one() {
         canonical(xml, Exclusive),
         "<m:feed xmlns:m=\"u:m\"><item><x xmlns=\"u:d\"></x></item></m:feed>"
     );
+}
+
+#[test]
+fn what_grows_when_it_is_written_stays_within_limits() {
+    let within = |xml: &str, form, limits: &Limits| {
+        let tree = roxmltree::Document::parse(xml).unwrap();
+        canonicalize_within(tree.root(), form, None, limits).map(|_| ()).map_err(|error| error.code())
+    };
+    let limits = Limits { bytes: 10_000, namespaces: 8, attributes: 4, ..Limits::default() };
+    let repeated = |uri: usize, times: usize| {
+        format!("<r xmlns:p=\"u:{}\">{}</r>", "u".repeat(uri), "<p:a/>".repeat(times))
+    };
+    assert_eq!(within(&repeated(10, 8), Exclusive, &limits), Ok(()));
+    assert_eq!(within(&repeated(10, 9), Exclusive, &limits), Err("too-many-namespaces"));
+    assert_eq!(within(&repeated(10, 9), Inclusive, &limits), Ok(()));
+    assert_eq!(within(&repeated(9000, 6), Exclusive, &limits), Ok(()));
+    assert_eq!(within(&repeated(9000, 8), Exclusive, &limits), Err("too-large"));
+    let above = "<r xmlns:p=\"u:p\" xmlns:q=\"u:q\"><p:a p:b=\"\" q:b=\"\"/></r>";
+    assert_eq!(within(above, Exclusive, &limits), Ok(()));
+    assert_eq!(within(above, Exclusive, &Limits { attributes: 3, ..limits }), Err("too-many-attributes"));
 }
 
 #[test]

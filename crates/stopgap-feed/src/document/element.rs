@@ -36,7 +36,7 @@ pub(super) fn child_elements<'a, 'i>(
     notes: &mut Vec<String>,
 ) -> impl Iterator<Item = Node<'a, 'i>> + use<'a, 'i> {
     let text = node.children().filter(Node::is_text).filter_map(|child| child.text());
-    if text.flat_map(str::chars).any(|c| !matches!(c, ' ' | '\t' | '\n' | '\r')) {
+    if text.flat_map(str::bytes).any(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
         notes.push(format!("{} holds text between its elements", place(node)));
     }
     node.children().filter(Node::is_element)

@@ -81,7 +81,7 @@ attacks! {
     a_namespace_undeclared:
         "A prefix is undeclared, as XML 1.1 allows",
         "XML 1.0", "malformed-xml",
-        |s| changed(s, "<Config", "<x:x xmlns:x=\"u\"><x:y xmlns:x=\"\"/></x:x><Config");
+        |s| changed(s, "<Config", "<x:x xmlns:x=\"u:x\"><x:y xmlns:x=\"\"/></x:x><Config");
     xml_1_1:
         "XML 1.1, which has other line ends and characters",
         "XML 1.0", "malformed-xml",
@@ -97,7 +97,14 @@ attacks! {
     a_flood_of_namespaces:
         "Thousands of namespaces, each inherited by all below",
         "A limit before the tree", "too-many-namespaces",
-        |s| { let many: String = (0..1000).map(|n| format!("<x xmlns:a{n}=\"u\"/>")).collect(); changed(s, "<Config", &format!("{many}<Config")) };
+        |s| { let many: String = (0..1000).map(|n| format!("<x xmlns:a{n}=\"u:x\"/>")).collect(); changed(s, "<Config", &format!("{many}<Config")) };
+    a_namespace_that_multiplies:
+        "A namespace of a megabyte that the canonical form repeats on every element: terabytes",
+        "A limit before it is written", "too-many-namespaces",
+        |s| {
+            let (long, many) = ("u".repeat(1 << 20), "<p:y/>".repeat(200_000));
+            changed(s, "<Config", &format!("<x xmlns:p=\"u:{long}\">{many}</x><Config"))
+        };
     a_flood_of_nodes:
         "Millions of small elements",
         "A limit before the tree", "too-many-nodes",
