@@ -16,5 +16,6 @@ mod nginx;
 mod package;
 mod proxies;
 mod publisher;
+mod replay;
 mod served;
 mod world;
