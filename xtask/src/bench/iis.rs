@@ -21,14 +21,18 @@ pub fn run(bench: &Bench) -> Result<String> {
         let line = printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.with_context(|| format!("iis-in-process printed no {name}"))
     };
-    let (octets, levels) = (of("octets")?, of("levels")?);
-    let mut rows = vec![vec!["median of 51 runs".into(), "CPU time".into()]];
-    for (what, name) in [
-        (format!("`Document::parse`, {octets} octets"), "parse"),
-        ("the same, a rule put in, and the bytes again, checked".to_owned(), "edit"),
-        (format!("`check`: {levels} levels, files in memory"), "check"),
+    let (octets, levels, all) = (of("octets")?, of("levels")?, of("all-octets")?);
+    let number = |name: &str| -> Result<f64> { Ok(of(name)?.parse()?) };
+    let mut rows = vec![vec!["median of 51 runs".into(), "CPU time".into(), "to plain parsing".into()]];
+    for (what, name, to) in [
+        (format!("plain parsing by `roxmltree`, {octets} octets"), "plain-largest", "plain-largest"),
+        (format!("the same, all files, {all} octets"), "plain", "plain"),
+        (format!("`Document::parse`, {octets} octets"), "parse", "plain-largest"),
+        ("the same, a rule put in, and the bytes again, checked".to_owned(), "edit", "plain-largest"),
+        (format!("`check`: {levels} levels, files in memory"), "check", "plain"),
+        ("check and plan: `place` of M1 and M2, files in memory".to_owned(), "place", "plain"),
     ] {
-        rows.push(vec![what, format!("{} ms", of(name)?)]);
+        rows.push(vec![what, format!("{} ms", of(name)?), format!("{:.2}", number(name)? / number(to)?)]);
     }
     Ok(format!("{}\nMade by `cargo xtask bench iis`. {}.\n", report::table(&rows), report::machine(&[])))
 }
