@@ -188,7 +188,7 @@ fn mitigation_report(
             id: action.id.clone(),
             targets: match action.kind {
                 ActionKind::DoNothing => Vec::new(),
-                _ => places(selected, &action.id, action.target.as_deref(), observed, entry),
+                _ => places(selected, action, observed, entry),
             },
         })
         .collect();

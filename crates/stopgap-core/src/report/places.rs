@@ -1,6 +1,7 @@
 //! Where an action is or should be: target, site, listener.
 
 use stopgap_feed::Id;
+use stopgap_feed::document::{Action, ActionKind};
 
 use super::PlaceReport;
 use crate::ledger::{Entry, ProofRecord};
@@ -11,11 +12,15 @@ use crate::select::Selected;
 /// Every listener of every site where the action is, or should be.
 pub(super) fn places(
     selected: &Selected,
-    action: &Id,
-    role: Option<&str>,
+    action: &Action,
     observed: &[Observed],
     entry: Option<&Entry>,
 ) -> Vec<PlaceReport> {
+    let (is_switch, role) = (
+        matches!(action.kind, ActionKind::Service { .. } | ActionKind::AppPool { .. }),
+        action.target.as_deref(),
+    );
+    let action = &action.id;
     let mut places = Vec::new();
     for target in observed {
         let held: Vec<&String> = target
@@ -31,7 +36,14 @@ pub(super) fn places(
                 && selected.sites_on(&target.target, role).is_none_or(|sites| sites.contains(&site.name));
             let is_held = held.contains(&&site.name);
             if is_held || wanted {
-                places.extend(site_places(target, site, action, is_held, entry));
+                let mut here = site_places(target, site, action, is_held, entry);
+                // Whether a service is out of service nobody knows better than who runs it.
+                for place in here.iter_mut().filter(|place| is_switch && place.in_force) {
+                    if target.live.active == Some(true) {
+                        place.proof = Proof::Proven;
+                    }
+                }
+                places.extend(here);
             }
         }
         let gaps = target.live.gaps.iter().filter(|gap| gap.key == selected.key && gap.action == *action);
