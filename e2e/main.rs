@@ -18,4 +18,5 @@ mod proxies;
 mod publisher;
 mod replay;
 mod served;
+mod systemd;
 mod world;
