@@ -32,10 +32,9 @@ pub(super) struct Entrance {
     pub(super) address: SocketAddr,
 }
 
-/// What becomes of a request.
-enum Fate {
-    Answered(Response<Answer>),
-    Aborted { rule: String },
+/// A rule ends the connection without an answer.
+struct Aborted {
+    rule: String,
 }
 
 impl Serves for Entrance {
@@ -68,12 +67,12 @@ impl Serves for Entrance {
         let connection = (client.peer, client.local);
         let fate = fate(&model, &client.shared.door, connection, &head);
         match fate {
-            Fate::Aborted { rule } => {
+            Err(Aborted { rule }) => {
                 tracing::info!(peer = %client.peer, rule = %printable(&rule), target = %printable(target(&head.uri)), "refused");
                 client.state.abort();
                 std::future::pending().await
             }
-            Fate::Answered(response) => {
+            Ok(response) => {
                 // The application would take the body in.
                 while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
                 Ok(response)
@@ -87,10 +86,8 @@ fn fate(
     door: &Door,
     (peer, local): (SocketAddr, SocketAddr),
     head: &http::request::Parts,
-) -> Fate {
-    let say = |status: StatusCode, why: &str| {
-        Fate::Answered(text(status, format!("{why}\n(modeled, not run on IIS)\n")))
-    };
+) -> Result<Response<Answer>, Aborted> {
+    let say = |status: StatusCode, why: &str| Ok(text(status, format!("{why}\n(modeled, not run on IIS)\n")));
     if let Some(why) = &model.dead {
         return say(StatusCode::SERVICE_UNAVAILABLE, &format!("503: no site starts\n{why}"));
     }
@@ -115,11 +112,11 @@ fn fate(
     };
     let book = match served(model, &level) {
         Ok(book) => book,
-        Err(fate) => return say(fate.0, &fate.1),
+        Err((status, why)) => return say(status, &why),
     };
     match book.judge_request(&request) {
-        Decision::Abort { rule, .. } => Fate::Aborted { rule },
-        Decision::Respond { response, .. } => Fate::Answered(respond(response)),
+        Decision::Abort { rule, .. } => Err(Aborted { rule }),
+        Decision::Respond { response, .. } => Ok(respond(response)),
         Decision::Impossible { rule, problem } => say(
             StatusCode::INTERNAL_SERVER_ERROR,
             &format!("500: the rule {rule:?} cannot be carried out: {problem}"),
@@ -154,7 +151,7 @@ fn fate(
                     }
                 }
             }
-            Fate::Answered(response)
+            Ok(response)
         }
     }
 }
