@@ -179,10 +179,9 @@ fn a_plan_says_exactly_what_is_written_and_what_each_application_has_then() {
     );
     let checks: Vec<&str> = of(StepKind::Check).map(|step| step.detail.as_str()).collect();
     for level in ["owa", "owa/Calendar", "owa/Integrated", "owa/oma"] {
-        let own = if level == "owa" { "" } else { "" };
         let said =
             checks.iter().find(|said| said.starts_with(&format!("rules at Default Web Site/{level}: ")));
-        let said = said.unwrap_or_else(|| panic!("{level}{own}: {checks:#?}"));
+        let said = said.unwrap_or_else(|| panic!("{level}: {checks:#?}"));
         assert!(
             said.contains("then: ") && said.contains("Stopgap example M2.1 OWA CSP - outbound"),
             "{said}"

@@ -7,7 +7,7 @@ use stopgap_drivers::iis::{Iis, Settings};
 use stopgap_drivers::{Driver, DriverError, Host, Machine};
 use stopgap_testkit::host::Fault;
 
-use crate::exchange::{HOST, OWA, ROOT};
+use crate::exchange::{HOST, OWA};
 use crate::server::{Server, place};
 use crate::{RUNNING, synthetic};
 
@@ -47,7 +47,6 @@ fn a_cumulative_update_that_replaces_a_file_is_answered_in_the_next_cycle() {
 #[test]
 fn a_rule_deleted_by_hand_comes_back_and_one_that_was_edited_is_left_to_its_editor() {
     let server = Server::new(&synthetic("\n"), &[]);
-    let before = server.files();
     let m1 = server.shipped("M1");
     server.bring(&m1);
     let with = server.text(HOST);
@@ -75,7 +74,6 @@ fn a_rule_deleted_by_hand_comes_back_and_one_that_was_edited_is_left_to_its_edit
     assert!(server.text(HOST).contains("enabled=\"false\""), "it is theirs now");
     let warnings = server.observe().warnings;
     assert!(warnings.iter().any(|said| said.contains("leaves by hand alone")), "{warnings:?}");
-    drop(before);
 }
 
 #[test]
@@ -276,5 +274,4 @@ fn names_are_found_in_any_case_as_windows_does() {
     assert_ne!(server.host.peek(elsewhere).unwrap(), octets);
     server.bring(&[]);
     assert_eq!(server.host.peek(elsewhere).unwrap(), octets);
-    let _ = ROOT;
 }

@@ -91,11 +91,7 @@ fn a_pool_that_somebody_starts_again_is_seen_and_stopped_and_one_that_they_set_s
     let text = server.text(HOST).replace("startMode='OnDemand'", "startMode='AlwaysRunning'");
     server.host.put(crate::server::place(HOST), text);
     assert_eq!(server.observe().live.foreign.len(), 1);
-    let change = server.bring(&[]);
-    assert!(
-        change.notes.iter().any(|note| note.contains("it stays") || note.contains("startMode"))
-            || change.notes.is_empty()
-    );
+    server.bring(&[]);
     assert!(line(&server, "MSExchangeECPAppPool").contains("startMode='AlwaysRunning'"));
 }
 

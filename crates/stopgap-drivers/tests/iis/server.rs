@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use stopgap_core::observed::Observed;
 use stopgap_core::plan::{Change, Rendered, Wanted, sha256_hex};
+use stopgap_drivers::Driver;
 use stopgap_drivers::host::Output;
 use stopgap_drivers::iis::{Iis, Settings, roles};
-use stopgap_drivers::{Driver, Host};
 use stopgap_feed::document::{ActionType, Mitigation};
 use stopgap_iis::{Environment, Violation, check};
 use stopgap_testkit::host::{FakeHost, Node};
@@ -197,9 +197,4 @@ fn appcmd(pools: &mut BTreeMap<String, bool>, args: &[String]) -> io::Result<Str
         }
         other => return Err(io::Error::other(format!("appcmd {other:?}"))),
     })
-}
-
-/// A file's octets on a real machine.
-pub fn read(host: &dyn Host, path: &Path) -> Vec<u8> {
-    host.read(path, 1 << 24).unwrap()
 }
