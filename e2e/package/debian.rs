@@ -16,12 +16,12 @@ const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus,nginx-light";
 /// A copy of a clean Debian that is this world's own; `None`, said as a skipped test, where none can be made.
 pub fn debian(test: &str, world: &World) -> Option<PathBuf> {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join(BASE);
-    if !base.is_dir() {
-        if let Err(reason) = make(&base) {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}: {test}");
-            println!("skipped ({reason}): {test}");
-            return None;
-        }
+    if !base.is_dir()
+        && let Err(reason) = make(&base)
+    {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}: {test}");
+        println!("skipped ({reason}): {test}");
+        return None;
     }
     let copy = world.path("root");
     let mut cp = Command::new("cp");

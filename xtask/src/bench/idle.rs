@@ -6,6 +6,7 @@
 //! measured by the clock that the kernel keeps for a process.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -43,15 +44,17 @@ pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
     let mut serve = Command::new(&bench.stopgap);
     serve.args(["feed", "serve", text(&feed)?, "--listen", &address.to_string()]).stderr(Stdio::null());
     let publisher = Server::start(&mut serve, address)?;
+    // What is behind the gateway answers, whatever it says.
+    let upstream = format!("http://{}", publisher.address);
     let address = free_address()?;
     let mut gateway = Command::new(&bench.stopgap);
-    gateway.args(["gateway", "run", "--listen", &address.to_string(), "--upstream", "http://127.0.0.1:9"]);
+    gateway.args(["gateway", "run", "--listen", &address.to_string(), "--upstream", &upstream]);
     let data = folder.join("data/gateway");
     fs::create_dir_all(&data)?;
     gateway.arg("--rules").arg(data.join("live/rules.xml")).arg("--control").arg(data.join("control.sock"));
     let gateway = Server::start(gateway.stderr(Stdio::null()), address)?;
 
-    let agent = Agent::start(bench, &folder, publisher.address)?;
+    let agent = Agent::start(bench, &folder, publisher.address, gateway.address)?;
     let crowdsec = CrowdSec::start(&bench.scratch);
     std::thread::sleep(SETTLING);
     let before = (agent.cpu()?, crowdsec.as_ref().ok().map(|peer| cpu(peer.pid)).transpose()?);
@@ -103,11 +106,12 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(bench: &Bench, folder: &Path, publisher: std::net::SocketAddr) -> Result<Agent> {
+    fn start(bench: &Bench, folder: &Path, publisher: SocketAddr, gateway: SocketAddr) -> Result<Agent> {
         let config = format!(
             "data = {data:?}\nlogs = {logs:?}\nmetrics = {metrics:?}\n[facts]\nexchange = \"15.2.721.2\"\n\
              [[feed]]\nname = \"example\"\nurl = \"http://{publisher}/feed.xml\"\ntrust = {trust:?}\n\
-             [[target]]\nkind = \"gateway\"\n",
+             [[target]]\nkind = \"gateway\"\nsites = {{ \"Default Web Site\" = [\"mail.example.org\"] }}\n\
+             listeners = [\"http://{gateway}\"]\n",
             data = folder.join("data"),
             logs = folder.join("logs"),
             metrics = folder.join("stopgap.prom"),
@@ -185,10 +189,14 @@ impl CrowdSec {
             let mut debootstrap = Command::new("debootstrap");
             debootstrap.args(["--variant=minbase", "bookworm"]).arg(&new).stdout(Stdio::null());
             succeed(debootstrap.env("PATH", crate::tools::search_path()))?;
-            let install = "apt-get update -q && apt-get install -q -y --no-install-recommends crowdsec";
-            let mut chroot = Command::new("chroot");
-            chroot.arg(&new).args(["sh", "-c", install]).env("DEBIAN_FRONTEND", "noninteractive");
-            succeed(chroot.stdout(Stdio::null()))?;
+            // A file that is not empty keeps it from registering with its makers' service.
+            fs::create_dir_all(new.join("etc/crowdsec"))?;
+            fs::write(new.join("etc/crowdsec/online_api_credentials.yaml"), "# none\n")?;
+            let install = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" sh -c 'apt-get update -q && \
+                           apt-get install -q -y --no-install-recommends crowdsec'";
+            let mut inside = Command::new("unshare");
+            inside.args(["--mount", "sh", "-c", install]).arg(&new).stdin(Stdio::null());
+            succeed(inside.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()))?;
             fs::rename(&new, &base)?;
         }
         let mut version = Command::new("chroot");
