@@ -190,20 +190,21 @@ fn entry(unit: &Unit, seen: &Seen) -> Entry {
 
 /// From what is to what `record` says: what comes off first, in order, then what comes back, in reverse.
 fn switches(record: &Record, seen: &Seen) -> Vec<Switch> {
-    let stays = |entry: &&Entry| record.units.iter().any(|one| one.unit == entry.unit);
+    // What is switched itself, or stays off, does not merely stop or start as well.
+    let off_after = |name: &String| record.units.iter().any(|one| one.unit == *name);
+    let off_before = |name: &String| seen.record.units.iter().any(|one| one.unit == *name);
     let off = record.units.iter().filter_map(|entry| {
         let unit = seen.unit(&entry.unit)?;
         let is_off = !unit.runs() && entry.how.keeps(unit);
         let mut switch = entry.off(unit);
-        // What is switched itself does not merely stop as well.
-        switch.also.retain(|name| !record.units.iter().any(|one| one.unit == *name));
+        switch.also.retain(|name| !off_after(name));
         (!is_off).then_some(switch)
     });
-    let on = seen.record.units.iter().rev().filter(|entry| !stays(entry)).filter_map(|entry| {
+    let on = seen.record.units.iter().rev().filter(|entry| !off_after(&entry.unit)).filter_map(|entry| {
         // Somebody has taken it back into service: it is theirs now.
         let ours = seen.unit(&entry.unit).is_some_and(|unit| entry.how.keeps(unit));
         let mut switch = entry.on();
-        switch.also.retain(|name| !record.units.iter().any(|one| one.unit == *name));
+        switch.also.retain(|name| !off_after(name) && !off_before(name));
         ours.then_some(switch)
     });
     off.chain(on).collect()
