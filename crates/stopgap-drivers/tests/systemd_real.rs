@@ -53,7 +53,7 @@ fn render(machine: &Machine, wanted: &[Wanted]) -> (Observed, Rendered) {
 fn carry_out(machine: &Machine, wanted: &[Wanted]) -> Change {
     let (_, rendered) = render(machine, wanted);
     assert_eq!(rendered.refused, []);
-    let change = rendered.change.expect("something to do");
+    let change = rendered.change.unwrap();
     driver().check(machine, &change).unwrap();
     driver().apply(machine, &change).unwrap();
     driver().settle(machine, &change).unwrap();
