@@ -35,4 +35,4 @@ pub use judge::{Candidate, Finding, Judge, Unjudged};
 pub use question::{Question, QuestionError};
 pub use report::{JudgedMitigation, OddLine, ReplayReport, Sample};
 pub use rules::{Held, in_force, planned};
-pub use run::{ReplayError, Reading, replay};
+pub use run::{Reading, ReplayError, replay};

@@ -83,7 +83,8 @@ fn element(word: &str) -> String {
         text.replace_range(head..tail, "");
     }
     if redirects {
-        text = text.replace("<action type=\"AbortRequest\"/>", "<action type=\"Redirect\" url=\"/elsewhere\"/>");
+        text =
+            text.replace("<action type=\"AbortRequest\"/>", "<action type=\"Redirect\" url=\"/elsewhere\"/>");
     }
     text.replacen("</Config>", &format!("{rollout}</Config>"), 1)
 }
