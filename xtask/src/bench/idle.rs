@@ -54,7 +54,7 @@ pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
     gateway.arg("--rules").arg(data.join("live/rules.xml")).arg("--control").arg(data.join("control.sock"));
     let gateway = Server::start(gateway.stderr(Stdio::null()), address)?;
 
-    let agent = Agent::start(bench, &folder, publisher.address, gateway.address)?;
+    let mut agent = Agent::start(bench, &folder, publisher.address, gateway.address)?;
     let crowdsec = CrowdSec::start(&bench.scratch);
     std::thread::sleep(SETTLING);
     let before = (agent.cpu()?, crowdsec.as_ref().ok().map(|peer| cpu(peer.pid)).transpose()?);
@@ -101,6 +101,7 @@ pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
 /// The agent under measurement.
 struct Agent {
     process: Child,
+    program: PathBuf,
     folder: PathBuf,
     config: String,
 }
@@ -119,12 +120,9 @@ impl Agent {
         );
         let path = folder.join("stopgap.toml");
         fs::write(&path, &config)?;
-        let mut command = Command::new(&bench.stopgap);
-        command.args(["agent", "run", "--config"]).arg(&path);
-        let stderr = fs::File::create(folder.join("agent.stderr"))?;
-        let process =
-            command.stdin(Stdio::null()).stderr(stderr).spawn().context("cannot start the agent")?;
-        let agent = Agent { process, folder: folder.to_owned(), config };
+        let process = spawn(&bench.stopgap, folder)?;
+        let program = bench.stopgap.clone();
+        let agent = Agent { process, program, folder: folder.to_owned(), config };
         let deadline = Instant::now() + PATIENCE;
         while agent.metric("stopgap_mitigation_in_force{") != Some(1.0) {
             if Instant::now() > deadline {
@@ -146,8 +144,12 @@ impl Agent {
     }
 
     /// How many cycles it ran, and the CPU time of all.
-    fn cycle_every_second(&self) -> Result<(u64, Duration)> {
+    fn cycle_every_second(&mut self) -> Result<(u64, Duration)> {
         fs::write(self.folder.join("stopgap.toml"), format!("interval = \"1s\"\n{}", self.config))?;
+        // Another interval counts from the next time that the feed is asked: at once, after a start.
+        let _ = self.process.kill();
+        self.process.wait()?;
+        self.process = spawn(&self.program, &self.folder)?;
         std::thread::sleep(Duration::from_secs(5));
         let state = || {
             Ok::<_, anyhow::Error>((self.metric("stopgap_cycles_total ").context("metrics")?, self.cpu()?))
@@ -161,6 +163,13 @@ impl Agent {
         }
         Ok((cycles as u64, after.1 - before.1))
     }
+}
+
+fn spawn(program: &Path, folder: &Path) -> Result<Child> {
+    let mut command = Command::new(program);
+    command.args(["agent", "run", "--config"]).arg(folder.join("stopgap.toml"));
+    let stderr = fs::File::create(folder.join("agent.stderr"))?;
+    command.stdin(Stdio::null()).stderr(stderr).spawn().context("cannot start the agent")
 }
 
 impl Drop for Agent {
