@@ -163,7 +163,7 @@ fn open(log: &Path) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
     if meta.is_dir() {
         anyhow::bail!("{} is a folder; expected one log", log.display());
     }
-    Ok((Box::new(file), meta.is_file().then(|| meta.len())))
+    Ok((Box::new(file), meta.is_file().then_some(meta.len())))
 }
 
 /// How far it is, on a terminal alone: one line that is written over, by the octets read.
