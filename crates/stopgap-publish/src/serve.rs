@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::watch::{FileWatch, Wake};
-use connection::{Door, Limited};
+use connection::{Door, Limited, Patience};
 use offer::Offers;
 use source::Source;
 
@@ -39,6 +39,8 @@ pub use offer::{EVENTS_PATH, FEED_PATH};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A reader takes something within this time, or the connection is closed. The event stream sends a comment sooner.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A reader has an answer whole within this time: the largest document at 256 kbit/s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 /// Octets of a request head.
 const HEAD_MAX: usize = 16 * 1024;
 /// How long open answers may take to end after a shutdown began.
@@ -60,6 +62,8 @@ pub struct Settings {
     pub subscribers: usize,
     /// How long a reader may take nothing before its connection is closed.
     pub write_timeout: Duration,
+    /// How long a reader may take for one answer.
+    pub answer_timeout: Duration,
     /// Certificate and key for TLS; `None`: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// How long before its end a release is called for.
@@ -75,6 +79,7 @@ impl Settings {
             connections: 2048,
             subscribers: 1024,
             write_timeout: WRITE_TIMEOUT,
+            answer_timeout: ANSWER_TIMEOUT,
             tls: None,
             warn_before: SignedDuration::from_hours(4 * 24),
         }
@@ -111,7 +116,7 @@ pub struct Server {
     source: Source,
     watch: FileWatch,
     door: Arc<Door>,
-    write_timeout: Duration,
+    patience: Patience,
     warn_before: SignedDuration,
     warning: watch::Sender<Option<String>>,
 }
@@ -135,7 +140,7 @@ impl Server {
             source,
             watch,
             door,
-            write_timeout: settings.write_timeout,
+            patience: Patience { nothing: settings.write_timeout, answer: settings.answer_timeout },
             warn_before: settings.warn_before,
             warning: watch::Sender::new(None),
         };
@@ -159,7 +164,7 @@ impl Server {
         let offers = Arc::clone(self.source.offers());
         let graceful = GracefulShutdown::new();
         let (listener, connections) = (&self.listener, Arc::clone(&self.connections));
-        let accept = accept(listener, &connections, &offers, &self.door, self.write_timeout, &graceful);
+        let accept = accept(listener, &connections, &offers, &self.door, self.patience, &graceful);
         let follow = async {
             loop {
                 let wake = self.watch.next().await;
@@ -226,7 +231,7 @@ async fn accept(
     connections: &Arc<Semaphore>,
     offers: &Arc<Offers>,
     door: &Arc<Door>,
-    write_timeout: Duration,
+    patience: Patience,
     graceful: &GracefulShutdown,
 ) {
     let router = offer::router(Arc::clone(offers));
@@ -242,7 +247,7 @@ async fn accept(
         };
         // An event is one small segment that must not wait for the next.
         let _ = stream.set_nodelay(true);
-        let stream = Limited::new(stream, write_timeout);
+        let stream = Limited::new(stream, patience);
         let service = TowerToHyperService::new(router.clone());
         let (door, watcher) = (Arc::clone(door), graceful.watcher());
         tokio::spawn(async move {

@@ -155,18 +155,30 @@ impl Write for Opened {
     }
 }
 
-/// A socket whose writes fail once nothing could be written for a while: a reader that takes nothing would otherwise
-/// hold its place for ever.
+/// How long the server waits for a reader.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// That takes nothing.
+    pub(super) nothing: Duration,
+    /// That takes an answer piece by piece.
+    pub(super) answer: Duration,
+}
+
+/// A socket whose writes fail once nothing could be written for a while, or once an answer takes too long as a whole:
+/// a reader that takes nothing, or an octet now and then, would otherwise hold its place for ever.
 pub(super) struct Limited {
     stream: TcpStream,
-    limit: Duration,
+    patience: Patience,
     timer: Pin<Box<Sleep>>,
     waiting: bool,
+    /// Since when there was always something left to write.
+    behind: Option<Instant>,
 }
 
 impl Limited {
-    pub(super) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, timer: Box::pin(tokio::time::sleep(limit)), waiting: false }
+    pub(super) fn new(stream: TcpStream, patience: Patience) -> Self {
+        let timer = Box::pin(tokio::time::sleep(patience.nothing));
+        Self { stream, patience, timer, waiting: false, behind: None }
     }
 
     /// Passes on what a write came to, unless it has waited too long.
@@ -177,11 +189,13 @@ impl Limited {
         }
         if !self.waiting {
             self.waiting = true;
-            self.timer.as_mut().reset(Instant::now() + self.limit);
+            let now = Instant::now();
+            let behind = *self.behind.get_or_insert(now);
+            self.timer.as_mut().reset((now + self.patience.nothing).min(behind + self.patience.answer));
         }
         match self.timer.as_mut().poll(cx) {
             Poll::Ready(()) => {
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader takes nothing")))
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader takes too little")))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -206,6 +220,10 @@ impl AsyncWrite for Limited {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // Whoever writes flushes when nothing is left.
+        if flushed.is_ready() {
+            self.behind = None;
+        }
         self.within(cx, flushed)
     }
 
