@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use stopgap_feed::chain::MAX_CRL_BYTES;
+use tokio::fs::OpenOptions;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
@@ -18,11 +19,11 @@ const MAX_LISTS: usize = 16;
 pub(super) async fn read(url: &Url, limit: usize) -> Result<Vec<u8>, Failure> {
     let path = path_of(url)?;
     let failed = |error: std::io::Error| Failure::new(Fault::File, error.to_string());
-    // To open a pipe is to wait for its writer, for ever.
-    if !tokio::fs::metadata(&path).await.map_err(failed)?.is_file() {
+    let file = without_waiting().open(&path).await.map_err(failed)?;
+    // Of what was opened: the name may mean something else by now.
+    if !file.metadata().await.map_err(failed)?.is_file() {
         return Err(Failure::new(Fault::File, "expected a file, found a folder, pipe or device"));
     }
-    let file = tokio::fs::File::open(&path).await.map_err(failed)?;
     let mut octets = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut octets).await.map_err(failed)?;
     if octets.len() > limit {
@@ -64,6 +65,15 @@ pub(super) async fn lists(url: &Url) -> Result<Vec<(Url, Vec<u8>)>, Failure> {
         }
     }
     Ok(all)
+}
+
+/// To open a pipe is otherwise to wait for its writer, for ever.
+fn without_waiting() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    options.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    options
 }
 
 fn path_of(url: &Url) -> Result<PathBuf, Failure> {

@@ -14,7 +14,10 @@
 
 mod beside;
 mod conditions;
+mod cosignatures;
 mod files;
+mod folders;
+mod lists;
 mod mirrors;
 mod proxies;
 mod redirects;
