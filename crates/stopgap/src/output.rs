@@ -48,6 +48,7 @@ pub fn failure(failure: &Failure) {
 }
 
 /// A table for people, as wide as the terminal.
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
