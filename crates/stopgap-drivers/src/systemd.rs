@@ -3,7 +3,7 @@
 //! A service is stopped with the sockets, timers and paths that would start it again, these first, and each is
 //! masked; one whose own file is where the mask would be gets a drop-in with a condition that never holds
 //! instead. Neither touches its enablement, so that comes back as it was. What each unit was before is in
-//! the record, the one file of the set; what is out of service is the union of what all mitigations need, so
+//! the record, the one file of the set, with a copy beside the sets; what is out of service is the union of what all mitigations need, so
 //! a unit comes back with the last of them.
 //!
 //! There is nothing to probe: in force is what systemd says, that the unit is inactive and kept off. One
@@ -21,12 +21,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use stopgap_core::observed::{Hook, Observed, Site};
+use stopgap_core::observed::{Hook, Live, Observed, Site};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 use stopgap_feed::document::ActionKind;
 
 use crate::driver::{Checked, Driver, DriverError, io_error};
-use crate::host::{Host, Kind};
+use crate::host::{Host, Kind, remove_if_there};
 use crate::set::{LIVE, Sets};
 use decide::Seen;
 use record::{How, RECORD, Record};
@@ -35,6 +35,10 @@ use unit::full_name;
 /// Where systemd runs, this folder is (sd_booted(3)). What it answered stands under its name in
 /// [`Observed::files`].
 const BOOTED: &str = "/run/systemd/system";
+
+/// The record beside the sets: what is live may be removed or edited by hand, and then nothing else would tell
+/// what we masked from what somebody else did. Written once a change stays.
+const COPY: &str = ".record.json";
 
 /// So many services may be out of service at once, where nobody says otherwise.
 pub const MAX_STOPPED: usize = 5;
@@ -72,18 +76,47 @@ impl Systemd {
         Systemd { settings, sets }
     }
 
-    fn read_record(&self, host: &dyn Host) -> Result<Record, DriverError> {
+    /// The record that counts: the live one as it was written, else its copy, else what of the live one can
+    /// still be read. A guess in its place would take our own masks for somebody's, and leave them for ever.
+    fn read_record(&self, host: &dyn Host, live: &Live) -> Result<Record, DriverError> {
         let path = self.settings.folder.join(LIVE).join(RECORD);
-        match host.read(&path, 1 << 20) {
-            // One that somebody edited is repaired, from what of it can be read.
-            Ok(octets) => Ok(serde_json::from_slice(&octets).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
-            Err(error) => Err(io_error("cannot read", &path)(error)),
+        let (stands, copy) = (read_one(host, &path)?, read_one(host, &self.copy())?);
+        let intact = live.foreign.is_empty();
+        match (stands, copy) {
+            (Some(Ok(record)), _) if intact => Ok(record),
+            (_, Some(Ok(copy))) => Ok(copy),
+            (Some(Ok(record)), _) => Ok(record),
+            (None, _) if intact => Ok(Record::default()),
+            (stands, _) => {
+                let why = stands.and_then(Result::err).unwrap_or_else(|| "it is not there".to_owned());
+                Err(self.settings_error(format!(
+                    "which units are out of service by our hand, and what they were before, is not known: {} \
+                     cannot be read ({why}), and neither can its copy. Put them back by hand, then remove {}",
+                    path.display(),
+                    self.settings.folder.join(LIVE).display()
+                )))
+            }
         }
+    }
+
+    /// Where the record stands a second time, beside the sets.
+    fn copy(&self) -> PathBuf {
+        self.settings.folder.join(COPY)
     }
 
     fn settings_error(&self, message: String) -> DriverError {
         DriverError::Settings { target: self.settings.name.clone(), message }
+    }
+}
+
+/// The record at `path`; `None`: there is none; the inner error: what stands there is none.
+fn read_one(host: &dyn Host, path: &Path) -> Result<Option<Result<Record, String>>, DriverError> {
+    match host.read(path, 1 << 20) {
+        Ok(octets) => Ok(Some(serde_json::from_slice(&octets).map_err(|error| error.to_string()))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(io_error("cannot read", path)(error)),
     }
 }
 
@@ -138,7 +171,8 @@ impl Driver for Systemd {
         let booted = Path::new(BOOTED);
         let runs = host.kind(booted).map_err(io_error("cannot look at", booted))? == Some(Kind::Folder);
         let mut live = self.sets.observe(host)?;
-        let mut seen = Seen { record: self.read_record(host)?, own: own_unit(host), units: Vec::new() };
+        let record = self.read_record(host, &live)?;
+        let mut seen = Seen { record, own: own_unit(host), units: Vec::new() };
         let hook = match runs {
             true => Hook::Present,
             false => Hook::Missing("systemd does not run this server".to_owned()),
@@ -147,6 +181,10 @@ impl Driver for Systemd {
             let held: Vec<String> = seen.record.units.iter().map(|entry| entry.unit.clone()).collect();
             add(host, &mut seen, held)
                 .map_err(|e| self.settings_error(format!("systemd does not answer: {e}")))?;
+            if live.set.is_none() {
+                // A copy that is left over says what we did, and not that it still stands.
+                seen.forget_what_is_back();
+            }
             let found = decide::foreign(&seen);
             live.active = live.set.is_some().then_some(found.is_empty());
             live.foreign.extend(found);
@@ -225,7 +263,13 @@ impl Driver for Systemd {
 
     fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         self.sets.swap(host, change)?;
-        act::forward(host, &self.settings.name, &change.switches)
+        act::forward(host, &self.settings.name, &change.switches)?;
+        // No later: one that outlives what it speaks of claims units that are ours no more.
+        if change.after.is_none() {
+            let copy = self.copy();
+            remove_if_there(host, &copy).map_err(io_error("cannot remove", &copy))?;
+        }
+        Ok(())
     }
 
     fn revert(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
@@ -234,6 +278,11 @@ impl Driver for Systemd {
     }
 
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
+        if let Some(record) = change.after.as_ref().and_then(|after| after.files.get(RECORD)) {
+            let copy = self.copy();
+            crate::host::replace(host, &copy, record.as_bytes(), 0o644)
+                .map_err(io_error("cannot write", &copy))?;
+        }
         self.sets.settle(host, change)
     }
 }

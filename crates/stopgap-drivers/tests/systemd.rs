@@ -96,6 +96,11 @@ fn systemctl(host: &FakeHost, units: &Units, command: &Command) -> io::Result<Ou
             if masked(name) {
                 return no("Unit is masked.");
             }
+            let starts = format!("TriggeredBy={name}");
+            let served = units.values().any(|unit| unit.runs && unit.relations.contains(&starts));
+            if name.ends_with(".socket") && served && !units[*name].runs {
+                return no("Socket service already active, refusing.");
+            }
             if host.peek(condition).is_none() {
                 units.get_mut(*name).unwrap().runs = true;
             }
@@ -244,4 +249,62 @@ fn a_server_without_systemd_and_one_whose_systemd_is_silent_refuse_and_change_no
     let observed = driver().observe(&none).unwrap();
     assert_eq!(driver().look(&none, &all, &observed), None);
     assert_eq!(driver().render(&all, &observed).refused[0].1, "systemd does not run this server");
+}
+
+/// What stands in `live` is lost or damaged by somebody: a unit that we had masked is not taken for one that was
+/// masked before us, which would keep it off for ever.
+#[test]
+fn a_lost_or_damaged_record_does_not_keep_a_unit_off_for_ever() {
+    let all = [wanted("P1.1", &["print"]), wanted("P1.2", &["own"])];
+    let lost = |host: &FakeHost| host.take(format!("{FOLDER}/live"));
+    let gone = |host: &FakeHost| {
+        let id = driver().observe(host).unwrap().live.set.unwrap();
+        host.take(format!("{FOLDER}/sets/{id}"));
+    };
+    let damaged = |host: &FakeHost| {
+        let id = driver().observe(host).unwrap().live.set.unwrap();
+        host.put(format!("{FOLDER}/sets/{id}/record.json"), "{}");
+    };
+    for (which, harm) in [&lost as &dyn Fn(&FakeHost), &gone, &damaged].into_iter().enumerate() {
+        for repaired_first in [true, false] {
+            let (host, units) = printing();
+            let (before, etc) = (units.lock().unwrap().clone(), host.tree("/etc"));
+            apply(&host, &all);
+            harm(&host);
+            if repaired_first {
+                let change = apply(&host, &all);
+                assert_eq!(change.switches, [], "{which}: all of it is off still");
+            }
+            apply(&host, &[]);
+            let found = (units.lock().unwrap().clone(), host.tree("/etc"));
+            assert_eq!(found, (before, etc), "{which} {repaired_first}");
+            assert!(host.peek(format!("{FOLDER}/.record.json")).is_none());
+        }
+    }
+}
+
+#[test]
+fn without_any_record_nothing_is_changed_and_it_is_said() {
+    let (host, units) = printing();
+    apply(&host, &[wanted("P1.1", &["print"])]);
+    let id = driver().observe(&host).unwrap().live.set.unwrap();
+    host.put(format!("{FOLDER}/sets/{id}/record.json"), "nonsense");
+    host.take(format!("{FOLDER}/.record.json"));
+    let before = units.lock().unwrap().clone();
+    let why = driver().observe(&host).unwrap_err().to_string();
+    assert!(why.contains("record.json") && why.contains("not known"), "{why}");
+    assert_eq!(*units.lock().unwrap(), before);
+}
+
+#[test]
+fn a_copy_of_the_record_that_is_left_over_claims_no_unit_that_is_back() {
+    let (host, units) = printing();
+    apply(&host, &[wanted("P1.1", &["print"])]);
+    let copy = host.peek(format!("{FOLDER}/.record.json")).unwrap();
+    apply(&host, &[]);
+    host.put(format!("{FOLDER}/.record.json"), copy);
+    let observed = driver().observe(&host).unwrap();
+    assert_eq!((observed.live.set, observed.live.foreign), (None, vec![]));
+    assert_eq!(render(&host, &[]).change, None);
+    assert!(units.lock().unwrap()["print.service"].runs);
 }

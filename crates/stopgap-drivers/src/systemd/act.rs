@@ -111,6 +111,15 @@ fn bring_back(
     let also = ours.iter().flat_map(|switch| &switch.also);
     let (services, triggers): (Vec<&String>, Vec<&String>) =
         ours.iter().map(|switch| &switch.name).partition(|name| name.ends_with(".service"));
+    for socket in triggers.iter().filter(|unit| unit.ends_with(".socket")) {
+        // Of a change that was cut short: the socket was stopped already and its service not yet. systemd starts
+        // no socket beside its service, which therefore goes the way that it was to go; it is started below.
+        if bus::start(host, socket).is_err() {
+            for service in &services {
+                bus::stop(host, service).map_err(not_taken(target, service, "does not stop"))?;
+            }
+        }
+    }
     for unit in triggers.into_iter().chain(services).chain(also) {
         // It may start, and why it does not is for its owner: a mitigation does not stay for that.
         if let Err(error) = bus::start(host, unit) {

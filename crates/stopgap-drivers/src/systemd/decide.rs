@@ -29,6 +29,15 @@ impl Seen {
         self.units.iter().find(|unit| unit.id == name || unit.names.iter().any(|one| one == name))
     }
 
+    /// Leaves what is not kept off any more out of the record.
+    pub(super) fn forget_what_is_back(&mut self) {
+        let Seen { units, record, .. } = self;
+        let unit = |name: &str| {
+            units.iter().find(|unit| unit.id == name || unit.names.iter().any(|one| one == name))
+        };
+        record.units.retain(|entry| unit(&entry.unit).is_some_and(|unit| entry.how.keeps(unit)));
+    }
+
     /// What ran, or is held by us, and stops when `unit` does, or cannot start without it.
     fn dependents(&self, unit: &Unit) -> Vec<&Unit> {
         let mut found: Vec<&Unit> = Vec::new();

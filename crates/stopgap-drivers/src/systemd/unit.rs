@@ -85,7 +85,11 @@ impl Unit {
             "ActiveState" => self.active = value.to_owned(),
             "SubState" => self.sub = value.to_owned(),
             "RefuseManualStop" => self.refuses_stop = value == "yes",
-            "TriggeredBy" => self.triggered_by = words().collect(),
+            // systemd keeps them in no order, and a plan is to say the same each time.
+            "TriggeredBy" => {
+                self.triggered_by = words().collect();
+                self.triggered_by.sort();
+            }
             "RequiredBy" | "RequisiteOf" | "BoundBy" | "ConsistsOf" => {
                 for name in words().filter(|name| !self.dependents.contains(name)).collect::<Vec<_>>() {
                     self.dependents.push(name);
