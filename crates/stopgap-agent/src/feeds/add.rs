@@ -4,7 +4,7 @@
 //! the card is the owner's, whoever carried it here. What the card asks for is not what it gets: a new feed may
 //! bring rewrite rules, and more only where the operator says so.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use url::Url;
 use super::drop_in::{DropIn, DropInError, marked};
 use crate::config::{Config, FeedConfig};
 use crate::fetch::{Fetched, Fetcher, without_secrets};
+use crate::home::{Home, HomeError};
 use crate::trust::Standing;
 
 /// What a new feed may bring without being asked for.
@@ -70,6 +71,9 @@ pub enum AddError {
     /// The files.
     #[error(transparent)]
     Files(#[from] DropInError),
+    /// The data folder, whose lock is waited for.
+    #[error(transparent)]
+    Home(#[from] HomeError),
 }
 
 impl AddError {
@@ -83,7 +87,7 @@ impl AddError {
             AddError::MissingRoot { .. } => "missing-root",
             AddError::Exists { .. } => "feed-exists",
             AddError::Refused { code, .. } => code,
-            AddError::Files(_) => "files",
+            AddError::Files(_) | AddError::Home(_) => "files",
         }
     }
 
@@ -284,9 +288,16 @@ impl Proposal {
         }
     }
 
-    /// Writes the two files, and returns them.
-    pub fn place(&self, host: &dyn Host) -> Result<[std::path::PathBuf; 2], AddError> {
-        if !self.is_there {
+    /// Writes the two files, and returns them. Somebody else may have added a feed of this name since it was
+    /// proposed: under the lock of the data folder it is looked at once more.
+    pub fn place(&self, host: &dyn Host, config: &Config) -> Result<[PathBuf; 2], AddError> {
+        let _lock = Home::open(host, &config.data)?.lock()?;
+        let wanted = (self.feed_text.clone(), self.trust_text.clone());
+        if self.drop_in.read(host)?.as_ref() != Some(&wanted) {
+            if let Some(file) = self.drop_in.taken(host)? {
+                let (name, place) = (self.card.feed.name.clone(), file.display().to_string());
+                return Err(AddError::Exists { name, place });
+            }
             self.drop_in.write(host, &self.feed_text, &self.trust_text)?;
         }
         Ok([self.drop_in.feed.clone(), self.drop_in.trust.clone()])
@@ -297,4 +308,34 @@ impl Proposal {
 fn followed(name: &FeedName, url: &str, mirrors: &[String]) -> Result<FeedConfig, String> {
     let feed = serde_json::json!({ "name": name, "url": url, "mirrors": mirrors, "trust": "" });
     serde_json::from_value(feed).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use stopgap_drivers::Machine;
+    use stopgap_testkit::pki::{Options, TestPki};
+
+    use super::*;
+
+    #[test]
+    fn of_two_who_add_a_name_at_once_one_is_told_that_it_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stopgap.toml");
+        std::fs::write(&path, format!("data = {:?}\n", folder.path().join("data"))).unwrap();
+        let config = Config::load(&path, "server").unwrap();
+        let proposed = || {
+            let trust = TestPki::new(Options::default()).trust_toml();
+            let url = "https://feed.example.org/feed.xml";
+            let text = format!("[feed]\nname = \"example\"\nurl = \"{url}\"\n[trust]\n{trust}");
+            propose(&Machine, &config, vouch(&text, Some(&card::fingerprint(&text))).unwrap(), &[]).unwrap()
+        };
+        // Neither is there when either looks.
+        let (first, second) = (proposed(), proposed());
+        let [feed, trust] = first.place(&Machine, &config).unwrap();
+        assert_eq!(second.place(&Machine, &config).unwrap_err().code(), "feed-exists");
+        assert_eq!(std::fs::read_to_string(&feed).unwrap(), first.feed_text);
+        assert_eq!(std::fs::read_to_string(&trust).unwrap(), first.trust_text);
+        // The same once more is no harm.
+        first.place(&Machine, &config).unwrap();
+    }
 }

@@ -88,7 +88,7 @@ fn add(args: &Args, path: &Path) -> Outcome {
             return Err(Failure::new(anyhow::anyhow!("nothing was added: you said no")));
         }
     }
-    let files = proposal.place(&Machine).map_err(refused)?;
+    let files = proposal.place(&Machine, &config).map_err(refused)?;
     remove::forget_removal(&config, &proposal.card.feed.name)?;
     if args.json {
         output::json(&serde_json::json!({
@@ -164,7 +164,7 @@ fn failure(error: AddError, card: &str) -> Failure {
         }
         AddError::MissingRoot { .. } => Some("--root FILE brings it".to_owned()),
         AddError::Refused { .. } => Some("nothing was written; ask the card's owner".to_owned()),
-        AddError::Card(_) | AddError::Trust(_) | AddError::Files(_) => None,
+        AddError::Card(_) | AddError::Trust(_) | AddError::Files(_) | AddError::Home(_) => None,
     };
     Failure { error: error.into(), hint, code }
 }
