@@ -25,6 +25,7 @@ mod splice;
 mod tree;
 mod write;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use stopgap_core::observed::{Listener, Live, Observed};
 use stopgap_core::plan::{Change, FileEdit, Rendered, Wanted};
 use stopgap_iis::{CheckError, Document, Environment, Report, Violation, check, pools};
 
-use crate::driver::{Checked, Driver, DriverError};
+use crate::driver::{Checked, Driver, DriverError, io_error};
 use crate::host::Host;
 use crate::set::Sets;
 use record::{RECORD, Record};
@@ -43,6 +44,9 @@ pub use sites::{roles, watched};
 /// IIS reads a changed file when the notification of the change comes, and says nothing of it: whoever asks at once is
 /// answered by the rules of before, and takes the new ones for harmless. The notification takes milliseconds.
 const NOTICE: Duration = Duration::from_secs(2);
+
+/// No record comes near: the longest feed is smaller.
+const RECORD_MAX: u64 = 32 << 20;
 
 /// Where an IIS is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,10 +88,18 @@ impl Iis {
     }
 
     /// The record of the set that was live before a change.
-    fn before(&self, host: &dyn Host, change: &Change) -> Record {
-        let Some(id) = &change.before else { return Record::default() };
+    fn before(&self, host: &dyn Host, change: &Change) -> Result<Record, DriverError> {
+        let Some(id) = &change.before else { return Ok(Record::default()) };
         let path = self.settings.folder.join("sets").join(id).join(RECORD);
-        host.read(&path, 32 << 20).map(|octets| Record::parse(&octets)).unwrap_or_default()
+        match host.read(&path, RECORD_MAX) {
+            Ok(octets) => Ok(Record::parse(&octets)),
+            // Somebody took it away, or has `live` point elsewhere.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(Record::default())
+            }
+            // Taken for empty, it would have the rules of before cut as well.
+            Err(e) => Err(io_error("cannot read", &path)(e)),
+        }
     }
 
     /// The pools that a change took out of service, put back in a file that somebody edited since.
@@ -153,7 +165,8 @@ impl Driver for Iis {
     }
 
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
-        look::observe(&self.settings, host, self.sets.observe(host)?)
+        let record = self.sets.written(host)?.and_then(|mut files| files.remove(RECORD));
+        look::observe(&self.settings, host, self.sets.observe(host)?, record)
     }
 
     fn live(&self, host: &dyn Host) -> Option<Live> {
@@ -196,7 +209,7 @@ impl Driver for Iis {
     }
 
     fn revert(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        let before = self.before(host, change);
+        let before = self.before(host, change)?;
         let after = change.after.as_ref().and_then(|set| set.files.get(RECORD));
         let after = after.map(|text| Record::parse(text.as_bytes())).unwrap_or_default();
         // Each as far as it goes, so that one that a person has to see to does not keep the others.

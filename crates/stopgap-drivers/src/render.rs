@@ -220,6 +220,17 @@ pub(crate) fn change(
     holds: Vec<Hold>,
 ) -> Option<Change> {
     let after = (!holds.is_empty()).then(|| GeneratedSet::new(files, holds));
+    change_to(target, folder, live, unused, after)
+}
+
+/// See [`change`]: to this set, whether it holds anything or not.
+pub(crate) fn change_to(
+    target: &str,
+    folder: &Path,
+    live: &Live,
+    unused: bool,
+    after: Option<GeneratedSet>,
+) -> Option<Change> {
     let same = live.set.as_deref() == after.as_ref().map(|set| set.id.as_str());
     if same && live.foreign.is_empty() && !unused {
         return None;

@@ -20,6 +20,7 @@
 mod inspect;
 mod tidy;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,11 @@ impl Sets {
     /// What is live, read from the disk.
     pub fn observe(&self, host: &dyn Host) -> Result<Live, DriverError> {
         inspect::live(self, host)
+    }
+
+    /// The files of the live set while each is as it was written, whatever somebody put beside them.
+    pub fn written(&self, host: &dyn Host) -> Result<Option<BTreeMap<String, Vec<u8>>>, DriverError> {
+        inspect::written(self, host)
     }
 
     /// Lays out `after` as it would be live, in a folder that can be laid over [`Sets::folder`],

@@ -15,9 +15,8 @@ pub(super) use words::of_why;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use memchr::memmem;
 use stopgap_core::observed::Observed;
-use stopgap_core::plan::{FileEdit, Placement, Rendered, Switch, Wanted, sha256_hex};
+use stopgap_core::plan::{FileEdit, GeneratedSet, Placement, Rendered, Switch, Wanted, sha256_hex};
 use stopgap_core::proof::RefusalForm;
 use stopgap_feed::document::{ActionKind, Scope as Meant};
 use stopgap_iis::place::{self, PlacedPiece, Scope, State};
@@ -84,7 +83,7 @@ impl<'a> Work<'a> {
                 Err(why) => rendered.refused.push((render::action_ref(one), why)),
             }
         }
-        self.take_off(&rules);
+        let stands = self.take_off(&rules);
         let pools = self.pools(wanted, rendered)?;
         let placed = self.place(&rules)?;
         let mut pieces = Vec::new();
@@ -92,7 +91,12 @@ impl<'a> Work<'a> {
             let marker = one.piece.marker();
             self.notes.extend(placed.iter().flat_map(|piece| words::of_piece(&marker, piece)));
             match covered(self.observed, &one.pieces, placed) {
-                Err(why) => rendered.refused.push((one.piece.what(), why)),
+                Err(why) => {
+                    rendered.refused.push((one.piece.what(), why));
+                    // It stays where it stands, rather than go and come back with what keeps it from working.
+                    let stays = stands.contains(&marker);
+                    pieces.extend(one.pieces.iter().filter(|_| stays).map(RecordedPiece::of));
+                }
                 Ok(sites) => {
                     rendered.placements.extend(one.piece.placements(&sites));
                     holds.push(one.piece.hold(sites));
@@ -111,9 +115,13 @@ impl<'a> Work<'a> {
         let (edits, record) = (self.edits(), self.record(pieces));
         self.notes.extend(words::effective(self.settings, self.observed, &self.files)?);
         let differs = !edits.is_empty() || !self.switches.is_empty();
-        let files = BTreeMap::from([(RECORD.to_owned(), record.text())]);
+        // What is in force nowhere, since a file of somebody else's is broken, stands there all the same: without a set
+        // nobody would know whose it is.
+        let any = !holds.is_empty() || !record.files.is_empty();
+        let after =
+            any.then(|| GeneratedSet::new(BTreeMap::from([(RECORD.to_owned(), record.text())]), holds));
         let Settings { name, folder, .. } = self.settings;
-        rendered.change = render::change(name, folder, &self.observed.live, differs, files, holds);
+        rendered.change = render::change_to(name, folder, &self.observed.live, differs, after);
         if let Some(change) = &mut rendered.change {
             (change.edits, change.switches, change.notes) = (edits, self.switches, self.notes);
         }
@@ -144,12 +152,17 @@ impl<'a> Work<'a> {
         Ok(Rules { pieces: scopes.into_iter().map(of).collect(), piece })
     }
 
-    /// Takes everything off but what is wanted as it stands.
-    fn take_off(&mut self, rules: &[Rules]) {
+    /// Takes everything off but what is wanted as it stands, and says the markers of that.
+    fn take_off(&mut self, rules: &[Rules]) -> BTreeSet<String> {
         let stands = self.standing(rules);
         for file in &self.old.files {
             let Some(path) = windows(&self.settings.root, &file.path) else { continue };
-            let (Some(octets), Some(place)) = (self.files.octets(&path), self.files.place(&path)) else {
+            // What is gone has taken ours along.
+            let Some(place) = self.files.place(&path) else { continue };
+            let Some(octets) = self.files.octets(&path) else {
+                // What cannot be read holds ours still: it is taken off once it can.
+                self.insertions.insert(place, file.insertions.clone());
+                self.notes.push(format!("{path} cannot be read: what of ours is in it stays for now"));
                 continue;
             };
             let stays = |one: &Inserted| one.name.is_some() && stands.contains(&one.marker);
@@ -162,6 +175,7 @@ impl<'a> Work<'a> {
             self.insertions.insert(place, left);
             self.files.change(&path, taken.octets);
         }
+        stands
     }
 
     /// The markers whose rules are the same and stand as they were written, all of them.
@@ -179,7 +193,7 @@ impl<'a> Work<'a> {
                     windows(&self.settings.root, &file.path).and_then(|path| self.files.octets(&path));
                 let mut own =
                     file.insertions.iter().filter(|one| one.name.is_some() && one.marker == *marker);
-                own.all(|one| octets.is_some_and(|octets| memmem::find(octets, &one.octets.0).is_some()))
+                own.all(|one| octets.is_some_and(|octets| file.stands(one, octets)))
             })
         };
         markers.filter(same).filter(stands).collect()

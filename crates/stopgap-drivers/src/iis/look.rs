@@ -7,20 +7,22 @@ use stopgap_iis::place::{self, By, PlacedPiece, State, take_off};
 use stopgap_iis::{Document, Environment, Report, check};
 
 use super::change::of_why;
-use super::record::{self, Inserted, Record};
+use super::record::{self, Inserted, Record, RecordedFile};
 use super::tree::{Disk, Files, Snapshot, windows};
 use super::{Settings, pool, sites};
-use crate::driver::{DriverError, io_error};
+use crate::driver::DriverError;
 use crate::host::Host;
-
-/// No record comes near: the longest feed is smaller.
-const RECORD_MAX: u64 = 32 << 20;
 
 /// Faults of a server that are told; more say nothing more.
 const FAULTS_MAX: usize = 20;
 
-/// See [`crate::Driver::observe`]. `live`: what the sets say.
-pub(super) fn observe(settings: &Settings, host: &dyn Host, mut live: Live) -> Result<Observed, DriverError> {
+/// See [`crate::Driver::observe`]. `live`: what the sets say. `recorded`: the record of the live set, as it was written.
+pub(super) fn observe(
+    settings: &Settings,
+    host: &dyn Host,
+    mut live: Live,
+    recorded: Option<Vec<u8>>,
+) -> Result<Observed, DriverError> {
     let environment = Environment::windows();
     let disk = Disk::new(host, &settings.root);
     let report = check(&disk, &environment).map_err(|e| {
@@ -36,14 +38,12 @@ pub(super) fn observe(settings: &Settings, host: &dyn Host, mut live: Live) -> R
             message: fault.unwrap_or_default(),
         });
     }
+    let unseen = disk.unseen();
     let mut files = disk.into_files();
     files.extend(pool::ask(host, &settings.root).map(|answer| (pool::program(&settings.root), answer)));
-    if live.set.is_some() && live.foreign.is_empty() {
-        let path = record::path(&settings.folder);
-        let octets = host.read(&path, RECORD_MAX).map_err(io_error("cannot read", &path))?;
-        files.insert(path, Ok(octets));
-    }
+    files.extend(recorded.map(|octets| (record::path(&settings.folder), Ok(octets))));
     let mut warnings = faults(&report);
+    warnings.extend(report.notes.iter().take(FAULTS_MAX).chain(&unseen).cloned());
     let mut found = Observed {
         target: settings.name.clone(),
         sites: sites::sites(settings, &report.server),
@@ -57,6 +57,7 @@ pub(super) fn observe(settings: &Settings, host: &dyn Host, mut live: Live) -> R
             Seen { settings, environment, files: &files, record: Record::of(&files, &settings.folder) };
         let snapshot = Snapshot::of(&settings.root, &files);
         live.foreign.extend(seen.gone(&snapshot));
+        warnings.extend(seen.unreadable(&snapshot));
         let standing = place::states(&snapshot, &seen.environment, &seen.record.pieces())
             .map_err(|e| settings.error(e.to_string()))?;
         let document = seen.host(&snapshot);
@@ -132,26 +133,38 @@ impl Seen<'_> {
         let mut found = Vec::new();
         for file in &self.record.files {
             let path = windows(&self.settings.root, &file.path).unwrap_or_default();
-            let Some(octets) = snapshot.octets(&path) else {
-                found.push(format!(
-                    "{} is gone, or cannot be read, with rules of ours in it",
-                    file.path.display()
-                ));
-                continue;
-            };
+            if snapshot.place(&path).is_none() {
+                found.push(format!("{} is gone, with rules of ours in it", file.path.display()));
+            }
+            let Some(octets) = snapshot.octets(&path) else { continue };
             let all: Vec<place::Insertion> = file.insertions.iter().map(Inserted::insertion).collect();
             let edited: BTreeSet<String> =
                 take_off(octets, &all).by_hand.into_iter().map(|left| left.name).collect();
             for one in &file.insertions {
                 let Some(name) = &one.name else { continue };
-                if memchr::memmem::find(octets, &one.octets.0).is_some() {
+                if file.stands(one, octets) {
                     continue;
                 }
                 let what = if edited.contains(name) { "was edited" } else { "is not there any more" };
-                found.push(format!("{}: \"{name}\" {what}", file.path.display()));
+                let told = format!("{}: \"{name}\" {what}", file.path.display());
+                if !found.contains(&told) {
+                    found.push(told);
+                }
             }
         }
         found
+    }
+
+    /// Files with rules of ours that cannot be read now, as sentences. Nobody has undone anything there.
+    fn unreadable(&self, snapshot: &Snapshot) -> Vec<String> {
+        let path = |file: &RecordedFile| windows(&self.settings.root, &file.path).unwrap_or_default();
+        let hidden = |file: &&RecordedFile| {
+            snapshot.place(&path(file)).is_some() && snapshot.octets(&path(file)).is_none()
+        };
+        let told = |file: &RecordedFile| {
+            format!("{}: rules of ours are in it, and it cannot be read now", file.path.display())
+        };
+        self.record.files.iter().filter(hidden).map(told).collect()
     }
 
     /// Whether an action is in force anywhere.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use stopgap_core::plan::Octets;
 use stopgap_iis::place::{Insertion, Piece, Scope};
@@ -120,6 +121,14 @@ impl RecordedPiece {
             At::Directory(path) => Scope::VirtualDirectory(path.clone()),
         };
         Piece { marker: self.marker.clone(), scope, rules: self.rules.clone() }
+    }
+}
+
+impl RecordedFile {
+    /// Whether an insertion is there as often as it was written: two sites can have the same octets in one file.
+    pub(super) fn stands(&self, one: &Inserted, octets: &[u8]) -> bool {
+        let written = self.insertions.iter().filter(|other| other.octets == one.octets).count();
+        memmem::find_iter(octets, &one.octets.0).take(written).count() == written
     }
 }
 

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use stopgap_iis::Tree;
@@ -25,14 +26,22 @@ pub(super) type Files = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
 pub(super) struct Disk<'h> {
     host: &'h dyn Host,
     root: &'h Path,
-    /// The names in each folder that was looked into, in lowercase, and as they are.
-    listed: RefCell<HashMap<PathBuf, HashMap<String, PathBuf>>>,
+    /// The names in each folder that was looked into, in lowercase, and as they are; nothing where it cannot be listed.
+    listed: RefCell<HashMap<PathBuf, Option<HashMap<String, PathBuf>>>>,
     read: RefCell<Files>,
+    /// What was asked for and could not be looked at.
+    unseen: RefCell<BTreeSet<String>>,
 }
 
 impl<'h> Disk<'h> {
     pub(super) fn new(host: &'h dyn Host, root: &'h Path) -> Disk<'h> {
-        Disk { host, root, listed: RefCell::default(), read: RefCell::default() }
+        let (listed, read, unseen) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Disk { host, root, listed, read, unseen }
+    }
+
+    /// What was asked for and could not be looked at, as sentences: what IIS finds there, nobody here knows.
+    pub(super) fn unseen(&self) -> Vec<String> {
+        self.unseen.borrow().iter().cloned().collect()
     }
 
     /// Every file that was read.
@@ -44,20 +53,35 @@ impl<'h> Disk<'h> {
     pub(super) fn find(&self, path: &str) -> Option<PathBuf> {
         let (drive, path) = path.split_once('\\')?;
         if !drive.eq_ignore_ascii_case("C:") {
+            let drive = drive.to_uppercase();
+            self.unseen.borrow_mut().insert(format!(
+                "{drive} is not looked at: what the files in its folders say, such as a <clear/>, is not known"
+            ));
             return None;
         }
         let mut at = self.root.to_owned();
         for name in path.split('\\') {
             let mut listed = self.listed.borrow_mut();
-            let names = listed.entry(at).or_insert_with_key(|folder| self.names(folder));
-            at = names.get(&name.to_lowercase())?.clone();
+            let names = listed.entry(at.clone()).or_insert_with_key(|folder| self.names(folder));
+            at = match names {
+                Some(names) => names.get(&name.to_lowercase())?.clone(),
+                // A file in it is found by its name as it is.
+                None => at.join(name),
+            };
         }
         Some(at)
     }
 
-    fn names(&self, folder: &Path) -> HashMap<String, PathBuf> {
-        let names = self.host.list(folder).unwrap_or_default();
-        names.into_iter().map(|name| (name.to_lowercase(), folder.join(name))).collect()
+    fn names(&self, folder: &Path) -> Option<HashMap<String, PathBuf>> {
+        let names = match self.host.list(folder) {
+            Ok(names) => names,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Vec::new(),
+            Err(e) => {
+                self.unseen.borrow_mut().insert(format!("{} cannot be listed: {e}", folder.display()));
+                return None;
+            }
+        };
+        Some(names.into_iter().map(|name| (name.to_lowercase(), folder.join(name))).collect())
     }
 }
 
@@ -69,7 +93,11 @@ impl Tree for Disk<'_> {
         }
         let read = match self.host.kind(&found) {
             Ok(None | Some(Kind::Folder)) => return Ok(None),
-            Ok(Some(_)) => self.host.read(&found, READ_MAX).map_err(|e| format!("cannot be read: {e}")),
+            // Whoever reads a pipe waits for its writer.
+            Ok(Some(Kind::Other)) => Err("is not a file".to_owned()),
+            Ok(Some(Kind::File | Kind::Link)) => {
+                self.host.read(&found, READ_MAX).map_err(|e| format!("cannot be read: {e}"))
+            }
             Err(e) => Err(format!("cannot be looked at: {e}")),
         };
         self.read.borrow_mut().insert(found, read.clone());
@@ -78,10 +106,15 @@ impl Tree for Disk<'_> {
 
     fn folders(&self, path: &str) -> Vec<String> {
         let Some(found) = self.find(path) else { return Vec::new() };
-        let names = self.host.list(&found).unwrap_or_default();
+        let mut listed = self.listed.borrow_mut();
+        let names = listed.entry(found).or_insert_with_key(|folder| self.names(folder));
         // A link could lead back up.
-        let folder = |name: &String| matches!(self.host.kind(&found.join(name)), Ok(Some(Kind::Folder)));
-        names.into_iter().filter(folder).collect()
+        let folder = |path: &&PathBuf| matches!(self.host.kind(path), Ok(Some(Kind::Folder)));
+        let folders = names.iter().flat_map(HashMap::values).filter(folder);
+        let mut names: Vec<String> =
+            folders.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+        names.sort();
+        names
     }
 }
 

@@ -58,22 +58,30 @@ pub(super) fn make(host: &dyn Host, edit: &FileEdit) -> Result<(), DriverError> 
 /// Puts `octets` there, in place of a file that is the one that was `read`. One that has the digest of `octets`
 /// already is left.
 fn put(host: &dyn Host, path: &Path, read: &str, digest: &str, octets: &[u8]) -> Result<(), DriverError> {
-    let now = host.read(path, READ_MAX).map_err(io_error("cannot read", path))?;
-    let found = sha256_hex(&now);
-    if found == digest {
+    let is_there = || -> Result<bool, DriverError> {
+        let found = sha256_hex(&host.read(path, READ_MAX).map_err(io_error("cannot read", path))?);
+        match found == digest {
+            false if found != read => Err(changed(path, read, found)),
+            is_there => Ok(is_there),
+        }
+    };
+    if is_there()? {
         return Ok(());
     }
-    if found != read {
-        return Err(changed(path, read, found));
-    }
     let temporary = temporary(path);
-    let written = remove_if_there(host, &temporary)
+    let put = remove_if_there(host, &temporary)
         .and_then(|()| host.write_like(&temporary, octets, path))
-        .and_then(|()| host.rename(&temporary, path));
-    if let Err(e) = written {
+        .map_err(|e| refused(path, e))
+        // Writing through takes its time, and somebody may have saved the file meanwhile.
+        .and_then(|()| is_there())
+        .and_then(|is_there| match is_there {
+            true => remove_if_there(host, &temporary).map_err(|e| refused(&temporary, e)),
+            false => host.rename(&temporary, path).map_err(|e| refused(path, e)),
+        });
+    if let Err(e) = put {
         // What is left of it is removed by the revert, too.
         let _ = remove_if_there(host, &temporary);
-        return Err(refused(path, e));
+        return Err(e);
     }
     let folder = path.parent().unwrap_or(path);
     host.sync_dir(folder).map_err(io_error("cannot write through", folder))
@@ -113,8 +121,12 @@ pub(super) fn take_back(
     let path = &edit.path;
     let temporary = temporary(path);
     remove_if_there(host, &temporary).map_err(io_error("cannot remove", &temporary))?;
-    if host.kind(path).map_err(io_error("cannot look at", path))?.is_none() {
-        return Ok(());
+    match host.kind(path).map_err(io_error("cannot look at", path))? {
+        None => return Ok(()),
+        Some(Kind::File | Kind::Link) => {}
+        Some(Kind::Folder | Kind::Other) => {
+            return Err(DriverError::NotWritten { path: path.clone(), why: NotWritten::NoFile });
+        }
     }
     let octets = host.read(path, READ_MAX).map_err(io_error("cannot read", path))?;
     let found = sha256_hex(&octets);

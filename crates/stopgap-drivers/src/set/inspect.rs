@@ -99,6 +99,24 @@ pub(super) fn live(sets: &Sets, host: &dyn Host) -> Result<Live, DriverError> {
     Ok(live)
 }
 
+/// See [`Sets::written`].
+pub(super) fn written(
+    sets: &Sets,
+    host: &dyn Host,
+) -> Result<Option<BTreeMap<String, Vec<u8>>>, DriverError> {
+    let Pointer::Set(id) = pointer(sets, host)? else { return Ok(None) };
+    let mut files = BTreeMap::new();
+    for name in sets.files.iter().chain([&MANIFEST]) {
+        let path = sets.set(&id).join(name);
+        if kind(host, &path)? != Some(Kind::File) {
+            return Ok(None);
+        }
+        let bytes = host.read(&path, FILE_MAX).map_err(io_error("cannot read", &path))?;
+        files.insert((*name).to_owned(), bytes);
+    }
+    Ok((set_digest(&files) == id).then_some(files))
+}
+
 /// Reads a set's folder and compares it with `id`.
 pub(super) fn contents(host: &dyn Host, folder: &Path, id: &str) -> Result<Contents, DriverError> {
     match kind(host, folder)? {

@@ -12,7 +12,7 @@ use crate::server::{Server, place};
 use crate::{RUNNING, synthetic};
 
 /// `owa`'s file clears what it inherits, so that M2 has to stand in it.
-fn cleared() -> Vec<(String, Vec<u8>)> {
+pub fn cleared() -> Vec<(String, Vec<u8>)> {
     let mut files = synthetic("\r\n");
     let text = "<configuration>\r\n  <location path=\".\" inheritInChildApplications=\"false\">\r\n    <system.webServer>\r\n      \
         <rewrite>\r\n        <outboundRules>\r\n          <clear />\r\n        </outboundRules>\r\n      </rewrite>\r\n    \
@@ -205,9 +205,9 @@ fn a_read_only_file_system_is_told_as_such() {
 }
 
 /// The same server on the real machine.
-fn on_disk(folder: &Path) -> (Iis, std::path::PathBuf) {
+pub fn on_disk(folder: &Path, files: &[(String, Vec<u8>)]) -> (Iis, std::path::PathBuf) {
     let root = folder.join("c");
-    for (path, octets) in synthetic("\n") {
+    for (path, octets) in files {
         let path = root.join(path.strip_prefix("C:\\").unwrap().replace('\\', "/"));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, octets).unwrap();
@@ -227,7 +227,7 @@ fn on_disk(folder: &Path) -> (Iis, std::path::PathBuf) {
 fn a_read_only_file_and_a_link_are_left_and_a_written_one_keeps_its_permissions() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let folder = tempfile::tempdir().unwrap();
-    let (iis, host) = on_disk(folder.path());
+    let (iis, host) = on_disk(folder.path(), &synthetic("\n"));
     let wanted = Server::new(&synthetic("\n"), &[]).shipped("M1");
     let mode = |mode| std::fs::set_permissions(&host, std::fs::Permissions::from_mode(mode)).unwrap();
     let plan = || iis.render(&wanted, &iis.observe(&Machine).unwrap()).change.unwrap();
