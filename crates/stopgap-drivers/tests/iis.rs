@@ -16,6 +16,8 @@
 mod awkward;
 #[path = "../../stopgap-iis/tests/common/exchange.rs"]
 mod exchange;
+#[path = "iis/hostile.rs"]
+mod hostile;
 #[path = "iis/lost.rs"]
 mod lost;
 #[path = "iis/pools.rs"]

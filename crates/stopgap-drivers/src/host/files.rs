@@ -10,6 +10,23 @@ use stopgap_core::observed::Listener;
 
 use super::{Bounds, Command, Host, Kind, LIST_MAX, Output, process, systemd, wire};
 
+/// Opened without waiting: whoever opens a pipe waits for its writer otherwise, for ever.
+#[cfg(unix)]
+fn open_to_read(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let file = File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path)?;
+    // Of what was opened: the name may mean something else by now. A device, such as /dev/null, has octets of its own.
+    match file.metadata()?.file_type().is_fifo() {
+        true => Err(io::Error::other("it is a pipe")),
+        false => Ok(file),
+    }
+}
+
+#[cfg(not(unix))]
+fn open_to_read(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
 /// This machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Machine;
@@ -19,8 +36,9 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 impl Host for Machine {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
+        let file = open_to_read(path)?;
         // The length that the file system tells is not asked: it is 0 for /proc, and may change.
-        File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} octets")));
         }

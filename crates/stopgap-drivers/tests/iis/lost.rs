@@ -261,6 +261,9 @@ fn what_cannot_be_looked_at_is_told_and_not_taken_for_nothing() {
         assert!(warnings.iter().any(|said| said.contains(word)), "{word}: {warnings:#?}");
     };
     told("is not a file");
+    std::fs::rename(ecp.join("web.config"), ecp.join("pipe")).unwrap();
+    std::os::unix::fs::symlink("pipe", ecp.join("web.config")).unwrap();
+    told("it is a pipe");
     told("D: is not looked at");
     // More names than are listed: a file among them is found all the same.
     for nth in 0..=10_000 {

@@ -54,6 +54,10 @@ fn names(folder: &Path) -> HashMap<String, PathBuf> {
 impl Tree for Disk {
     fn read(&self, path: &str) -> Result<Option<Cow<'_, [u8]>>, String> {
         let Some(found) = self.find(path).filter(|found| !found.is_dir()) else { return Ok(None) };
+        // To open a pipe is to wait for its writer, for ever.
+        if fs::metadata(&found).is_ok_and(|found| !found.is_file()) {
+            return Err("is not a file".to_owned());
+        }
         let mut bytes = Vec::new();
         let read = fs::File::open(found).and_then(|file| file.take(READ).read_to_end(&mut bytes));
         match read {
