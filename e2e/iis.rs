@@ -214,6 +214,43 @@ const STOPS_ECP: &str = r#"<Config id="X1" desc="stops too much">
 "#;
 
 #[test]
+fn an_application_that_clears_what_it_inherits_is_told_and_a_new_file_of_an_update_gets_the_rule_again() {
+    let stage = Stage::set();
+    stage.publisher.add("M1");
+    stage.publisher.add("M2");
+    stage.publisher.publish();
+    stage.world.ok(&["apply"]);
+    assert_eq!(stage.world.mitigation("M1")["status"], "Applied");
+
+    let ecp = stage.file(exchange::ECP);
+    fs::create_dir_all(ecp.parent().unwrap()).unwrap();
+    let inside = "<system.webServer><rewrite><rules><clear /></rules></rewrite></system.webServer>";
+    fs::write(&ecp, format!("<configuration>\n{inside}\n</configuration>\n")).unwrap();
+    let m1 = stage.world.mitigation("M1");
+    assert_eq!(m1["status"], "Partial", "{m1:#}");
+    let told = m1.to_string();
+    assert!(told.contains("Default Web Site/ecp") && told.contains("<clear> in line 2"), "{m1:#}");
+    let below = ATTACK.replace("/autodiscover", "/ecp/autodiscover");
+    let expected = |cleared| if cleared { Seen::Status(200) } else { Seen::Closed };
+    wait_until("the status says what a client sees", || stage.server.ask(&below) == expected(true));
+    assert_eq!(stage.server.ask(ATTACK), Seen::Closed);
+    fs::remove_file(&ecp).unwrap();
+    wait_until("it is inherited again", || stage.server.ask(&below) == expected(false));
+    assert_eq!(stage.world.mitigation("M1")["status"], "Applied");
+
+    // An installer removes a file and makes another one of its name.
+    let agent = stage.world.agent();
+    stage.world.await_status("M2", "Applied");
+    let owa = stage.file(exchange::OWA);
+    fs::remove_file(&owa).unwrap();
+    fs::write(&owa, CLEARED).unwrap();
+    let is_back = || fs::read_to_string(&owa).is_ok_and(|text| text.contains("Stopgap example M2.1"));
+    wait_until("the rule is back", is_back);
+    wait_until("the header is back", || stage.server.policy("/owa/").contains("script-src-attr"));
+    drop(agent);
+}
+
+#[test]
 fn a_file_that_somebody_edits_between_plan_and_apply_is_left_and_planned_anew() {
     use std::os::unix::fs::PermissionsExt;
     let stage = Stage::set();
