@@ -8,6 +8,7 @@
 //! What stands as it was written, for rules that are still the same, is left where it is. Everything is done in
 //! memory, so a file is written once. Where rules go is `stopgap_iis::place`'s.
 
+mod order;
 mod words;
 
 pub(super) use words::of_why;
@@ -112,7 +113,8 @@ impl<'a> Work<'a> {
             holds.push(render::hold(one, sites));
         }
         holds.sort_by(|a, b| (&a.key, &a.action).cmp(&(&b.key, &b.action)));
-        let (edits, record) = (self.edits(), self.record(pieces));
+        let edits = order::safe(self.settings, self.observed, &self.files, self.edits())?;
+        let record = self.record(pieces);
         self.notes.extend(words::effective(self.settings, self.observed, &self.files)?);
         let differs = !edits.is_empty() || !self.switches.is_empty();
         // What is in force nowhere, since a file of somebody else's is broken, stands there all the same: without a set

@@ -274,3 +274,36 @@ fn what_cannot_be_looked_at_is_told_and_not_taken_for_nothing() {
     std::fs::write(root, "<configuration>\n<broken>\n</configuration>\n").unwrap();
     told("Default Web Site answers with 500.19 (malformed)");
 }
+
+#[test]
+fn a_rule_that_goes_from_one_file_to_another_breaks_nothing_in_between() {
+    // Behind C:\Windows in the order of names, where its neighbors are before it.
+    let elsewhere = |text: &str| text.replace(r"C:\Exchange\HttpProxy\owa", r"C:\websites\owa");
+    let mut files = cleared();
+    files[0].1 = elsewhere(std::str::from_utf8(&files[0].1).unwrap()).replace("OWA\\", "owa").into_bytes();
+    files[2].0 = elsewhere(OWA);
+    let server = Server::new(&files, &[]);
+    let faults = server.violations();
+    server.bring(&server.shipped("M2"));
+    let owa = place(&files[2].0);
+    let text = String::from_utf8(server.host.peek(&owa).unwrap()).unwrap();
+    assert!(text.contains("Stopgap example M2.1"));
+    // It need not stand there any more, and is another revision at the same time.
+    server.host.put(&owa, text.replace("          <clear />\r\n", ""));
+    let path = format!("{}/../../mitigations/M2/mitigation.xml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let change = server.plan(&server.wanted(&text.replace("popout", "pop-out"))).unwrap();
+    assert_eq!(change.edits.len(), 2);
+    server.driver.check(&server.host, &change).unwrap();
+    server.host.set_fault(None);
+    server.driver.apply(&server.host, &change).unwrap();
+    let operations = server.host.operations().len();
+    server.driver.revert(&server.host, &change).unwrap();
+    for at in 0..operations {
+        server.host.set_fault(Some(Fault::Crash(at)));
+        let _ = server.driver.apply(&server.host, &change);
+        server.host.set_fault(None);
+        assert_eq!(server.violations(), faults, "crashed at {at}");
+        server.driver.revert(&server.host, &change).unwrap();
+    }
+}
