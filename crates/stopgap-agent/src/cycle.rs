@@ -17,6 +17,7 @@ mod render;
 mod want;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +29,7 @@ use stopgap_core::policy::Policy;
 use stopgap_core::report::{Failures, PauseReport, Report, report};
 use stopgap_core::select::{FeedView, Selected, Selection, TargetView, Verdict, Wish, select};
 use stopgap_drivers::{Driver, Host};
-use stopgap_feed::document::ActionKind;
+use stopgap_feed::document::{ActionKind, ActionType};
 use stopgap_feed::{FeedName, Id};
 
 use crate::config::Config;
@@ -284,11 +285,12 @@ impl<'a> Cycle<'a> {
             if self.untouchable.contains(&target.target) && !stays.is_empty() {
                 let stays: Vec<String> = stays.into_iter().collect();
                 let (name, live) = (&target.target, self.input.home.path(&target.target).join("live"));
+                let view =
+                    self.input.targets.iter().map(|target| &target.view).find(|view| view.name == *name);
                 self.fail(format!(
-                    "{} stays on {name} until it can be changed again, and is taken off then; by hand, with \
-                     every other rule of ours there: remove {} and reload {name}",
+                    "{} stays on {name} until it can be changed again, and is taken off then; {}",
                     stays.join(", "),
-                    live.display()
+                    by_hand(view.map_or(&[], |view| view.takes), name, &live)
                 ));
             }
         }
@@ -418,6 +420,20 @@ impl<'a> Cycle<'a> {
 
     fn fail(&mut self, detail: String) {
         self.events.push(Event::Failed { detail });
+    }
+}
+
+/// How everything of ours is taken off a target without us. What a server reads goes with `live`; where its own
+/// files or units were changed, `live` only tells what was, and without it nobody could put that back.
+fn by_hand(takes: &[ActionType], name: &str, live: &Path) -> String {
+    let live = live.display();
+    match takes {
+        [ActionType::UrlRewrite] => {
+            format!("by hand, with every other rule of ours there: remove {live} and reload {name}")
+        }
+        _ => format!(
+            "by hand: put back what {live}/record.json says was before, and keep that file until then"
+        ),
     }
 }
 

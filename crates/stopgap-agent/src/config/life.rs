@@ -86,6 +86,10 @@ fn check_program(program: &Path) -> Result<(), String> {
     if !program.is_absolute() {
         return named("expected an absolute path".into());
     }
+    // It is handed to env(1), which would take such a path for a variable, and end well without having run it.
+    if program.as_os_str().as_encoded_bytes().contains(&b'=') {
+        return named("expected a path without `=`".into());
+    }
     let meta = match std::fs::metadata(program) {
         Ok(meta) => meta,
         Err(error) => return named(format!("cannot be read: {error}")),
@@ -100,7 +104,7 @@ fn check_program(program: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The program, what a link to it leads to, and the folders of both.
+/// The program, what a link to it leads to, and all folders above both: who may rename one of them chooses what runs.
 #[cfg(unix)]
 fn check_owner(program: &Path) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt as _;
@@ -111,12 +115,15 @@ fn check_owner(program: &Path) -> Result<(), String> {
     if own.mode() & 0o111 == 0 {
         return Err("it is not executable: chmod +x".into());
     }
-    for path in [Some(real.as_path()), real.parent(), program.parent()].into_iter().flatten() {
+    for path in real.ancestors().chain(program.ancestors().skip(1)) {
         let meta = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
         if ![0, us].contains(&meta.uid()) {
             return Err(format!("{} belongs to user {}: expected root", path.display(), meta.uid()));
         }
-        if meta.mode() & 0o022 != 0 {
+        // In a folder like /tmp nobody can rename what belongs to somebody else; what is new there is anybody's.
+        let holds_it = Some(path) == real.parent() || Some(path) == program.parent();
+        let is_sticky = meta.is_dir() && meta.mode() & 0o1000 != 0 && !holds_it;
+        if meta.mode() & 0o022 != 0 && !is_sticky {
             return Err(format!(
                 "{} can be written by others (mode {:o}): chmod go-w",
                 path.display(),
@@ -166,6 +173,17 @@ mod tests {
         check(0o755).unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert!(check(0o755).unwrap_err().contains("chmod go-w"), "its folder counts, too");
+        let deep = folder.path().join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        let below = HooksConfig { before: vec![deep.join("drain")], ..HooksConfig::default() };
+        std::fs::copy(&hook, deep.join("drain")).unwrap();
+        assert!(below.check().unwrap_err().contains("chmod go-w"), "and so do all above it");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(below.check(), Ok(()));
+        let odd = folder.path().join("a=b");
+        std::fs::copy(&hook, &odd).unwrap();
+        let odd = HooksConfig { after: vec![odd], ..HooksConfig::default() };
+        assert!(odd.check().unwrap_err().contains("without `=`"));
         let hooks = |path: &str| HooksConfig { after: vec![path.into()], ..HooksConfig::default() };
         assert!(hooks("drain").check().unwrap_err().contains("absolute"));
         assert!(hooks("/nowhere/drain").check().unwrap_err().contains("cannot be read"));

@@ -11,6 +11,7 @@ use stopgap_core::plan::{ActionRef, Change};
 use stopgap_core::proof::Proof;
 use stopgap_core::select::{Selected, Selection, Verdict, Wish};
 use stopgap_feed::Key;
+use stopgap_feed::document::ActionKind;
 
 use super::evidence::Proved;
 use super::execute::Outcome;
@@ -109,7 +110,11 @@ impl Cycle<'_> {
                 entry.proofs.retain(|proof| proof.target != *target || proof.action != what.action);
                 entry.proofs.extend(of(proofs, what).cloned());
             }
-            let detail = format!("{} on {target}{}", what.action, proof_words(proofs, what));
+            let detail = format!(
+                "{} on {target}{}",
+                what.action,
+                proof_words(proofs, what, is_service(selection, what))
+            );
             self.events.push(Event::Applied { key: what.key.clone(), detail });
         }
         for what in &change.takes_off {
@@ -227,9 +232,18 @@ fn of<'p>(proofs: &'p [Proved], what: &ActionRef) -> impl Iterator<Item = &'p Pr
     proofs.iter().filter(move |(key, p)| *key == what.key && p.action == what.action).map(|(_, proof)| proof)
 }
 
-fn proof_words(proofs: &[Proved], what: &ActionRef) -> String {
+/// Whether the action stops a service. The driver asked systemd before it called that done.
+fn is_service(selection: &Selection, what: &ActionRef) -> bool {
+    let actions = selection.get(&what.key).into_iter().flat_map(|selected| &selected.mitigation.actions);
+    actions
+        .filter(|action| action.id == what.action)
+        .any(|action| matches!(action.kind, ActionKind::Service { .. }))
+}
+
+fn proof_words(proofs: &[Proved], what: &ActionRef, service: bool) -> String {
     let proven = of(proofs, what).filter(|proof| proof.proof == Proof::Proven).count();
     match of(proofs, what).count() {
+        0 if service => ", as systemd says".to_owned(),
         0 => ", no probe shows it".to_owned(),
         count => format!(", proven at {proven} of {count} listeners"),
     }

@@ -69,7 +69,13 @@ impl Cycle<'_> {
                 self.fail(detail);
             }
         }
-        self.save_ledger()
+        self.save_ledger()?;
+        // A change that waits for long is not to be booked anew, whatever else happens to what it was to put on.
+        // Where that cannot be written it is still put back.
+        let (target, why) =
+            (pending.change.target.clone(), "the agent was interrupted in the middle of it".into());
+        let _ = self.journal().note(self.input.now, journal::Event::Open { target, why });
+        Ok(())
     }
 
     /// A target that holds what this build cannot read is left alone: what it holds could not be written

@@ -191,6 +191,25 @@ fn what_killed_the_agent_twice_is_skipped_until_somebody_says_retry() {
 }
 
 #[test]
+fn a_change_that_waits_to_be_taken_back_is_booked_as_a_death_once() {
+    let mut waits = 0;
+    for at in 0..80 {
+        let world = FIRST.told();
+        die(&world);
+        world.host.set_fault(Some(Fault::Once(at)));
+        let done = world.cycle(Mode::Apply);
+        world.host.set_fault(None);
+        let Ok(done) = done else { continue };
+        if done.events.iter().any(|event| format!("{event:?}").contains("cannot be taken back")) {
+            let pending = Journal::new(&world.home, &world.host).pending().unwrap();
+            assert!(pending.iter().all(|open| !open.died), "operation {at}: {pending:#?}");
+            waits += 1;
+        }
+    }
+    assert!(waits > 0);
+}
+
+#[test]
 fn of_several_that_came_with_two_deaths_each_is_tried_alone() {
     let mut world = World::new();
     world.publish(document("1 M1 M2", world.now));

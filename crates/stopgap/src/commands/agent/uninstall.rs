@@ -39,9 +39,10 @@ pub struct Args {
 pub fn run(args: Args, path: &Path) -> Outcome {
     let config = local::config(path)?;
     let packaged = PACKAGE_UNITS.iter().any(|unit| Path::new("/").join(unit).exists());
-    let ours = is_ours(&Path::new("/").join(UNIT_FILE));
-    // First of all: a service that runs would put back what is taken off.
-    if (packaged || ours) && Path::new("/run/systemd/system").is_dir() {
+    let unit = unit(Path::new("/"));
+    let ours = unit == Unit::Ours;
+    // First of all: a service that runs would put back what is taken off, whoever wrote its unit.
+    if (packaged || unit != Unit::None) && Path::new("/run/systemd/system").is_dir() {
         install::systemctl(&["stop", "stopgap.service"])?;
     }
     if args.how.revert {
@@ -59,7 +60,8 @@ pub fn run(args: Args, path: &Path) -> Outcome {
         }
     }
     let removed = if ours { remove(Path::new("/"))? } else { Vec::new() };
-    let remains = remains(&config, packaged);
+    let mut remains = remains(&config, packaged);
+    remains.extend(unit.remains());
     if args.json {
         let remains: Vec<_> =
             remains.iter().map(|(what, words)| json!({ "what": what, "then": words })).collect();
@@ -75,9 +77,38 @@ pub fn run(args: Args, path: &Path) -> Outcome {
     Ok(Code::Done)
 }
 
-/// Whether `agent install` wrote it.
-fn is_ours(unit: &Path) -> bool {
-    fs::read_to_string(unit).is_ok_and(|text| text == install::unit())
+/// The unit where an administrator's are.
+#[derive(Debug, PartialEq, Eq)]
+enum Unit {
+    /// As `agent install` writes it.
+    Ours,
+    /// Somebody edited it, or another version of this program wrote it.
+    Other,
+    /// There is none, or the mask of one.
+    None,
+}
+
+fn unit(root: &Path) -> Unit {
+    let unit = root.join(UNIT_FILE);
+    match fs::read_to_string(&unit) {
+        Ok(text) if text == install::unit() => Unit::Ours,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Unit::None,
+        _ if fs::read_link(&unit).is_ok_and(|to| to == Path::new("/dev/null")) => Unit::None,
+        _ => Unit::Other,
+    }
+}
+
+impl Unit {
+    /// A unit that stays would start the service with the machine, and the service would go on as before.
+    fn remains(&self) -> Option<(String, String)> {
+        (*self == Unit::Other).then(|| {
+            let then = format!(
+                "stopped, and not as this version writes it: `systemctl disable stopgap.service`, then remove it and \
+                 /{PROGRAM}"
+            );
+            (format!("/{UNIT_FILE}"), then)
+        })
+    }
 }
 
 fn remove(root: &Path) -> anyhow::Result<Vec<String>> {
@@ -146,13 +177,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_install_wrote_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let unit = folder.path().join("stopgap.service");
-        assert!(!is_ours(&unit));
-        fs::write(&unit, install::unit()).unwrap();
-        assert!(is_ours(&unit));
-        fs::write(&unit, install::unit() + "# mine\n").unwrap();
-        assert!(!is_ours(&unit), "an edited unit is the operator's");
+    fn only_what_install_wrote_is_removed_and_what_is_left_is_said() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join(UNIT_FILE);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        assert_eq!(unit(root.path()), Unit::None);
+        fs::write(&file, install::unit()).unwrap();
+        assert_eq!(unit(root.path()), Unit::Ours);
+        assert_eq!(unit(root.path()).remains(), None);
+        fs::write(&file, install::unit() + "# mine\n").unwrap();
+        assert_eq!(unit(root.path()), Unit::Other, "an edited unit is the operator's");
+        let (what, then) = unit(root.path()).remains().unwrap();
+        assert_eq!(what, "/etc/systemd/system/stopgap.service");
+        assert!(then.contains("systemctl disable stopgap.service"), "{then}");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &file).unwrap();
+        assert_eq!(unit(root.path()), Unit::None, "a mask is no unit");
     }
 }
