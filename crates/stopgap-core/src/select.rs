@@ -543,7 +543,9 @@ fn supersede(mitigations: &mut [Selected], ledger: &Ledger) {
         })
         .collect();
     for selected in mitigations.iter_mut() {
-        if let Some((_, by)) = replaced.iter().find(|(old, _)| *old == selected.key) {
+        // What is taken off for a reason of its own does not wait until its successor can be put on.
+        let leaves = selected.wish == Wish::TakeOff;
+        if let Some((_, by)) = replaced.iter().find(|(old, _)| *old == selected.key && !leaves) {
             selected.verdict =
                 Verdict::NotApplicable { why: format!("superseded by {}", by.id), unknown: false };
             selected.wish = Wish::TakeOff;

@@ -178,11 +178,12 @@ impl Cycle<'_> {
                 || self.ledger.targets.values().any(|left| of(&left.holds))
         };
         let left_alone = |selected: &Selected| {
-            if self.paused() {
-                return true;
-            }
+            // What the operator takes off leaves in a pause, too, and so does it on a target that we gave up.
+            let waits = selected.wish != Wish::TakeOff;
+            let given_up = |target| waits && self.contested.contains(target);
             let mut targets = selected.targets.iter();
-            targets.any(|target| self.untouchable.contains(target) || self.contested.contains(target))
+            (waits && self.paused())
+                || targets.any(|target| self.untouchable.contains(target) || given_up(target))
         };
         let keep: Vec<Key> = selection
             .mitigations

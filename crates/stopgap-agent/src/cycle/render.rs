@@ -32,7 +32,8 @@ impl Cycle<'_> {
             }
             let mut rendering = self.render_one_by_one(index, target, selection, observed);
             if self.paused() || self.contested.iter().any(|contested| contested == name) {
-                rendering = match take_off_only(rendering, target.driver.as_ref(), observed) {
+                let held = self.ledger.targets.get(name).is_some_and(|left| !left.holds.is_empty());
+                rendering = match take_off_only(rendering, target.driver.as_ref(), observed, held) {
                     Some(rendering) => rendering,
                     None => continue,
                 };
@@ -122,14 +123,23 @@ impl Cycle<'_> {
     }
 }
 
-/// On a target that we gave up nothing is put on and nothing is repaired; what is to leave leaves.
-fn take_off_only(rendering: Rendering, driver: &dyn Driver, observed: &Observed) -> Option<Rendering> {
+/// On a target that we gave up nothing is put on and nothing is repaired; what is to leave leaves. A set that
+/// somebody edited does not say what it holds: it goes whole, where nothing is to stay of what we left (`left`).
+fn take_off_only(
+    rendering: Rendering,
+    driver: &dyn Driver,
+    observed: &Observed,
+    left: bool,
+) -> Option<Rendering> {
+    let all = left && rendering.wanted.is_empty();
     let held = |wanted: &Wanted| {
         let mut holds = observed.live.holds.iter();
         holds.any(|h| h.key == wanted.key && h.action == wanted.action.id && h.digest == wanted.digest)
     };
     let wanted: Vec<Wanted> = rendering.wanted.into_iter().filter(held).collect();
     let rendered = driver.render(&wanted, observed);
-    let takes_off = rendered.change.as_ref().is_some_and(|c| c.puts_on.is_empty() && !c.takes_off.is_empty());
+    let change = rendered.change.as_ref().filter(|change| change.puts_on.is_empty());
+    let takes_off =
+        change.is_some_and(|change| !change.takes_off.is_empty() || (all && change.after.is_none()));
     takes_off.then_some(Rendering { wanted, rendered, ..rendering })
 }

@@ -14,4 +14,5 @@ mod feed;
 mod golden;
 mod script;
 mod truth;
+mod word;
 mod world;

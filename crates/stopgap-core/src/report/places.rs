@@ -68,7 +68,10 @@ fn site_places(
 ) -> Vec<PlaceReport> {
     let inactive = target.live.active == Some(false);
     let (in_force, missing) = match &site.hook {
-        Hook::Present if inactive => (false, Some("the running server does not use this set yet".to_owned())),
+        Hook::Present if inactive => {
+            let found = target.live.foreign.first().cloned();
+            (false, Some(found.unwrap_or_else(|| "the running server does not use this set yet".to_owned())))
+        }
         Hook::Present => (held, None),
         Hook::Missing(what) => (false, Some(what.clone())),
     };

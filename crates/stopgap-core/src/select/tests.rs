@@ -407,6 +407,27 @@ fn the_new_one_takes_the_old_ones_place_only_when_it_applies() {
 }
 
 #[test]
+fn what_the_operator_takes_off_does_not_wait_for_its_successor() {
+    let mut m2 = mitigation("M2");
+    m2.supersedes = Some("M1".parse().unwrap());
+    let document = document(vec![mitigation("M1"), m2]);
+    let feeds = [FeedView::of_document("example", &document, now())];
+    let block = Block {
+        id: "M1".parse().unwrap(),
+        feed: None,
+        level: Level::Server,
+        take_off: true,
+        reason: None,
+        until: None,
+    };
+    let policy = Policy { blocks: vec![block], ..Policy::default() };
+    let targets = [target("nginx", "15.2.986.5")];
+    let selection = select(&feeds, &targets, &Facts::default(), &policy, &Ledger::default(), now());
+    let m1 = selection.get(&"example:M1".parse().unwrap()).unwrap();
+    assert_eq!((m1.wish, &m1.superseded_by, m1.verdict.word()), (Wish::TakeOff, &None, "Blocked"));
+}
+
+#[test]
 fn a_recall_waits_for_no_soak_and_for_no_readable_fact() {
     for (build, unsupported) in [("15.2.986.36", false), ("a.b", false), ("15.2.986.5", true)] {
         let mut document = with(|m| {
