@@ -27,6 +27,7 @@ pub const TESTS: &[Tool] = &[
     tool("nginx", "nginx-light", "the nginx target against the real server"),
     tool("apache2", "apache2", "the Apache target against the real server"),
     tool("haproxy", "haproxy", "the HAProxy target against the real server"),
+    tool("/etc/php/8.2/fpm/php-fpm.conf", "php-fpm", "the php-fpm target against the real server"),
     tool("xmlsec1", "xmlsec1", "signatures against another implementation"),
     // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
     tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
@@ -48,8 +49,12 @@ pub const TESTS: &[Tool] = &[
 ];
 
 /// Packages whose installation starts a service, and the service.
-const SERVICES: &[(&str, &str)] =
-    &[("nginx-light", "nginx.service"), ("apache2", "apache2.service"), ("haproxy", "haproxy.service")];
+const SERVICES: &[(&str, &str)] = &[
+    ("nginx-light", "nginx.service"),
+    ("apache2", "apache2.service"),
+    ("haproxy", "haproxy.service"),
+    ("php-fpm", "php8.2-fpm.service"),
+];
 
 /// What the benchmarks need beside that.
 pub const BENCHMARKS: &[Tool] = &[

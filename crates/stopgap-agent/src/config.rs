@@ -156,12 +156,13 @@ pub struct TargetConfig {
     /// A proxy fronts another host's product.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
-    /// nginx, Apache, HAProxy: the program; default `/usr/sbin/nginx`, `/usr/sbin/apache2`,
-    /// `/usr/sbin/haproxy`.
+    /// nginx, Apache, HAProxy, php-fpm: the program; default `/usr/sbin/nginx`, `/usr/sbin/apache2`,
+    /// `/usr/sbin/haproxy`, and for php-fpm the one of the version that its configuration is in the folder of.
     #[serde(default)]
     pub binary: Option<PathBuf>,
     /// nginx, Apache, HAProxy: the configuration file, below `root`; default `/etc/nginx/nginx.conf`,
-    /// `/etc/apache2/apache2.conf`, `/etc/haproxy/haproxy.cfg`.
+    /// `/etc/apache2/apache2.conf`, `/etc/haproxy/haproxy.cfg`; php-fpm's: `/etc/php/VERSION/fpm/php-fpm.conf`, where
+    /// one version alone is there.
     #[serde(default)]
     pub config: Option<PathBuf>,
     /// gateway: its control socket; default `gateway/control.sock` in the data folder. HAProxy: its stats
@@ -169,10 +170,10 @@ pub struct TargetConfig {
     #[serde(default)]
     pub control: Option<PathBuf>,
     /// systemd: units that are never stopped, beside those that no server can do without: names with or
-    /// without their type, `*` at the end for all that begin so.
+    /// without their type, `*` at the end for all that begin so. php-fpm: pools, likewise.
     #[serde(default)]
     pub never_touch: Vec<String>,
-    /// systemd: how many services may be out of service at once because of mitigations; default 5.
+    /// systemd, php-fpm: how many services or pools may be out of service at once because of mitigations; default 5.
     #[serde(default)]
     pub max_stopped: Option<usize>,
 }
@@ -194,6 +195,7 @@ pub enum TargetKind {
     Haproxy,
     Gateway,
     Systemd,
+    Phpfpm,
     Iis,
 }
 
@@ -206,6 +208,7 @@ impl TargetKind {
             TargetKind::Haproxy => "haproxy",
             TargetKind::Gateway => "gateway",
             TargetKind::Systemd => "systemd",
+            TargetKind::Phpfpm => "phpfpm",
             TargetKind::Iis => "iis",
         }
     }
@@ -214,6 +217,7 @@ impl TargetKind {
     pub fn takes(self) -> &'static [ActionType] {
         match self {
             TargetKind::Systemd => &[ActionType::Service],
+            TargetKind::Phpfpm => &[ActionType::AppPool],
             TargetKind::Nginx | TargetKind::Apache | TargetKind::Haproxy | TargetKind::Gateway => {
                 &[ActionType::UrlRewrite]
             }

@@ -1,7 +1,7 @@
 //! Targets: from their tables in the configuration to drivers.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stopgap_core::facts::Facts;
 use stopgap_core::observed::Listener;
@@ -12,6 +12,7 @@ use stopgap_drivers::haproxy::{self, Haproxy};
 use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::iis::{self, Iis};
 use stopgap_drivers::nginx::{self, Nginx};
+use stopgap_drivers::phpfpm::{self, Phpfpm};
 use stopgap_drivers::server::Settings;
 use stopgap_drivers::systemd::{self, Systemd};
 use stopgap_drivers::{Driver, Machine};
@@ -41,6 +42,7 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
         TargetKind::Haproxy => Box::new(haproxy(config, target)?),
         TargetKind::Gateway => Box::new(Gateway::new(gateway_settings(config, target)?)),
         TargetKind::Systemd => Box::new(Systemd::new(systemd_settings(config, target))),
+        TargetKind::Phpfpm => Box::new(Phpfpm::new(phpfpm_settings(config, target))),
         TargetKind::Iis => Box::new(Iis::new(iis_settings(config, target)?)),
     };
     Ok(Target { driver, view })
@@ -57,7 +59,7 @@ pub fn hooked(config: &Config, target: &TargetConfig) -> Result<Option<Box<dyn H
         TargetKind::Nginx => Some(Box::new(Nginx::new(settings(config, target, nginx::settings)?))),
         TargetKind::Apache => Some(Box::new(Apache::new(settings(config, target, apache::settings)?))),
         TargetKind::Haproxy => Some(Box::new(haproxy(config, target)?)),
-        TargetKind::Systemd | TargetKind::Gateway | TargetKind::Iis => None,
+        TargetKind::Systemd | TargetKind::Phpfpm | TargetKind::Gateway | TargetKind::Iis => None,
     })
 }
 
@@ -105,6 +107,53 @@ fn systemd_settings(config: &Config, target: &TargetConfig) -> systemd::Settings
         never_touch: target.never_touch.clone(),
         max_stopped: target.max_stopped.unwrap_or(systemd::MAX_STOPPED),
     }
+}
+
+/// Of several versions that are installed, `config` says which. That it does not is an error of this target alone,
+/// since the next version may come with an update.
+fn phpfpm_settings(config: &Config, target: &TargetConfig) -> phpfpm::Settings {
+    let versions = target.root.join("etc/php");
+    let named = target.config.as_ref().map(|file| target.root.join(file.strip_prefix("/").unwrap_or(file)));
+    let mut found = match &named {
+        Some(file) => {
+            let below = file.strip_prefix(&versions).ok().and_then(|below| below.components().next());
+            below.map(|version| version.as_os_str().to_string_lossy().into_owned()).into_iter().collect()
+        }
+        None => php_versions(&versions),
+    };
+    let unclear = match found.as_slice() {
+        _ if named.is_some() => None,
+        [_] => None,
+        [] => Some(format!("there is no php-fpm below {}: give its main file as `config`", versions.display())),
+        several => Some(format!(
+            "there are several versions of php-fpm ({}): give the main file of one as `config`, and a target to each",
+            several.join(", ")
+        )),
+    };
+    let version = found.pop().unwrap_or_default();
+    let (name, folder) = (target.name(), folder(config, target));
+    let mut settings = phpfpm::settings(name, folder, target.root.clone(), &version);
+    if let Some(file) = named {
+        settings.server.config = file;
+    }
+    if let Some(binary) = &target.binary {
+        settings.server.binary.clone_from(binary);
+    }
+    settings.unclear = unclear;
+    settings.never_touch.clone_from(&target.never_touch);
+    settings.max_stopped = target.max_stopped.unwrap_or(phpfpm::MAX_STOPPED);
+    settings
+}
+
+/// The versions of PHP with an fpm, as Debian has them side by side.
+fn php_versions(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries
+        .filter(|entry| entry.path().join("fpm/php-fpm.conf").exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    found.sort();
+    found
 }
 
 /// The gateway fronts one site; its name is the first that the configuration gives to a role.

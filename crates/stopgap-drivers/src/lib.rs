@@ -13,6 +13,7 @@ pub mod hook;
 pub mod host;
 pub mod iis;
 pub mod nginx;
+pub mod phpfpm;
 pub mod probe;
 mod render;
 pub mod server;

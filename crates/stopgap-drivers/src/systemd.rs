@@ -22,12 +22,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use stopgap_core::observed::{Hook, Live, Observed, Site};
-use stopgap_core::plan::{Change, Rendered, Wanted};
+use stopgap_core::plan::{Change, Rendered, Switch, Wanted};
 use stopgap_feed::document::ActionKind;
 
 use crate::driver::{Checked, Driver, DriverError, io_error};
 use crate::host::{Host, Kind, remove_if_there};
 use crate::set::{LIVE, Sets};
+pub(crate) use act::{backward, forward};
 use decide::Seen;
 use record::{How, RECORD, Record};
 use unit::full_name;
@@ -162,6 +163,30 @@ fn own_unit(host: &dyn Host) -> Option<String> {
     path.split('/').find(|part| part.ends_with(".service")).map(str::to_owned)
 }
 
+/// For a server that ends with the last of what it serves: how its unit is taken out of service, from what it is now;
+/// or why it is not.
+pub(crate) fn taking_off(host: &dyn Host, unit: &str, never_touch: &[String]) -> Result<Switch, String> {
+    let mut seen = Seen { own: own_unit(host), ..Seen::default() };
+    add(host, &mut seen, vec![unit.to_owned()]).map_err(|e| format!("systemd does not answer: {e}"))?;
+    let shown = seen.unit(unit).filter(|shown| shown.exists()).ok_or(format!("systemd knows no {unit}"))?;
+    if let Some(trigger) = shown.triggered_by.first() {
+        return Err(format!(
+            "{unit} is started by {trigger}: a mitigation takes it off by an action of type Service"
+        ));
+    }
+    decide::may_stop(never_touch, shown, &seen)?;
+    let mut entry = record::Entry::of(shown);
+    entry.also = seen.dependents(shown).into_iter().map(|dependent| dependent.id.clone()).collect();
+    Ok(entry.off(shown))
+}
+
+/// Whether the unit of such a switch is out of service.
+pub(crate) fn is_off(host: &dyn Host, switch: &Switch) -> io::Result<bool> {
+    let units = bus::show(host, std::slice::from_ref(&switch.name))?;
+    let how = How::from_settings(&switch.after);
+    Ok(units.iter().any(|unit| !unit.runs() && how.is_some_and(|how| how.keeps(unit))))
+}
+
 impl Driver for Systemd {
     fn target(&self) -> &str {
         &self.settings.name
@@ -263,7 +288,7 @@ impl Driver for Systemd {
 
     fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         self.sets.swap(host, change)?;
-        act::forward(host, &self.settings.name, &change.switches)?;
+        forward(host, &self.settings.name, &change.switches)?;
         // No later: one that outlives what it speaks of claims units that are ours no more.
         if change.after.is_none() {
             let copy = self.copy();
@@ -273,7 +298,7 @@ impl Driver for Systemd {
     }
 
     fn revert(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        act::backward(host, &self.settings.name, &change.switches)?;
+        backward(host, &self.settings.name, &change.switches)?;
         self.sets.restore(host, change)
     }
 

@@ -11,7 +11,7 @@ use crate::driver::{DriverError, io_error};
 use crate::host::{Host, Kind, remove_if_there};
 
 /// Carries out what goes out of service, in order, and then what comes back.
-pub(super) fn forward(host: &dyn Host, target: &str, switches: &[Switch]) -> Result<(), DriverError> {
+pub(crate) fn forward(host: &dyn Host, target: &str, switches: &[Switch]) -> Result<(), DriverError> {
     let (off, on): (Vec<&Switch>, Vec<&Switch>) = switches.iter().partition(|switch| switch.off);
     for switch in &off {
         take_off(host, target, &switch.name, How::from_settings(&switch.after))?;
@@ -21,7 +21,7 @@ pub(super) fn forward(host: &dyn Host, target: &str, switches: &[Switch]) -> Res
 }
 
 /// The other way, whatever part of it happened.
-pub(super) fn backward(host: &dyn Host, target: &str, switches: &[Switch]) -> Result<(), DriverError> {
+pub(crate) fn backward(host: &dyn Host, target: &str, switches: &[Switch]) -> Result<(), DriverError> {
     let (off, on): (Vec<&Switch>, Vec<&Switch>) = switches.iter().rev().partition(|switch| switch.off);
     for switch in &on {
         take_off(host, target, &switch.name, How::from_settings(&switch.before))?;

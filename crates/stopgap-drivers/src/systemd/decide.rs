@@ -39,7 +39,7 @@ impl Seen {
     }
 
     /// What ran, or is held by us, and stops when `unit` does, or cannot start without it.
-    fn dependents(&self, unit: &Unit) -> Vec<&Unit> {
+    pub(super) fn dependents(&self, unit: &Unit) -> Vec<&Unit> {
         let mut found: Vec<&Unit> = Vec::new();
         let mut left: Vec<&String> = unit.dependents.iter().collect();
         while let Some(name) = left.pop() {
@@ -109,14 +109,14 @@ fn off<'a>(settings: &Settings, wanted: &Wanted, seen: &'a Seen) -> Result<Off<'
         return Err("it takes actions of type Service".to_owned());
     };
     let (name, unit) = resolve(names, seen)?;
-    may_stop(settings, unit, seen)?;
+    may_stop(&settings.never_touch, unit, seen)?;
     // What would start it again goes first.
     let known = seen.record.units.iter().filter(|entry| entry.starts.as_ref() == Some(&unit.id));
     let triggers = known.map(|entry| &entry.unit).chain(&unit.triggered_by);
     let mut units: Vec<&Unit> = Vec::new();
     for trigger in triggers.filter_map(|name| seen.unit(name)).filter(|one| one.exists()) {
         if !units.iter().any(|known| known.id == trigger.id) {
-            may_stop(settings, trigger, seen)?;
+            may_stop(&settings.never_touch, trigger, seen)?;
             units.push(trigger);
         }
     }
@@ -139,13 +139,10 @@ fn resolve<'a>(names: &[String], seen: &'a Seen) -> Result<(String, &'a Unit), S
     held.or_else(found).ok_or_else(|| format!("no unit here is named {}", names.join(" or ")))
 }
 
-fn may_stop(settings: &Settings, unit: &Unit, seen: &Seen) -> Result<(), String> {
-    let refuse = |unit: &Unit| protected(&unit.id, seen.own.as_deref(), &settings.never_touch);
-    if let Some(why) = unit
-        .names
-        .iter()
-        .chain([&unit.id])
-        .find_map(|name| protected(name, seen.own.as_deref(), &settings.never_touch))
+pub(super) fn may_stop(never_touch: &[String], unit: &Unit, seen: &Seen) -> Result<(), String> {
+    let refuse = |unit: &Unit| protected(&unit.id, seen.own.as_deref(), never_touch);
+    if let Some(why) =
+        unit.names.iter().chain([&unit.id]).find_map(|name| protected(name, seen.own.as_deref(), never_touch))
     {
         return Err(why);
     }
