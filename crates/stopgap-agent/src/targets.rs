@@ -124,7 +124,9 @@ fn phpfpm_settings(config: &Config, target: &TargetConfig) -> phpfpm::Settings {
     let unclear = match found.as_slice() {
         _ if named.is_some() => None,
         [_] => None,
-        [] => Some(format!("there is no php-fpm below {}: give its main file as `config`", versions.display())),
+        [] => {
+            Some(format!("there is no php-fpm below {}: give its main file as `config`", versions.display()))
+        }
         several => Some(format!(
             "there are several versions of php-fpm ({}): give the main file of one as `config`, and a target to each",
             several.join(", ")
