@@ -72,11 +72,7 @@ impl Home {
     /// The data folder at `data`, created where it is missing.
     pub fn open(host: &dyn Host, data: &Path) -> Result<Home, HomeError> {
         for folder in [data.to_owned(), data.join("feeds")] {
-            host.create_dir_all(&folder, FOLDER_MODE).map_err(|source| HomeError::Io {
-                what: "create",
-                path: folder,
-                source,
-            })?;
+            create(host, &folder).map_err(|source| HomeError::Io { what: "create", path: folder, source })?;
         }
         Ok(Home { data: data.to_owned() })
     }
@@ -153,4 +149,18 @@ impl Home {
         let path = self.path(name);
         replace(host, &path, bytes, FILE_MODE).map_err(|source| HomeError::Io { what: "write", path, source })
     }
+}
+
+/// Makes a folder whose name is on the disk, too: a record of what was written into somebody else's file must not be lost
+/// with the folder that it is in.
+fn create(host: &dyn Host, folder: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for at in folder.ancestors() {
+        if host.kind(at)?.is_some() {
+            break;
+        }
+        missing.push(at);
+    }
+    host.create_dir_all(folder, FOLDER_MODE)?;
+    missing.into_iter().rev().filter_map(Path::parent).try_for_each(|above| host.sync_dir(above))
 }

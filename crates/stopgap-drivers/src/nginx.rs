@@ -16,6 +16,7 @@ mod process;
 mod sites;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 
 use stopgap_core::observed::{Live, Observed};
@@ -73,13 +74,13 @@ impl Nginx {
             .map_err(|e| self.settings.error(format!("cannot follow its configuration: {e}")))
     }
 
-    fn master(&self, host: &dyn Host, config: &Config) -> Option<u32> {
+    fn master(&self, host: &dyn Host, config: &Config) -> io::Result<Option<u32>> {
         let named = config.main().into_iter().find(|d| d.name == "pid").and_then(|d| d.args.first());
         let pid_file = match named {
             Some(path) => Some(self.settings.root.join(path)),
             None => process::built_in_pid_file(&self.settings, host),
         };
-        process::master(&self.settings, host, &pid_file?)
+        pid_file.map_or(Ok(None), |path| process::master(&self.settings, host, &path))
     }
 }
 
@@ -123,7 +124,8 @@ impl Server for Nginx {
 
     fn reload(&self, host: &dyn Host) -> Result<(), DriverError> {
         let config = self.configuration(host)?;
-        match self.master(host, &config) {
+        let unknown = |e| self.settings.not_taken(format!("it cannot be told whether nginx runs: {e}"));
+        match self.master(host, &config).map_err(unknown)? {
             Some(master) => process::reload(&self.settings, host, master),
             None => {
                 tracing::warn!(
@@ -166,8 +168,9 @@ impl Driver for Nginx {
         let found = sites::sites(&config, &Hooks::new(&self.settings.folder), &self.settings);
         let mut warnings = found.warnings;
         match self.master(host, &config) {
-            None => warnings.push("nginx does not run; it reads the rules at its start".to_owned()),
-            Some(master) => {
+            Err(e) => warnings.push(format!("it cannot be told whether nginx runs: {e}")),
+            Ok(None) => warnings.push("nginx does not run; it reads the rules at its start".to_owned()),
+            Ok(Some(master)) => {
                 warnings.extend(render::still_by_older_rules("worker", process::ending(host, master)));
             }
         }

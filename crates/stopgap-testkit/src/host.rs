@@ -15,7 +15,7 @@ use stopgap_core::observed::Listener;
 use stopgap_drivers::host::{Bounds, Command, Host, Kind, Output};
 
 /// A name in the fake file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Node {
     File(Vec<u8>),

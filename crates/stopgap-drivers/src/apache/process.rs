@@ -35,7 +35,7 @@ pub(super) fn test(settings: &Settings, host: &dyn Host, bind: Option<Bind>) -> 
 
 /// The number of the running parent process; `None`: Apache does not run.
 pub(super) fn master(settings: &Settings, host: &dyn Host, dump: &Dump) -> Option<u32> {
-    in_pid_file(host, dump.pid_file.as_ref()?, &programs(settings))
+    in_pid_file(host, dump.pid_file.as_ref()?, &programs(settings)).ok().flatten()
 }
 
 /// Debian calls it apache2, others httpd; the configured program may be a script that starts either.

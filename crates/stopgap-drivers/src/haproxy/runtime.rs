@@ -104,7 +104,7 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
 
 /// The process whose number is in the pid file.
 pub(super) fn in_file(settings: &Settings, host: &dyn Host, pid_file: &Path) -> Option<u32> {
-    in_pid_file(host, pid_file, &programs(settings))
+    in_pid_file(host, pid_file, &programs(settings)).ok().flatten()
 }
 
 /// The parent of the process that answers on a socket, where it is a HAProxy, too.

@@ -32,8 +32,9 @@ pub(super) fn test(settings: &Settings, host: &dyn Host, bind: Option<Bind>) -> 
 }
 
 /// The number of the running master process; `None`: nginx does not run.
-pub(super) fn master(settings: &Settings, host: &dyn Host, pid_file: &Path) -> Option<u32> {
-    in_pid_file(host, pid_file, &[settings.binary.file_name()?.to_str()?])
+pub(super) fn master(settings: &Settings, host: &dyn Host, pid_file: &Path) -> io::Result<Option<u32>> {
+    let name = settings.binary.file_name().unwrap_or_default().to_string_lossy();
+    in_pid_file(host, pid_file, &[&name])
 }
 
 /// Has nginx read its files anew, and waits until no worker takes connections by the old ones.

@@ -20,17 +20,35 @@ pub(crate) fn words(output: &Output) -> String {
     if text.is_empty() { format!("it ended with {:?} and said nothing", output.status) } else { text }
 }
 
-/// The process whose number is in a file, where it is one of `programs`.
-pub(crate) fn in_pid_file(host: &dyn Host, pid_file: &Path, programs: &[&str]) -> Option<u32> {
-    let text = host.read(pid_file, 64).ok()?;
-    let pid: u32 = String::from_utf8(text).ok()?.trim().parse().ok()?;
-    is_one_of(host, pid, programs).then_some(pid)
+/// The process whose number is in a file, where it is one of `programs`; `None`: there is none.
+///
+/// What cannot be read is an error and not "none": a server that is taken for one that does not run is not told of its
+/// new rules.
+pub(crate) fn in_pid_file(host: &dyn Host, pid_file: &Path, programs: &[&str]) -> io::Result<Option<u32>> {
+    let read = |path: &Path| match host.read(path, 64) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(NO_SUCH_PROCESS) => {
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    };
+    let Some(text) = read(pid_file)? else { return Ok(None) };
+    let pid: Option<u32> = String::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+    let Some(pid) = pid else { return Ok(None) };
+    let comm = read(&proc(pid, "comm"))?;
+    Ok(comm.filter(|comm| is_named(comm, programs)).map(|_| pid))
 }
+
+/// `ESRCH`: it ended while its file was read.
+const NO_SUCH_PROCESS: i32 = 3;
 
 /// Whether a process is one of `programs`: a number outlives its process, and another may have it now.
 pub(crate) fn is_one_of(host: &dyn Host, pid: u32, programs: &[&str]) -> bool {
-    let Ok(comm) = host.read(&proc(pid, "comm"), 64) else { return false };
-    let comm = String::from_utf8_lossy(&comm).trim().to_owned();
+    host.read(&proc(pid, "comm"), 64).is_ok_and(|comm| is_named(&comm, programs))
+}
+
+fn is_named(comm: &[u8], programs: &[&str]) -> bool {
+    let comm = String::from_utf8_lossy(comm).trim().to_owned();
     // The kernel keeps 15 octets of a name.
     programs.iter().any(|name| name.get(..15).unwrap_or(name) == comm)
 }

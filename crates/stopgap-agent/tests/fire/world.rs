@@ -1,0 +1,134 @@
+//! A machine with one target, an agent and its feed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use stopgap_agent::config::{Config, FeedConfig, HooksConfig, NetworkConfig};
+use stopgap_agent::cycle::{Done, Input, Mode, Target, cycle};
+use stopgap_agent::fetch::{Failure, Fault, Fetched, Validators};
+use stopgap_agent::home::{Home, HomeError};
+use stopgap_core::facts::Facts;
+use stopgap_core::policy::{Approval, DEFAULT_SOAK_SECONDS, Removal};
+use stopgap_core::select::TargetView;
+use stopgap_drivers::Host;
+use stopgap_testkit::fire::Tree;
+use stopgap_testkit::host::{FakeHost, Node};
+use stopgap_testkit::pki::TestPki;
+
+use crate::feed::document;
+use crate::machines::{Kind, Memory};
+
+pub const DATA: &str = "/data";
+
+/// Signs the feed; every test uses one, since making keys takes time.
+pub static PUBLISHER: LazyLock<TestPki> = LazyLock::new(TestPki::default);
+/// Bears the publisher's names, and is not the publisher.
+pub static STRANGER: LazyLock<TestPki> = LazyLock::new(TestPki::default);
+
+static SIGNED: Mutex<BTreeMap<(String, Timestamp), Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+pub struct World {
+    pub kind: Kind,
+    pub host: FakeHost,
+    pub memory: Memory,
+    pub feed: Fetched,
+    pub now: Timestamp,
+}
+
+impl World {
+    pub fn new(kind: Kind) -> World {
+        let (host, memory) = kind.machine();
+        host.put("/etc/stopgap/trust.toml", PUBLISHER.trust_toml());
+        *memory.lock().unwrap() = kind.rules(&host.tree("/"));
+        let feed = Fetched::Failed(Failure::new(Fault::Unreachable, "nothing is published yet"));
+        World { kind, host, memory, feed, now: "2026-11-22T03:00:00Z".parse().unwrap() }
+    }
+
+    /// The same machine after the power came back, with this disk: the server reads its rules anew.
+    pub fn on(&self, disk: &Tree) -> World {
+        let (host, memory) = self.kind.machine();
+        host.take("/");
+        for (path, node) in disk {
+            match node {
+                Node::File(octets) => host.put(path, octets.clone()),
+                Node::Folder => host.create_dir_all(path, 0o755).unwrap(),
+                Node::Link(to) => host.link(path, to),
+            }
+        }
+        *memory.lock().unwrap() = self.kind.rules(disk);
+        World { kind: self.kind, host, memory, feed: self.feed.clone(), now: self.now }
+    }
+
+    pub fn publish(&mut self, words: &str) {
+        // No two signatures of the same text are the same; a story is told many times.
+        let mut signed = SIGNED.lock().unwrap();
+        let bytes =
+            signed.entry((words.to_owned(), self.now)).or_insert_with(|| document(words, self.now)).clone();
+        self.feed = Fetched::Document { bytes, validators: Validators::default() };
+    }
+
+    pub fn bring(&mut self, words: &str) {
+        self.publish(words);
+        let done = self.cycle(&self.host, Mode::Apply).unwrap();
+        assert!(!done.failed, "{:#?}", done.report);
+    }
+
+    pub fn wait(&mut self) {
+        self.now = self.now.checked_add(SignedDuration::from_secs(1)).unwrap();
+    }
+
+    /// What the agent does from its start to the end of a cycle.
+    pub fn cycle(&self, host: &dyn Host, mode: Mode) -> Result<Done, HomeError> {
+        let facts = Facts::default();
+        let sites = BTreeMap::from([("Default Web Site".to_owned(), vec!["site".to_owned()])]);
+        let name = self.kind.name().to_owned();
+        let view = TargetView { name, facts: facts.clone(), sites, takes: self.kind.takes() };
+        let targets = [Target { driver: self.kind.driver(), view }];
+        cycle(Input {
+            host,
+            home: &Home::open(host, Path::new(DATA))?,
+            config: &config(),
+            targets: &targets,
+            facts: &facts,
+            fetched: BTreeMap::from([("example".parse().unwrap(), self.feed.clone().into())]),
+            jump: Vec::new(),
+            mode,
+            now: self.now,
+        })
+    }
+}
+
+fn config() -> Config {
+    Config {
+        path: "/etc/stopgap/stopgap.toml".into(),
+        data: DATA.into(),
+        logs: "/logs".into(),
+        server: "server1".into(),
+        interval: SignedDuration::from_hours(1),
+        mitigations_enabled: true,
+        mitigations_blocked: Vec::new(),
+        removal: Removal::Automatic,
+        soak_seconds: DEFAULT_SOAK_SECONDS,
+        metrics: None,
+        settle: SignedDuration::from_secs(120),
+        approval: Approval::Automatic,
+        rings: Vec::new(),
+        critical_at_once: false,
+        hooks: HooksConfig::default(),
+        network: NetworkConfig::default(),
+        feeds: vec![FeedConfig {
+            name: "example".parse().unwrap(),
+            url: "https://feed.example.org/feed.xml".into(),
+            mirrors: Vec::new(),
+            trust: "/etc/stopgap/trust.toml".into(),
+            events: None,
+            unknown_applies: false,
+            redirects_to_private: false,
+            approval: None,
+        }],
+        targets: Vec::new(),
+        facts: BTreeMap::new(),
+    }
+}
