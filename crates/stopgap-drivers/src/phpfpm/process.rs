@@ -45,7 +45,7 @@ fn programs(settings: &Settings) -> [&str; 2] {
 pub(super) fn master(settings: &Settings, host: &dyn Host, config: &Config) -> Option<u32> {
     // A relative one is relative to a folder that was chosen when PHP was built.
     let pid_file = config.pid.as_ref().filter(|path| path.is_absolute())?;
-    in_pid_file(host, pid_file, &programs(settings))
+    in_pid_file(host, pid_file, &programs(settings)).ok().flatten()
 }
 
 /// The service that a process runs in, where systemd runs this server, from its control group.
