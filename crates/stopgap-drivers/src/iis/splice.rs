@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(shown("a\nb\nc\n", "a\nx\nb\nc\n"), [(2, String::new(), "x\n".into())]);
         let (one, two) = ("<add a/>\nx\ny\nz\n</c>\n", "<add a b/>\nx\ny\nz\n<l/>\n</c>\n");
         assert_eq!(shown(one, two), [(6, String::new(), " b".into()), (16, String::new(), "\n<l/>".into())]);
-        assert_eq!(shown("x\ny\n", "y\nx\n").len(), 2, "what changed places goes out and comes in");
+        assert_eq!(shown("x\ny\nw\n", "y\nx\nv\n").len(), 2, "what changed places goes out and comes in");
     }
 
     #[test]
