@@ -14,6 +14,7 @@ mod life;
 mod load;
 mod nginx;
 mod package;
+mod phpfpm;
 mod proxies;
 mod publisher;
 mod replay;
