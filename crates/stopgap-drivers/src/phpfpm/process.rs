@@ -54,10 +54,12 @@ pub(super) fn unit(host: &dyn Host, pid: u32) -> Option<String> {
         return None;
     }
     let text = String::from_utf8(host.read(&proc(pid, "cgroup"), 64 << 10).ok()?).ok()?;
-    let path = text
+    // Where both versions of control groups are mounted, systemd uses one of them, and the other says nothing.
+    let paths = text
         .lines()
-        .find_map(|line| line.strip_prefix("0::").or(line.split_once("name=systemd:").map(|l| l.1)))?;
-    path.split('/').find(|part| part.ends_with(".service")).map(str::to_owned)
+        .filter_map(|line| line.strip_prefix("0::").or(line.split_once("name=systemd:").map(|l| l.1)));
+    let mut units = paths.filter_map(|path| path.split('/').find(|part| part.ends_with(".service")));
+    units.next().map(str::to_owned)
 }
 
 /// What the master has running.
