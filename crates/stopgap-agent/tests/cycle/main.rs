@@ -9,6 +9,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod config;
 mod crash;
 mod feed;
 mod golden;

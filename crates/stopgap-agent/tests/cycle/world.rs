@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use stopgap_agent::config::{Config, FeedConfig, HooksConfig, NetworkConfig};
+use stopgap_agent::config::Config;
 use stopgap_agent::cycle::{Done, Input, Mode, Target, cycle};
 use stopgap_agent::fetch::{Failure, Fault, Fetched, Validators};
 use stopgap_agent::home::{Home, HomeError};
@@ -15,12 +15,13 @@ use stopgap_core::Ledger;
 use stopgap_core::facts::Facts;
 use stopgap_core::observed::Listener;
 use stopgap_core::plan::sha256_hex;
-use stopgap_core::policy::{Approval, DEFAULT_SOAK_SECONDS, Removal};
 use stopgap_core::select::TargetView;
 use stopgap_drivers::gateway::{Gateway, Settings};
 use stopgap_rules::{Connection, Engine, EngineLimits, Outcome, Request, RuleSet};
 use stopgap_testkit::host::{FakeHost, Node};
 use stopgap_testkit::pki::TestPki;
+
+use crate::config::config;
 
 pub const DATA: &str = "/data";
 pub const LIVE: &str = "/data/gateway/live";
@@ -202,38 +203,5 @@ fn settings() -> Settings {
             host: "site".into(),
         }],
         site: "site".into(),
-    }
-}
-
-fn config() -> Config {
-    Config {
-        path: "/etc/stopgap/stopgap.toml".into(),
-        data: DATA.into(),
-        logs: "/logs".into(),
-        server: "server1".into(),
-        interval: SignedDuration::from_hours(1),
-        mitigations_enabled: true,
-        mitigations_blocked: Vec::new(),
-        removal: Removal::Automatic,
-        soak_seconds: DEFAULT_SOAK_SECONDS,
-        metrics: None,
-        settle: SignedDuration::from_secs(120),
-        approval: Approval::Automatic,
-        rings: Vec::new(),
-        critical_at_once: false,
-        hooks: HooksConfig::default(),
-        network: NetworkConfig::default(),
-        feeds: vec![FeedConfig {
-            name: "example".parse().unwrap(),
-            url: "https://feed.example.org/feed.xml".into(),
-            mirrors: Vec::new(),
-            trust: "/etc/stopgap/trust.toml".into(),
-            events: None,
-            unknown_applies: false,
-            redirects_to_private: false,
-            approval: None,
-        }],
-        targets: Vec::new(),
-        facts: BTreeMap::new(),
     }
 }

@@ -15,6 +15,8 @@
     reason = "helpers of tests fail as tests do, and the counts are for whoever reads them"
 )]
 
+#[path = "../cycle/config.rs"]
+mod config;
 #[path = "../cycle/feed.rs"]
 mod feed;
 mod machines;

@@ -5,18 +5,17 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use stopgap_agent::config::{Config, FeedConfig, HooksConfig, NetworkConfig};
 use stopgap_agent::cycle::{Done, Input, Mode, Target, cycle};
 use stopgap_agent::fetch::{Failure, Fault, Fetched, Validators};
 use stopgap_agent::home::{Home, HomeError};
 use stopgap_core::facts::Facts;
-use stopgap_core::policy::{Approval, DEFAULT_SOAK_SECONDS, Removal};
 use stopgap_core::select::TargetView;
 use stopgap_drivers::Host;
 use stopgap_testkit::fire::Tree;
 use stopgap_testkit::host::{FakeHost, Node};
 use stopgap_testkit::pki::TestPki;
 
+use crate::config::config;
 use crate::feed::document;
 use crate::machines::{Kind, Memory};
 
@@ -97,38 +96,5 @@ impl World {
             mode,
             now: self.now,
         })
-    }
-}
-
-fn config() -> Config {
-    Config {
-        path: "/etc/stopgap/stopgap.toml".into(),
-        data: DATA.into(),
-        logs: "/logs".into(),
-        server: "server1".into(),
-        interval: SignedDuration::from_hours(1),
-        mitigations_enabled: true,
-        mitigations_blocked: Vec::new(),
-        removal: Removal::Automatic,
-        soak_seconds: DEFAULT_SOAK_SECONDS,
-        metrics: None,
-        settle: SignedDuration::from_secs(120),
-        approval: Approval::Automatic,
-        rings: Vec::new(),
-        critical_at_once: false,
-        hooks: HooksConfig::default(),
-        network: NetworkConfig::default(),
-        feeds: vec![FeedConfig {
-            name: "example".parse().unwrap(),
-            url: "https://feed.example.org/feed.xml".into(),
-            mirrors: Vec::new(),
-            trust: "/etc/stopgap/trust.toml".into(),
-            events: None,
-            unknown_applies: false,
-            redirects_to_private: false,
-            approval: None,
-        }],
-        targets: Vec::new(),
-        facts: BTreeMap::new(),
     }
 }
