@@ -14,12 +14,14 @@ pub mod applicability;
 pub mod facts;
 pub mod ledger;
 pub mod observed;
+pub mod organization;
 pub mod plan;
 pub mod policy;
 pub mod proof;
 pub mod report;
 pub mod select;
 pub mod version;
+pub mod wire;
 
 pub use facts::{Fact, Facts};
 pub use ledger::Ledger;

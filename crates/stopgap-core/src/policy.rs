@@ -82,7 +82,6 @@ pub enum Approval {
 
 /// An operator's word that one revision of a mitigation may come into force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Approved {
     /// The mitigation.
     pub key: Key,
@@ -103,6 +102,7 @@ pub struct Approved {
 #[allow(missing_docs)]
 pub enum Level {
     Organization,
+    Group,
     Server,
 }
 

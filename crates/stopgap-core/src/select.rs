@@ -120,6 +120,7 @@ impl Verdict {
     pub fn reason(&self) -> String {
         let whose = |level: &Level| match level {
             Level::Organization => "the organization",
+            Level::Group => "a group of the organization",
             Level::Server => "this server",
         };
         match self {

@@ -275,7 +275,7 @@ pub enum Expect {
 }
 
 /// `Rollout/Wave`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wave {
     /// How many of all servers, 0 to 100.
     pub percent: u8,
