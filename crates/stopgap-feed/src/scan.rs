@@ -319,6 +319,9 @@ impl<'a> Pieces<'a> {
             if self.cursor.take("/>") {
                 break;
             }
+            if self.cursor.len() == 0 {
+                return Err(self.malformed("the document ends inside a tag"));
+            }
             self.attribute(element)?;
         }
         if self.namespaces > self.limits.namespaces {
@@ -418,13 +421,23 @@ impl<'a> Pieces<'a> {
             let (limit, found) = (self.limits.name, name.len());
             return Err(ScanError::NameTooLong { limit, found, line: self.line() });
         }
-        Ok(())
+        // Namespaces in XML 1.0, section 3. The tree parser reads `:a` and `a`, which are written
+        // differently, as one.
+        let qualified = match name.split_once(':') {
+            None => !name.is_empty(),
+            Some((prefix, local)) => !prefix.is_empty() && !local.is_empty() && !local.contains(':'),
+        };
+        match qualified {
+            true => Ok(()),
+            false if name.is_empty() => Err(self.malformed("expected a name, found none")),
+            false => Err(self.malformed(format!("expected a colon within a name, once, found `{name}`"))),
+        }
     }
 
     fn check_declaration(&self, declaration: &BytesDecl<'_>) -> Result<(), ScanError> {
         let version = declaration.version().map_err(|e| self.malformed(e.to_string()))?;
         if version != "1.0" {
-            return Err(self.malformed(format!("expected XML version 1.0, found `{version}`")));
+            return Err(self.malformed(format!("expected `version=\"1.0\"`, found `version=\"{version}\"`")));
         }
         if let Some(encoding) = declaration.encoding() {
             let encoding = encoding.map_err(|e| self.malformed(e.to_string()))?;

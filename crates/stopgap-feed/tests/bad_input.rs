@@ -83,6 +83,12 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
             b"<a xmlns:p=\"u:1\" xmlns:q=\"u:1\" p:b=\"\" q:b=\"\"/>".to_vec(),
             "malformed-xml",
         ),
+        ("a name that begins with a colon", b"<a :b=\"\"/>".to_vec(), "malformed-xml"),
+        ("a name that ends with a colon", b"<a xmlns:b=\"u:b\"><b: /></a>".to_vec(), "malformed-xml"),
+        ("a name with two colons", b"<a xmlns:b=\"u:b\" b:c:d=\"\"/>".to_vec(), "malformed-xml"),
+        ("a prefix declared that is none", b"<a xmlns:=\"u:b\"/>".to_vec(), "malformed-xml"),
+        ("an instruction's name with a colon first", b"<?:p?><a/>".to_vec(), "malformed-xml"),
+        ("a value without a name", b"<a =\"b\"/>".to_vec(), "malformed-xml"),
         ("two roots", b"<a/><a/>".to_vec(), "malformed-xml"),
         ("text after the root", b"<a/>x".to_vec(), "malformed-xml"),
         ("a reference after the root", b"<a/>&#32;".to_vec(), "malformed-xml"),
@@ -116,6 +122,29 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
     for (name, bytes, expected) in cases {
         assert_eq!(code(&bytes), expected, "{name}");
     }
+}
+
+/// A refusal says what it found, also where that is nothing.
+#[test]
+fn a_refusal_of_a_name_says_what_was_found_in_its_place() {
+    let cases = [
+        ("<a :b=\"\"/>", "expected a colon within a name, once, found `:b`"),
+        ("<a xmlns:b=\"u:b\"><b: /></a>", "expected a colon within a name, once, found `b:`"),
+        ("<a xmlns:b=\"u:b\" b:c:d=\"\"/>", "expected a colon within a name, once, found `b:c:d`"),
+        ("<a \"b\"/>", "expected a name, found none"),
+        ("<a =\"b\"/>", "expected a name, found none"),
+        ("< a/>", "expected a name, found none"),
+        ("<? p?><a/>", "expected a name, found none"),
+        ("<a b=\"\" ", "the document ends inside a tag"),
+        ("<a", "the document ends inside a tag"),
+        ("<a b", "expected `name=\"value\"` in a tag, found `b`"),
+        ("<?xml version=\"\"?><a/>", "expected `version=\"1.0\"`, found `version=\"\"`"),
+    ];
+    for (text, expected) in cases {
+        let error = scan(text.as_bytes(), &Limits::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("line 1: not well-formed XML: {expected}"), "{text}");
+    }
+    assert!(scan(b"<b:a xmlns:b=\"u:b\" b:c=\"\"/>", &Limits::default()).is_ok());
 }
 
 #[test]

@@ -82,6 +82,10 @@ attacks! {
         "A prefix is undeclared, as XML 1.1 allows",
         "XML 1.0", "malformed-xml",
         |s| changed(s, "<Config", "<x:x xmlns:x=\"u:x\"><x:y xmlns:x=\"\"/></x:x><Config");
+    a_name_that_begins_with_a_colon:
+        "An attribute `:id`, which one parser reads as `id` and another as itself",
+        "Names of Namespaces in XML", "malformed-xml",
+        |s| changed(s, "<Config id=", "<Config :id=");
     xml_1_1:
         "XML 1.1, which has other line ends and characters",
         "XML 1.0", "malformed-xml",
