@@ -28,6 +28,8 @@ pub const TESTS: &[Tool] = &[
     tool("apache2", "apache2", "the Apache target against the real server"),
     tool("haproxy", "haproxy", "the HAProxy target against the real server"),
     tool("/etc/php/8.2/fpm/php-fpm.conf", "php-fpm", "the php-fpm target against the real server"),
+    // By a path that is the same for every version; the programs themselves are not in PATH.
+    tool("/usr/share/postgresql-common/pg_wrapper", "postgresql", "the hub on PostgreSQL"),
     tool("xmlsec1", "xmlsec1", "signatures against another implementation"),
     // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
     tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
@@ -54,6 +56,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("apache2", "apache2.service"),
     ("haproxy", "haproxy.service"),
     ("php-fpm", "php8.2-fpm.service"),
+    ("postgresql", "postgresql.service"),
 ];
 
 /// What the benchmarks need beside that.

@@ -20,6 +20,8 @@ mod generate;
 mod get_mitigations;
 #[cfg(feature = "agent")]
 mod history;
+#[cfg(feature = "hub")]
+mod hub;
 mod iis;
 #[cfg(feature = "agent")]
 mod local;
@@ -120,6 +122,10 @@ enum Command {
     #[cfg(feature = "agent")]
     #[command(subcommand)]
     Server(server::Command),
+    /// Run the organization's hub, and make its first tokens
+    #[cfg(feature = "hub")]
+    #[command(subcommand)]
+    Hub(hub::Command),
     /// Follow feeds; start one, write, check, sign, verify and serve it
     #[command(subcommand)]
     Feed(feed::Command),
@@ -181,6 +187,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Retry(args) => retry::run(args, config),
         #[cfg(feature = "agent")]
         Command::Server(command) => server::run(command, config),
+        #[cfg(feature = "hub")]
+        Command::Hub(command) => hub::run(command),
         Command::Feed(command) => feed::run(command, config),
         #[cfg(feature = "gateway")]
         Command::Gateway(command) => gateway::run(command),

@@ -13,7 +13,7 @@ pub fn hostname() -> String {
 }
 
 /// Who gives an order: the account that called `sudo`, else this process's own.
-#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "agent", feature = "hub")), allow(dead_code))]
 pub fn user() -> String {
     // Whoever can set this without sudo speaks for root anyway.
     let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| is_account(name));
@@ -31,25 +31,28 @@ pub fn user() -> String {
 }
 
 /// Nothing that would spoil a line of a log.
-#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "agent", feature = "hub")), allow(dead_code))]
 fn is_account(name: &str) -> bool {
     !name.is_empty() && name.len() <= 256 && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 /// A runtime on this thread: commands and the agent, which wait most of the time.
-#[cfg_attr(not(any(feature = "agent", feature = "publish")), allow(dead_code))]
+#[cfg_attr(not(any(feature = "agent", feature = "publish", feature = "hub")), allow(dead_code))]
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// A runtime on every core: servers.
-#[cfg_attr(not(feature = "gateway"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "gateway", feature = "hub")), allow(dead_code))]
 pub fn wide_runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// Resolves when the service is asked to stop.
-#[cfg_attr(not(any(feature = "agent", feature = "publish", feature = "gateway")), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "agent", feature = "publish", feature = "gateway", feature = "hub")),
+    allow(dead_code)
+)]
 pub async fn stopped() {
     #[cfg(unix)]
     {

@@ -1,0 +1,78 @@
+//! API tokens: kept by hash.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Executor};
+
+use super::{Cells, Change, DbError, time};
+use crate::people::Role;
+
+/// A token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Token {
+    /// Its identity.
+    pub id: String,
+    /// What it is for, in its maker's words.
+    pub label: String,
+    /// What it may do.
+    pub role: Role,
+    /// Who made it.
+    pub user: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Until when it works; `None`: until it is removed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// When it was used last, to the minute.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub used_at: Option<Timestamp>,
+}
+
+/// The token whose secret hashes to this.
+pub async fn by_hash<'c>(
+    on: impl Executor<'c, Database = Any>,
+    hash: &str,
+) -> Result<Option<Token>, DbError> {
+    let sql =
+        "SELECT id, label, role, user_name, created_at, expires_at, used_at FROM api_tokens WHERE hash = $1";
+    sqlx::query(sql).bind(hash).fetch_optional(on).await?.as_ref().map(token).transpose()
+}
+
+/// Keeps a token.
+pub async fn insert(change: &mut Change, token: &Token, hash: &str) -> Result<(), DbError> {
+    let sql = "INSERT INTO api_tokens (id, hash, label, role, user_name, created_at, expires_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    sqlx::query(sql)
+        .bind(&token.id)
+        .bind(hash)
+        .bind(&token.label)
+        .bind(token.role.word())
+        .bind(&token.user)
+        .bind(time(token.created_at))
+        .bind(token.expires_at.map(time))
+        .execute(change.on())
+        .await?;
+    Ok(())
+}
+
+/// Notes that a token was used.
+pub async fn touch(change: &mut Change, id: &str, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE api_tokens SET used_at = $1 WHERE id = $2";
+    sqlx::query(sql).bind(time(now)).bind(id).execute(change.on()).await?;
+    Ok(())
+}
+
+fn token(row: &AnyRow) -> Result<Token, DbError> {
+    let cells = Cells { table: "api_tokens", row };
+    Ok(Token {
+        id: cells.text("id")?,
+        label: cells.text("label")?,
+        role: cells.parsed("role")?,
+        user: cells.text("user_name")?,
+        created_at: cells.time("created_at")?,
+        expires_at: cells.maybe_time("expires_at")?,
+        used_at: cells.maybe_time("used_at")?,
+    })
+}

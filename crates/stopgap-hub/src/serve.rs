@@ -1,0 +1,171 @@
+//! The hub's door: a listener, with or without TLS, limits, and an orderly end.
+//!
+//! HTTP/1.1 alone: agents hold one stream each, and whoever wants HTTP/2 has a proxy in front.
+
+mod door;
+mod headers;
+mod health;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use crate::db::{Db, DbError};
+use crate::state::AppState;
+use crate::{Settings, agents, api, console, tell};
+use door::Door;
+
+pub use door::TlsFiles;
+
+/// A request head comes within this time, or the connection is closed; it also ends idle ones.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Octets of a request head.
+const HEAD_MAX: usize = 16 * 1024;
+/// Octets of a body where a route says nothing else: settings with a thousand blocks are below it.
+const BODY_MAX: usize = 256 * 1024;
+/// How long open answers may take to end after a shutdown began.
+const DRAIN: Duration = Duration::from_secs(5);
+/// After a failed `accept` (no file descriptors left) the loop must not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a hub does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The store.
+    #[error("cannot open the hub's database")]
+    Db(#[from] DbError),
+    /// The address is taken, not this machine's, or not allowed.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificate or key for TLS.
+    #[error("TLS: {}: {reason}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A bound hub: it accepts from now on and answers once [`Hub::run`] runs.
+pub struct Hub {
+    listener: TcpListener,
+    address: SocketAddr,
+    door: Arc<Door>,
+    state: AppState,
+}
+
+impl Hub {
+    /// Opens the store, brings its tables up to date, and takes the address.
+    pub async fn bind(settings: Settings) -> Result<Hub, HubError> {
+        let db = Db::open(&settings.data, settings.database.as_deref()).await?;
+        let door = Arc::new(Door::new(&settings)?);
+        let listen = |source| HubError::Listen { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let state = AppState::new(db, settings.data, door.is_secure()).await?;
+        Ok(Hub { listener, address, door, state })
+    }
+
+    /// Where it listens, with the port that was taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `https://` or `http://`, and the address.
+    pub fn url(&self) -> String {
+        let scheme = if self.door.is_secure() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// What its handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Serves until `shutdown` resolves, then ends the streams and lets open answers finish.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Hub { listener, door, state, .. } = self;
+        let background = [tokio::spawn(agents::run(state.clone())), tokio::spawn(tell::run(state.clone()))];
+        let graceful = GracefulShutdown::new();
+        tokio::select! {
+            () = shutdown => {}
+            () = accept(&listener, &door, router(state.clone()), &graceful) => {}
+        }
+        state.stopping.send_replace(true);
+        drop(listener);
+        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+            tracing::debug!("open answers did not end within {DRAIN:?}");
+        }
+        for task in background {
+            if tokio::time::timeout(DRAIN, task).await.is_err() {
+                tracing::warn!("background work did not end within {DRAIN:?}");
+            }
+        }
+        state.db.close().await;
+    }
+}
+
+/// Every route of the hub.
+pub fn router(state: AppState) -> Router {
+    Router::new()
+        .merge(health::router())
+        .nest("/v1", api::router().merge(tell::router()))
+        .nest("/v1/agent", agents::router())
+        .merge(console::router())
+        .fallback(api::nothing)
+        .method_not_allowed_fallback(api::other_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), headers::add))
+        .with_state(state)
+}
+
+async fn accept(listener: &TcpListener, door: &Arc<Door>, router: Router, graceful: &GracefulShutdown) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // An event is one small segment that must not wait for the next.
+        let _ = stream.set_nodelay(true);
+        let service = router.clone().layer(axum::Extension(Peer(peer)));
+        let (door, watcher) = (Arc::clone(door), graceful.watcher());
+        tokio::spawn(async move {
+            let opened = match tokio::time::timeout(HEAD_TIMEOUT, door.open(stream)).await {
+                Ok(Ok(opened)) => opened,
+                Ok(Err(error)) => return tracing::debug!(%error, "no TLS with this client"),
+                Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
+            };
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(HEAD_MAX)
+                .serve_connection(TokioIo::new(opened), TowerToHyperService::new(service));
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+}
+
+/// Where a connection comes from: the socket's peer, which may be a proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);

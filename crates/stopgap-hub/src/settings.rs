@@ -1,0 +1,1 @@
+//! Settings of the organization, its groups and its servers: layers with a version.

@@ -1,0 +1,146 @@
+//! A hub on each database, for tests: what is shown of one must hold on the other.
+//!
+//! `on_both!(name, async |hub: Hub| { ... });` makes two tests. PostgreSQL is a private cluster of Debian's
+//! package, in a folder of its own and on a local socket, started as an unprivileged user; tests that run at
+//! the same time share it, each with a database of its own.
+
+mod postgres;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use stopgap_hub::db::tokens::{self, Token};
+use stopgap_hub::people::Role;
+use stopgap_hub::{AppState, Settings, secret};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+pub use postgres::Cluster;
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    Sqlite,
+    Postgres,
+}
+
+/// A hub that serves, in this process.
+pub struct Hub {
+    pub url: String,
+    pub state: AppState,
+    pub http: reqwest::Client,
+    pub database: Option<String>,
+    stop: Option<oneshot::Sender<()>>,
+    task: Option<tokio::task::JoinHandle<()>>,
+    folder: TempDir,
+    _cluster: Option<std::sync::Arc<Cluster>>,
+}
+
+impl Hub {
+    /// Starts one with an empty database; `None`: this machine has no PostgreSQL, which was said.
+    pub async fn start(store: Store, test: &str) -> Option<Hub> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let cluster = match store {
+            Store::Sqlite => None,
+            Store::Postgres => Some(Cluster::shared(test)?),
+        };
+        let database = cluster.as_ref().map(|cluster| cluster.database());
+        let folder = tempfile::tempdir().unwrap();
+        let (state, url, stop, task) = serve(folder.path(), database.clone()).await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let (stop, task) = (Some(stop), Some(task));
+        Some(Hub { url, state, http, database, stop, task, folder, _cluster: cluster })
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Stops the hub, and starts another on the same data.
+    pub async fn restart(&mut self) {
+        self.end().await;
+        let (state, url, stop, task) = serve(self.folder.path(), self.database.clone()).await;
+        (self.state, self.url, self.stop, self.task) = (state, url, Some(stop), Some(task));
+    }
+
+    /// Stops the hub.
+    pub async fn end(&mut self) {
+        if let (Some(stop), Some(task)) = (self.stop.take(), self.task.take()) {
+            let _ = stop.send(());
+            task.await.unwrap();
+        }
+    }
+
+    /// An API token with this role, past the API.
+    pub async fn token(&self, role: Role) -> String {
+        self.token_named(role, &format!("the {role}'s")).await
+    }
+
+    /// The same with a name, since two tokens of one role are two people.
+    pub async fn token_named(&self, role: Role, label: &str) -> String {
+        let token = secret::new("sgt_").unwrap();
+        let kept = Token {
+            id: secret::identity().unwrap(),
+            label: label.to_owned(),
+            role,
+            user: "a test".into(),
+            created_at: Timestamp::now(),
+            expires_at: None,
+            used_at: None,
+        };
+        let mut change = self.state.db.begin().await.unwrap();
+        tokens::insert(&mut change, &kept, &secret::hash(&token)).await.unwrap();
+        change.commit().await.unwrap();
+        token
+    }
+
+    /// A request to this path, with a token where there is one.
+    pub fn ask(&self, method: &str, path: &str, token: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().unwrap();
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        if token.is_empty() { request } else { request.bearer_auth(token) }
+    }
+}
+
+type Served = (AppState, String, oneshot::Sender<()>, tokio::task::JoinHandle<()>);
+
+async fn serve(data: &Path, database: Option<String>) -> Served {
+    let settings =
+        Settings { data: data.to_owned(), listen: "127.0.0.1:0".parse().unwrap(), database, tls: None };
+    let hub = stopgap_hub::Hub::bind(settings).await.unwrap();
+    let (state, url) = (hub.state().clone(), hub.url());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        hub.run(async {
+            let _ = stopped.await;
+        })
+        .await;
+    });
+    (state, url, stop, task)
+}
+
+/// Two tests of one body: on SQLite and on PostgreSQL.
+macro_rules! on_both {
+    ($name:ident, $body:expr) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                let test = concat!(stringify!($name), "::on_sqlite");
+                let hub = common::Hub::start(common::Store::Sqlite, test).await.unwrap();
+                ($body)(hub).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgresql() {
+                let test = concat!(stringify!($name), "::on_postgresql");
+                let Some(hub) = common::Hub::start(common::Store::Postgres, test).await else { return };
+                ($body)(hub).await;
+            }
+        }
+    };
+}
+
+pub(crate) use on_both;

@@ -1,0 +1,53 @@
+//! `stopgap hub`: the organization's hub, run here, and what is done beside it on its own machine.
+
+mod run;
+mod token;
+
+use std::path::PathBuf;
+
+use stopgap_hub::db::Db;
+
+use crate::exit::{Failure, Outcome};
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Run the hub in the foreground
+    Run(run::Args),
+    /// Make tokens of the API
+    #[command(subcommand)]
+    Token(token::Command),
+}
+
+pub fn run(command: Command) -> Outcome {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Token(command) => token::run(command),
+    }
+}
+
+/// Where the hub keeps what it knows.
+#[derive(clap::Args)]
+pub struct Place {
+    /// The hub's data folder
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/stopgap-hub")]
+    data: PathBuf,
+    /// Keep everything in this PostgreSQL, and not in a file of the data folder. A URL with a password is
+    /// better said in STOPGAP_HUB_DATABASE, which other users of the machine do not see
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+}
+
+impl Place {
+    fn database(&self) -> Option<String> {
+        self.database.clone().or_else(|| std::env::var("STOPGAP_HUB_DATABASE").ok())
+    }
+
+    async fn open(&self) -> Result<Db, Failure> {
+        Db::open(&self.data, self.database().as_deref()).await.map_err(|error| {
+            Failure::new(
+                anyhow::Error::new(error)
+                    .context(format!("cannot open the hub's data in {}", self.data.display())),
+            )
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! `stopgap hub run`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use stopgap_hub::{Hub, Settings, TlsFiles};
+use tracing_subscriber::EnvFilter;
+
+use super::Place;
+use crate::exit::{Code, Outcome};
+use crate::{output, system};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Listen here; on an address that others can reach, always over TLS
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8790")]
+    listen: SocketAddr,
+    /// Serve over TLS, with this certificate and its intermediates
+    #[arg(long, value_name = "CHAIN.pem", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "KEY.pem", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> Outcome {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .init();
+    let files = args.tls_cert.zip(args.tls_key);
+    let settings = Settings {
+        database: args.place.database(),
+        data: args.place.data,
+        listen: args.listen,
+        tls: files.map(|(certificates, key)| TlsFiles { certificates, key }),
+    };
+    system::wide_runtime()?.block_on(async {
+        let hub = Hub::bind(settings).await?;
+        output::say(format_args!("the hub listens on {}", hub.url()));
+        hub.run(system::stopped()).await;
+        Ok(Code::Done)
+    })
+}

@@ -1,0 +1,45 @@
+//! `stopgap hub token create`: on the hub's own machine, for whoever can read its data anyway.
+
+use jiff::{SignedDuration, Timestamp};
+use stopgap_hub::people::{Role, issue};
+
+use super::Place;
+use crate::exit::{Code, Outcome};
+use crate::{output, system};
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make a token of the API and print it; it is shown this once
+    Create(CreateArgs),
+}
+
+#[derive(clap::Args)]
+pub struct CreateArgs {
+    #[command(flatten)]
+    place: Place,
+    /// viewer, operator, administrator or auditor
+    #[arg(long)]
+    role: Role,
+    /// What it is for; the audit log names it so
+    #[arg(long, value_name = "TEXT", default_value = "made on the hub")]
+    label: String,
+    /// How long it works (90d, 12h); without it, until it is removed
+    #[arg(long, value_name = "DURATION")]
+    expires: Option<SignedDuration>,
+}
+
+pub fn run(command: Command) -> Outcome {
+    let Command::Create(args) = command;
+    let now = Timestamp::now();
+    system::runtime()?.block_on(async {
+        let db = args.place.open().await?;
+        let mut change = db.begin().await?;
+        let expires = args.expires.map(|after| now + after);
+        let (_, secret) =
+            issue::token(&mut change, &system::user(), &args.label, args.role, expires, now).await?;
+        change.commit().await?;
+        db.close().await;
+        output::line(secret)?;
+        Ok(Code::Done)
+    })
+}
