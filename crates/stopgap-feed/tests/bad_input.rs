@@ -147,6 +147,19 @@ fn a_refusal_of_a_name_says_what_was_found_in_its_place() {
     assert!(scan(b"<b:a xmlns:b=\"u:b\" b:c=\"\"/>", &Limits::default()).is_ok());
 }
 
+/// Letters that are not ASCII are no white space before a name, but its beginning.
+#[test]
+fn names_of_other_letters_are_names() {
+    let text = "<é à=\"1\" ä = '2'\té=\"3\" xmlns:ö=\"u:o\" ö:é=\"4\"><ö:é/><?é?></é>";
+    let scanned = scan(text.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(scanned.parse().unwrap().root_element().attributes().count(), 4);
+    let twice = scan("<a é=\"1\" à=\"2\" é=\"3\"/>".as_bytes(), &Limits::default()).unwrap_err();
+    let expected = "line 1: not well-formed XML: expected each attribute once, found `é` twice";
+    assert_eq!(twice.to_string(), expected);
+    let limits = Limits { name: 3, ..Limits::default() };
+    assert_eq!(scan("<a éé=\"\"/>".as_bytes(), &limits).unwrap_err().code(), "name-too-long");
+}
+
 #[test]
 fn a_byte_order_mark_and_a_declaration_over_lines_are_no_harm() {
     let pki = Pki::new();

@@ -64,7 +64,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn skip_white_space(&mut self) {
-        self.before(|octet| !matches!(octet, b' ' | b'\t' | b'\n' | b'\r'));
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
     }
 
     /// Goes on by `length` octets, which must end between characters.
