@@ -1,10 +1,10 @@
-//! Canonical form, of the whole and of parts, is libxml2's to the octet, and canonical text is its own
-//! canonical form.
+//! Canonical form, of the whole and of parts, is libxml2's to the octet, canonical text is its own canonical
+//! form, and what is written straight from the text is what the tree gives.
 
 use stopgap_feed::Limits;
 use stopgap_feed::c14n::Canonicalization::{self, Exclusive, Inclusive};
-use stopgap_feed::c14n::canonicalize;
-use stopgap_feed::scan::scan;
+use stopgap_feed::c14n::{canonicalize, canonicalize_plain};
+use stopgap_feed::scan::{Scanned, scan};
 
 #[cfg(libxml2)]
 use crate::libxml2;
@@ -20,6 +20,7 @@ pub fn feed_c14n(data: &[u8]) {
             let text = document(&mut dice);
             compare(text.as_bytes(), apex, omit, true);
         }
+        Some((1, rest)) => compare(plain(&mut Dice::new(rest)).as_bytes(), 0, 0, true),
         _ => compare(data, data.len(), data.iter().map(|octet| usize::from(*octet)).sum(), false),
     }
 }
@@ -33,8 +34,12 @@ fn compare(octets: &[u8], apex: usize, omit: usize, must_be_read: bool) {
     };
     let tree = match scanned.parse() {
         Ok(tree) => tree,
-        Err(error) => return assert!(!must_be_read, "{error}: {}", shown(octets)),
+        Err(error) => {
+            assert!(plain_form(&scanned).is_none(), "{error}, but plain: {}", shown(octets));
+            return assert!(!must_be_read, "{error}: {}", shown(octets));
+        }
     };
+    same_straight_from_the_text(&scanned, &tree, octets);
     let elements: Vec<_> = tree.descendants().filter(roxmltree::Node::is_element).collect();
     let (apex, omit) = (apex % elements.len(), omit % elements.len());
     let ours = |form: Canonicalization, apex: Option<usize>, omit: Option<usize>| {
@@ -62,6 +67,37 @@ fn compare(octets: &[u8], apex: usize, omit: usize, must_be_read: bool) {
         let inside = |(apex, omit): (usize, usize)| elements[apex].ancestors().any(|at| at == elements[omit]);
         if !asked.0.zip(asked.1).is_some_and(inside) {
             same(&tree, &theirs, octets, form, &ours(form, asked.0, asked.1), asked);
+        }
+    }
+}
+
+/// What a plain document gives: its octets, and its last child where that was left out.
+fn plain_form<'a>(scanned: &'a Scanned<'_>) -> Option<(Vec<u8>, Option<roxmltree::Document<'a>>)> {
+    let plain = memory::bounded(scanned.text().len(), || canonicalize_plain(scanned))?;
+    let Some(text) = plain.left_out else { return Some((plain.octets, None)) };
+    let alone = roxmltree::Document::parse(text).ok()?;
+    let whole = alone.root_element().range() == (0..text.len());
+    whole.then_some((plain.octets, Some(alone)))
+}
+
+fn same_straight_from_the_text(scanned: &Scanned<'_>, tree: &roxmltree::Document<'_>, octets: &[u8]) {
+    let Some((plain, alone)) = plain_form(scanned) else { return };
+    let left_out = alone.as_ref().map(|alone| {
+        let last = tree.root_element().last_element_child().expect("what was left out is a child");
+        assert_eq!(&scanned.text()[last.range()], alone.input_text(), "{}", shown(octets));
+        (alone.root_element(), last)
+    });
+    for form in [Inclusive, Exclusive] {
+        let of_tree = canonicalize(tree.root(), form, left_out.map(|(_, last)| last));
+        assert_eq!(shown(&plain), shown(&of_tree), "{form:?}: {}", shown(octets));
+        // The same is below it, in the same scope: where the signature's own parts are read.
+        if let Some((alone, last)) = left_out {
+            for (alone, inside) in
+                alone.descendants().zip(last.descendants()).filter(|(n, _)| n.is_element()).take(8)
+            {
+                let (alone, inside) = (canonicalize(alone, form, None), canonicalize(inside, form, None));
+                assert_eq!(shown(&alone), shown(&inside), "{form:?}: {}", shown(octets));
+            }
         }
     }
 }
@@ -221,4 +257,40 @@ fn element(dice: &mut Dice, depth: usize, out: &mut String) {
         }
     }
     out.push_str(&format!("</{name}{}>", dice.pick(&["", " ", "\r\n"])));
+}
+
+/// A document whose last child alone has namespaces, if it has one that does.
+fn plain(dice: &mut Dice) -> String {
+    let mut xml = dice.pick(&["", "<?xml version=\"1.0\"?>\n", "<!-- c -->\r\n"]).to_owned();
+    xml.push_str("<a");
+    for attribute in ["z", "y"] {
+        if dice.roll(2) == 0 {
+            xml.push_str(&format!(
+                "\n{attribute} ='{}'",
+                dice.pick(&["", "\"", ">\t", "&quot;\r\n", "&lt;&amp;"])
+            ));
+        }
+    }
+    xml.push('>');
+    for _ in 0..dice.roll(6) {
+        match dice.roll(4) {
+            0 => xml.push_str(dice.pick(&["<b/>", "<b c=\"'\" a=''/>", "<b >x</b\n>", "<!-- <b> -->"])),
+            1 => xml.push_str(dice.pick(&["&gt;", "&quot;&apos;", "&amp;", "&lt;"])),
+            _ => {
+                let text: &str = dice.pick(TEXTS);
+                xml.push_str(if text == ">" && xml.ends_with("]]") { "&gt;" } else { text });
+            }
+        }
+    }
+    if dice.roll(4) > 0 {
+        let start = xml.len();
+        xml.push_str(dice.pick(&[
+            "<S xmlns:q='u:3' xmlns:p=\"u:1\">",
+            "<q:S xmlns='u:1' xmlns:p=\"u:2\" xmlns:q=\"u:2\" xml:lang=\"de\">",
+        ]));
+        (0..dice.roll(3)).for_each(|_| element(dice, 2, &mut xml));
+        xml.push_str(if xml[start..].starts_with("<S") { "</S>" } else { "</q:S>" });
+        xml.push_str(dice.pick(&["", " ", "\r\n", "<b/>", "x", "<!-- </a> -->"]));
+    }
+    xml + "</a>" + dice.pick(&["", "\n", "<!-- </a> -->"])
 }

@@ -5,11 +5,17 @@
 //! document or of one element with everything below it, less at most one subtree. General node sets
 //! and `InclusiveNamespaces` are not in it: the signature profile ([`crate::dsig`]) has neither.
 //!
+//! A document without namespaces needs no tree: [`canonicalize_plain`] writes the same octets from its text.
+//!
 //! The tree has no line ends but LF and no document type ([`crate::scan`] sees to both).
+
+mod plain;
 
 use std::convert::Infallible;
 
 use roxmltree::{Attribute, Node, NodeType};
+
+pub use plain::{Plain, canonicalize_plain};
 
 use crate::limits::Limits;
 use crate::scan::ScanError;

@@ -23,10 +23,10 @@ use rustls_pki_types::CertificateDer;
 
 pub use algorithm::{Digest, SignatureMethod, SignatureMethodError};
 
-use crate::c14n::{Canonicalization, canonicalize_within};
+use crate::c14n::{Canonicalization, canonicalize_plain, canonicalize_within};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
-use crate::scan::scan;
+use crate::scan::{ScanError, scan};
 
 /// The namespace of XML-DSig.
 pub const NAMESPACE: &str = "http://www.w3.org/2000/09/xmldsig#";
@@ -190,12 +190,34 @@ impl Signed {
 /// Reads `bytes` as a document with one enveloped signature of the profile, and checks its digest.
 pub fn open(bytes: &[u8], limits: &Limits) -> Result<Signed, Refusal> {
     let scanned = scan(bytes, limits)?;
+    if let Some(plain) = canonicalize_plain(&scanned) {
+        // What is refused of it otherwise is refused with the whole document in view.
+        let tree = plain.left_out.and_then(|text| Some((text, roxmltree::Document::parse(text).ok()?)));
+        if let Some((text, tree)) = &tree
+            && is_one_signature(tree.root_element(), text)
+        {
+            return read(tree.root_element(), limits, |_| Ok(plain.octets));
+        }
+    }
     let document = scanned.parse()?;
-    read(&document, limits)
+    let signature = the_signature(&document)?;
+    read(signature, limits, |form| canonicalize_within(document.root(), form, Some(signature), limits))
 }
 
-fn read(document: &roxmltree::Document<'_>, limits: &Limits) -> Result<Signed, Refusal> {
-    let signature = the_signature(document)?;
+/// Whether the text is a signature from one end to the other, and holds no second one.
+fn is_one_signature(root: Node<'_, '_>, text: &str) -> bool {
+    let is_signature = |node: &Node<'_, '_>| node.has_tag_name((NAMESPACE, "Signature"));
+    root.range() == (0..text.len())
+        && is_signature(&root)
+        && root.descendants().filter(is_signature).count() == 1
+}
+
+/// `canonical` gives the octets of the document less the signature, in the form that the signature names.
+fn read(
+    signature: Node<'_, '_>,
+    limits: &Limits,
+    canonical: impl FnOnce(Canonicalization) -> Result<Vec<u8>, ScanError>,
+) -> Result<Signed, Refusal> {
     attributes(signature, &["Id"])?;
     if let Some(found) = signature.descendants().find(|n| n.is_comment() || n.is_pi()) {
         let inside = found.parent().unwrap_or(signature);
@@ -216,7 +238,7 @@ fn read(document: &roxmltree::Document<'_>, limits: &Limits) -> Result<Signed, R
     let certificates = read_key_info(key_info, limits)?;
     let timestamp = object.map(|object| read_object(object, limits)).transpose()?;
 
-    let octets = canonicalize_within(document.root(), info.canonicalization, Some(signature), limits)?;
+    let octets = canonical(info.canonicalization)?;
     let digest = info.digest.of(&octets);
     if digest != info.digest_value {
         return Err(SignatureError::DigestMismatch {

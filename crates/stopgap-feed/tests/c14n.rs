@@ -16,6 +16,8 @@ use stopgap_feed::c14n::{Canonicalization, canonicalize, canonicalize_within};
 use stopgap_feed::limits::Limits;
 use stopgap_feed::scan::scan;
 
+use common::Numbers;
+
 use Canonicalization::{Exclusive, Inclusive};
 
 fn canonical(xml: &str, form: Canonicalization) -> String {
@@ -150,22 +152,6 @@ fn instructions_outside_cost_linear_time() {
     let tree = roxmltree::Document::parse(&xml).unwrap();
     // Quadratic work would be twenty thousand million steps, which no test run survives.
     assert_eq!(canonicalize(tree.root(), Inclusive, None).len(), 400_000 * 6 + "<a></a>".len());
-}
-
-/// Numbers for the generator: xorshift, so that a failing seed fails again.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
 }
 
 const TEXTS: &[&str] = &[

@@ -40,3 +40,19 @@ pub const FEED: &str = r#"<?xml version="1.0" encoding="utf-8"?>
   </Config>
 </EOCS>
 "#;
+
+/// Numbers for generators: xorshift, so that a failing seed fails again.
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+
+    pub fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+}
