@@ -99,12 +99,33 @@ pub struct Config {
     pub metrics: Option<PathBuf>,
     /// Which way requests go out.
     pub network: NetworkConfig,
+    /// What the organization's hub may do here.
+    pub hub: HubConfig,
     /// Feeds, in order.
     pub feeds: Vec<FeedConfig>,
     /// Targets, in order.
     pub targets: Vec<TargetConfig>,
     /// Products that only the administrator knows, by name.
     pub facts: BTreeMap<String, String>,
+}
+
+/// `[hub]`. That this server belongs to one, and to which, is kept by `stopgap agent enroll`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubConfig {
+    /// Whether the organization's blocks may take off what is in force here; otherwise they only hold back.
+    #[serde(default = "yes")]
+    pub hub_may_revert: bool,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        HubConfig { hub_may_revert: true }
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One `[[feed]]`.
@@ -261,6 +282,8 @@ struct MainFile {
     internet_web_proxy_credentials: Option<PathBuf>,
     ca_bundle: Option<PathBuf>,
     #[serde(default)]
+    hub: HubConfig,
+    #[serde(default)]
     feed: Vec<FeedConfig>,
     #[serde(default)]
     target: Vec<TargetConfig>,
@@ -331,6 +354,7 @@ impl Config {
             hooks: main.hooks,
             metrics: main.metrics.map(|path| folder.join(path)),
             network,
+            hub: main.hub,
             feeds: anchored(main.feed, folder),
             targets: main.target,
             facts: main.facts,
@@ -365,10 +389,10 @@ impl Config {
         }
         for target in &self.targets {
             // It becomes a folder name below `data`, beside our own files there.
-            let taken = matches!(target.name(), "feeds" | "crls") || target.name().starts_with("lock");
+            let taken = matches!(target.name(), "feeds" | "crls" | "hub") || target.name().starts_with("lock");
             if taken || target.name().parse::<FeedName>().is_err() {
                 return invalid(format!(
-                    "a target cannot be named `{}`: use letters, digits, `-`, `_`, and none of `feeds`, `crls`, `lock…`",
+                    "a target cannot be named `{}`: use letters, digits, `-`, `_`, and none of `feeds`, `crls`, `hub`, `lock…`",
                     target.name()
                 ));
             }

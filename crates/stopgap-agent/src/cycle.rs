@@ -36,6 +36,7 @@ use crate::config::Config;
 use crate::events::Event;
 use crate::fetch::{Delivery, Fetched};
 use crate::home::{Home, HomeError};
+use crate::hub::{Contact, Said};
 use crate::journal::{self, Journal};
 use crate::operator::Operator;
 use crate::trust::{self, CurrentFeed};
@@ -141,6 +142,8 @@ pub fn cycle(input: Input<'_>) -> Result<Done, HomeError> {
 struct Cycle<'a> {
     input: &'a Input<'a>,
     operator: Operator,
+    /// What the organization wants, where this server belongs to one.
+    said: Option<Said>,
     policy: Policy,
     ledger: Ledger,
     /// As it is on the disk.
@@ -168,10 +171,15 @@ impl<'a> Cycle<'a> {
         let operator = input.home.operator(input.host)?;
         let mut policy = operator.policy(input.config, input.now);
         policy.now.clone_from(&input.jump);
+        let said = Said::load(input.home, input.host)?;
+        if let Some(said) = &said {
+            said.hold_back(&mut policy, input.config.hub.hub_may_revert, input.now);
+        }
         let ledger = input.home.ledger(input.host)?;
         Ok(Cycle {
             input,
             operator,
+            said,
             policy,
             saved: ledger.clone(),
             ledger,
@@ -211,7 +219,11 @@ impl<'a> Cycle<'a> {
             .iter()
             .map(|feed| {
                 let delivery = fetched.get(&feed.name).cloned().unwrap_or_else(|| Fetched::Skipped.into());
-                trust::judge(home, *host, feed, delivery, *now)
+                let mut feed = trust::judge(home, *host, feed, delivery, *now);
+                if self.said.as_ref().is_some_and(Said::requires_approval) {
+                    feed.policy.approval = None;
+                }
+                feed
             })
             .collect();
         let silent = feeds.iter().filter(|feed| feed.verified.is_none());
@@ -400,7 +412,9 @@ impl<'a> Cycle<'a> {
         let untrusted = asked.peek().is_some() && asked.all(|feed| feed.verified.is_none());
         let reports = feeds.into_iter().map(|feed| feed.report).collect();
         let mut report = report(&selection, observed, &self.ledger, &self.failures, reports, Some(&plan));
-        report.paused = self.operator.paused(self.input.now).map(PauseReport::from);
+        report.paused = self.pause();
+        let contact = Contact::load(self.input.home, self.input.host).ok().flatten();
+        report.hub = contact.map(|contact| contact.report(self.said.as_ref()));
         report.warnings.append(&mut self.warnings);
         let due = self.due(&selection);
         let failed =
@@ -416,6 +430,14 @@ impl<'a> Cycle<'a> {
             selection,
             events: self.events,
         }
+    }
+
+    /// Whose pause holds: the one that ends last.
+    fn pause(&self) -> Option<PauseReport> {
+        let now = self.input.now;
+        let own = self.operator.paused(now).map(PauseReport::from);
+        let freeze = self.said.as_ref().and_then(|said| said.pause(now));
+        own.into_iter().chain(freeze).max_by_key(|pause| pause.until)
     }
 
     fn fail(&mut self, detail: String) {

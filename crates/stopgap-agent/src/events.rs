@@ -53,6 +53,11 @@ pub enum Event {
         /// Which of the two.
         detail: String,
     },
+    /// 1014: the organization's hub does not answer, or answers again.
+    Hub {
+        /// Which of the two, and why.
+        detail: String,
+    },
 }
 
 impl Event {
@@ -66,6 +71,7 @@ impl Event {
             Event::Reverted { .. } => 1011,
             Event::Undone { .. } => 1012,
             Event::Service { .. } => 1013,
+            Event::Hub { .. } => 1014,
         }
     }
 
@@ -79,7 +85,7 @@ impl Event {
             | Event::Service { .. } => {
                 info!(event, "{text}");
             }
-            Event::Undone { .. } => warn!(event, "{text}"),
+            Event::Undone { .. } | Event::Hub { .. } => warn!(event, "{text}"),
             Event::Failed { .. } | Event::Reverted { .. } => error!(event, "{text}"),
         }
     }
@@ -94,7 +100,7 @@ impl fmt::Display for Event {
             Event::HeldBack { key, detail } => write!(f, "{key} is held back: {detail}"),
             Event::Reverted { detail } => write!(f, "reverted: {detail}"),
             Event::Undone { detail } => write!(f, "undone from outside: {detail}"),
-            Event::Service { detail } => f.write_str(detail),
+            Event::Service { detail } | Event::Hub { detail } => f.write_str(detail),
         }
     }
 }

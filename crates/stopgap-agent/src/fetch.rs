@@ -28,6 +28,7 @@ use stopgap_feed::chain::MAX_CRL_BYTES;
 use url::Url;
 
 use crate::config::NetworkConfig;
+use crate::hub::{Enrollment, Mirror};
 use crate::trust::List;
 pub use address::{Lookup, is_public};
 use address::{Reach, system_lookup};
@@ -168,6 +169,7 @@ pub struct Fetcher {
     clients: Arc<Clients>,
     limits: Limits,
     reach: Reach,
+    mirror: Option<Arc<Mirror>>,
 }
 
 impl Fetcher {
@@ -186,7 +188,7 @@ impl Fetcher {
         let network = Network::read(config)?;
         let reach = Reach { is_public, lookup };
         let clients = Arc::new(Clients::new(network, reach.clone(), limits.connect)?);
-        Ok(Fetcher { clients, limits, reach })
+        Ok(Fetcher { clients, limits, reach, mirror: None })
     }
 
     /// A fetcher for these keys where they, or the files that they name, are others than this one's.
@@ -194,7 +196,20 @@ impl Fetcher {
         if Network::read(config)? == *self.clients.network() {
             return Ok(None);
         }
-        Fetcher::with(config, self.limits, self.reach.is_public, self.reach.lookup.clone()).map(Some)
+        let other = Fetcher::with(config, self.limits, self.reach.is_public, self.reach.lookup.clone())?;
+        Ok(Some(Fetcher { mirror: self.mirror.clone(), ..other }))
+    }
+
+    /// Asks the mirror of the hub that this server is enrolled with, where an address is one of its.
+    pub fn by_hub(&mut self, enrollment: Option<Enrollment>, config: &NetworkConfig) {
+        let Some(enrollment) = enrollment else {
+            self.mirror = None;
+            return;
+        };
+        if self.mirror.as_ref().is_none_or(|mirror| !mirror.is_of(&enrollment)) {
+            // The hub's own client says what is wrong with it.
+            self.mirror = Mirror::new(enrollment, config).ok().map(Arc::new);
+        }
     }
 
     /// Asks one address (https, http or a file) once, for at most `limit` octets. `to_private`: a

@@ -15,11 +15,11 @@ use url::Url;
 use crate::fetch::Fetcher;
 
 /// A stream without an octet for this long is dead: servers send a comment every 25 s.
-const SILENCE: Duration = Duration::from_secs(90);
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 /// From the request to the head of the answer.
-const HEAD: Duration = Duration::from_secs(30);
+pub(crate) const HEAD: Duration = Duration::from_secs(30);
 /// A stream that lasted this long worked; the next wait begins anew.
-const LASTING: Duration = Duration::from_secs(60);
+pub(crate) const LASTING: Duration = Duration::from_secs(60);
 /// A line of an event stream longer than this is not ours.
 const MAX_LINE: usize = 64 * 1024;
 /// Announcements that start a cycle at once: a publisher at work releases again and again.
@@ -27,7 +27,7 @@ const BURST: u32 = 30;
 /// Further ones come no faster: whoever holds the stream must not keep this server busy without end.
 const EVERY: Duration = Duration::from_secs(10);
 const MIN_WAIT: Duration = Duration::from_millis(500);
-const MAX_WAIT: Duration = Duration::from_secs(300);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// Follows `url` until `wake` is closed, sending the feed's name at each announcement. `to_private`: a
 /// redirect may lead to a private network.
@@ -38,14 +38,6 @@ pub async fn follow(
     feed: FeedName,
     wake: mpsc::Sender<FeedName>,
 ) {
-    let waits = || {
-        ExponentialBuilder::default()
-            .with_min_delay(MIN_WAIT)
-            .with_max_delay(MAX_WAIT)
-            .with_jitter()
-            .without_max_times()
-            .build()
-    };
     let mut wait = waits();
     let began = Instant::now();
     let mut pace = Pace::default();
@@ -61,6 +53,16 @@ pub async fn follow(
         }
         tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT)).await;
     }
+}
+
+/// The waits between two connections: growing, each a random part longer.
+pub(crate) fn waits() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(MIN_WAIT)
+        .with_max_delay(MAX_WAIT)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 /// One connection; ends with what went wrong, if anything did.
@@ -81,7 +83,7 @@ async fn listen(
     while let Ok(Some(chunk)) = tokio::time::timeout(SILENCE, stream.next()).await {
         let chunk = chunk.map_err(|error| error.to_string())?;
         let events = reader.push(&chunk).map_err(str::to_owned)?;
-        if events > 0 {
+        if !events.is_empty() {
             // What comes meanwhile is one announcement.
             tokio::time::sleep(next()).await;
             if wake.send(feed.clone()).await.is_err() {
@@ -95,39 +97,54 @@ async fn listen(
 /// When an announcement may start a cycle: [`BURST`] at once, and from there on one [`EVERY`] so often.
 /// Times count from when the stream was first followed.
 #[derive(Debug, Default)]
-struct Pace {
+pub(crate) struct Pace {
     /// When all that was let through will have been paid for.
     paid: Duration,
 }
 
 impl Pace {
     /// How long this one waits.
-    fn wait(&mut self, now: Duration) -> Duration {
+    pub(crate) fn wait(&mut self, now: Duration) -> Duration {
         let wait = self.paid.saturating_sub(EVERY.saturating_mul(BURST - 1)).saturating_sub(now);
         self.paid = self.paid.max(now).saturating_add(EVERY);
         wait
     }
 }
 
-/// Counts the events of a stream (WHATWG HTML, 9.2.6): an event ends with an empty line and holds
-/// at least one `data` field. What it says does not matter here.
+/// One event of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// Its name; empty where it has none.
+    pub(crate) event: String,
+    /// What it says.
+    pub(crate) data: String,
+    /// Where the stream goes on after it.
+    pub(crate) id: Option<String>,
+}
+
+/// Reads the events of a stream (WHATWG HTML, 9.2.6): an event ends with an empty line and holds at least one
+/// `data` field. Of a feed's stream it does not matter what they say.
 #[derive(Debug, Default)]
-struct EventReader {
+pub(crate) struct EventReader {
     line: Vec<u8>,
+    next: Announced,
     has_data: bool,
 }
 
 impl EventReader {
-    fn push(&mut self, octets: &[u8]) -> Result<usize, &'static str> {
-        let mut events = 0;
+    pub(crate) fn push(&mut self, octets: &[u8]) -> Result<Vec<Announced>, &'static str> {
+        let mut events = Vec::new();
         for octet in octets {
             match octet {
-                b'\n' => {
-                    if self.line.is_empty() {
-                        events += usize::from(std::mem::take(&mut self.has_data));
+                b'\n' if self.line.is_empty() => {
+                    let next = std::mem::take(&mut self.next);
+                    if std::mem::take(&mut self.has_data) {
+                        events.push(next);
                     }
-                    self.has_data |= self.line.starts_with(b"data");
-                    self.line.clear();
+                }
+                b'\n' => {
+                    let line = std::mem::take(&mut self.line);
+                    self.field(&String::from_utf8_lossy(&line))?;
                 }
                 b'\r' => {}
                 octet if self.line.len() < MAX_LINE => self.line.push(*octet),
@@ -135,6 +152,24 @@ impl EventReader {
             }
         }
         Ok(events)
+    }
+
+    fn field(&mut self, line: &str) -> Result<(), &'static str> {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "event" => value.clone_into(&mut self.next.event),
+            "id" => self.next.id = Some(value.to_owned()),
+            "data" => {
+                if self.has_data {
+                    self.next.data.push('\n');
+                }
+                self.has_data = true;
+                self.next.data.push_str(value);
+            }
+            _ => {}
+        }
+        if self.next.data.len() > MAX_LINE { Err("an event of the stream is too long") } else { Ok(()) }
     }
 }
 
@@ -148,8 +183,12 @@ mod tests {
             b": keep-alive\n\nevent: feed\nid: 1\ndata: {}\n\nevent: feed\r\ndata: {}\r\n\r\nid: 3\n\n";
         for size in 1..stream.len() {
             let mut reader = EventReader::default();
-            let events: usize = stream.chunks(size).map(|chunk| reader.push(chunk).unwrap()).sum();
-            assert_eq!(events, 2, "in pieces of {size}");
+            let events: Vec<Announced> =
+                stream.chunks(size).flat_map(|chunk| reader.push(chunk).unwrap()).collect();
+            let words: Vec<(&str, &str)> =
+                events.iter().map(|event| (event.event.as_str(), event.data.as_str())).collect();
+            assert_eq!(words, [("feed", "{}"), ("feed", "{}")], "in pieces of {size}");
+            assert_eq!((events[0].id.as_deref(), &events[1].id), (Some("1"), &None));
         }
     }
 
@@ -172,5 +211,9 @@ mod tests {
         let mut reader = EventReader::default();
         assert!(reader.push(&vec![b'x'; MAX_LINE]).is_ok());
         assert!(reader.push(b"x").is_err());
+        let mut reader = EventReader::default();
+        let line = format!("data: {}\n", "x".repeat(MAX_LINE / 2));
+        assert!(reader.push(line.as_bytes()).is_ok());
+        assert!(reader.push(line.repeat(2).as_bytes()).is_err(), "nor may an event have lines without end");
     }
 }

@@ -10,9 +10,10 @@
 //!   feeds/NAME.cosignatures.json       what stood beside it
 //!   crls/NAME.json, NAME.SHA256.crl    the revocation lists that its signers name
 //!   TARGET/sets, live    generated files (stopgap-drivers, `set`)
+//!   hub/                 what the organization's hub is told and says; hub/enrollment.json is a secret
 //! ```
 //!
-//! Nothing in it is secret; modes keep others from writing.
+//! Nothing else in it is secret; modes keep others from writing.
 
 use std::fs::File;
 use std::io;
@@ -33,6 +34,8 @@ pub const MAX_BYTES: u64 = 64 << 20;
 pub const FOLDER_MODE: u32 = 0o755;
 /// Mode of its files.
 pub const FILE_MODE: u32 = 0o644;
+/// Mode of a file that holds a secret.
+pub const PRIVATE_MODE: u32 = 0o600;
 
 /// What went wrong with a file of the data folder.
 #[derive(Debug, thiserror::Error)]
@@ -127,11 +130,31 @@ impl Home {
 
     /// Replaces a JSON file, human-readable, atomically.
     pub fn save<T: Serialize>(&self, host: &dyn Host, name: &str, value: &T) -> Result<(), HomeError> {
+        self.write(host, name, &self.json(name, value)?)
+    }
+
+    /// The same for a file that nobody else reads.
+    pub fn save_private<T: Serialize>(
+        &self,
+        host: &dyn Host,
+        name: &str,
+        value: &T,
+    ) -> Result<(), HomeError> {
+        self.write_as(host, name, &self.json(name, value)?, PRIVATE_MODE)
+    }
+
+    fn json<T: Serialize>(&self, name: &str, value: &T) -> Result<Vec<u8>, HomeError> {
         let path = self.path(name);
         let mut text = serde_json::to_vec_pretty(value)
             .map_err(|error| HomeError::Damaged { path, message: error.to_string() })?;
         text.push(b'\n');
-        self.write(host, name, &text)
+        Ok(text)
+    }
+
+    /// Makes a folder in it, where it is missing.
+    pub fn make_folder(&self, host: &dyn Host, name: &str) -> Result<(), HomeError> {
+        let path = self.path(name);
+        create(host, &path).map_err(|source| HomeError::Io { what: "create", path, source })
     }
 
     /// A file's bytes; `None` where there is none.
@@ -146,8 +169,12 @@ impl Home {
 
     /// Replaces a file atomically.
     pub fn write(&self, host: &dyn Host, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        self.write_as(host, name, bytes, FILE_MODE)
+    }
+
+    fn write_as(&self, host: &dyn Host, name: &str, bytes: &[u8], mode: u32) -> Result<(), HomeError> {
         let path = self.path(name);
-        replace(host, &path, bytes, FILE_MODE).map_err(|source| HomeError::Io { what: "write", path, source })
+        replace(host, &path, bytes, mode).map_err(|source| HomeError::Io { what: "write", path, source })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod feeds;
 pub mod fetch;
 pub mod follow;
 pub mod home;
+pub mod hub;
 pub mod journal;
 pub mod leave;
 pub mod log;

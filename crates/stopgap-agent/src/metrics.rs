@@ -206,6 +206,7 @@ mod tests {
             }],
             warnings: vec!["one".into()],
             paused: None,
+            hub: None,
         }
     }
 

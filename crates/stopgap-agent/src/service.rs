@@ -22,6 +22,7 @@ use crate::facts::facts;
 use crate::fetch::{Delivery, Failure, Fault, Fetched, Fetcher};
 use crate::follow::follow;
 use crate::home::{Home, HomeError};
+use crate::hub::{self, Enrollment, Link};
 use crate::monitor::Monitor;
 use crate::targets::targets;
 use crate::trust::{self, Standing};
@@ -50,12 +51,21 @@ pub enum AgentError {
 }
 
 /// One cycle from outside the service: `plan` and `apply`.
-pub async fn once(config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done, AgentError> {
+pub async fn once(mut config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done, AgentError> {
+    if mode == Mode::Apply {
+        hub::once(&config).await;
+        // What was said a moment ago may name another way out.
+        config = hub::configured(&config.path, &config.server).unwrap_or(config);
+    }
     let fetched = match ready(&config) {
         Ok(fetcher) => fetch_all(&fetcher, &config).await.0,
         Err(error) => asked_in_vain(&config, &error),
     };
-    run_cycle(config, fetched, jump, mode).await
+    let done = run_cycle(config.clone(), fetched, jump, mode).await?;
+    if mode == Mode::Apply {
+        hub::once(&config).await;
+    }
+    Ok(done)
 }
 
 /// One cycle without asking the network: `revert`, `block`, `server set`.
@@ -77,17 +87,21 @@ enum Wake {
     File,
     /// The time: what is known here decides, too.
     Time,
+    /// The organization said something else than before.
+    Hub,
 }
 
 /// Runs until `shutdown` resolves. The first cycle asks nobody, so that what a crash left is put
 /// right before any network is waited for.
 pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
-    let mut config = Config::load(path, hostname)?;
-    Home::open(&Machine, &config.data)?;
+    let mut config = hub::configured(path, hostname)?;
+    let home = Home::open(&Machine, &config.data)?;
     let mut fetcher = ready(&config);
     let (wake_file, mut file_changed) = mpsc::channel(1);
     let (wake_feed, mut feed_out) = mpsc::channel(16);
+    let (wake_hub, mut hub_said) = mpsc::channel(1);
     let mut watching = watch(&config, wake_file.clone())?;
+    let link = Link::begin(&config, wake_hub, wake_feed.clone());
     let mut followed: BTreeMap<FeedName, Followed> = BTreeMap::new();
     let mut failures = 0;
     let mut unfinished = 0;
@@ -95,6 +109,15 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
     tokio::pin!(shutdown);
     let mut monitor = Monitor::begin();
     let _ = lap(&config, BTreeMap::new(), &mut monitor).await;
+    if Enrollment::is_there(&home, &Machine) {
+        // What it holds back is not to come into force a moment before its word arrives.
+        tokio::select! {
+            () = &mut shutdown => return goodbye(),
+            () = link.first_word() => {}
+        }
+        config = hub::configured(path, hostname).unwrap_or(config);
+        fetcher = ready(&config);
+    }
     let mut wake = Wake::Feeds;
     let mut ask_at = Instant::now();
     loop {
@@ -116,12 +139,14 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
         let lap = lap(&config, fetched, &mut monitor).await;
         failures = if lap.well { 0 } else { failures + 1 };
         unfinished = if lap.unfinished { unfinished + 1 } else { 0 };
+        link.nudge(&config);
         let again = [lap.due, retry_wait(unfinished)].into_iter().flatten().min();
         wake = tokio::select! {
             () = &mut shutdown => break,
             () = sleep_until(ask_at) => Wake::Feeds,
             () = sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => Wake::Time,
             _ = feed_out.recv() => Wake::Feeds,
+            _ = hub_said.recv() => Wake::Hub,
             _ = file_changed.recv() => Wake::File,
         };
         if wake == Wake::File {
@@ -132,6 +157,7 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
         }
         // What happens from here on is seen by this cycle, or wakes the next one.
         while file_changed.try_recv().is_ok() {}
+        while hub_said.try_recv().is_ok() {}
         while feed_out.try_recv().is_ok() {
             wake = Wake::Feeds;
         }
@@ -141,7 +167,7 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
             Ok(new) => watching = new,
             Err(error) => Event::Failed { detail: format!("cannot watch files: {error}") }.log(),
         }
-        match Config::load(path, hostname) {
+        match hub::configured(path, hostname) {
             Ok(changed) => {
                 // A feed that was added an instant ago is not to be asked in an hour.
                 if changed.feeds != config.feeds {
@@ -153,8 +179,13 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
             Err(error) => Event::Failed { detail: words(&error) }.log(),
         }
         match renewed(&fetcher, &config) {
-            Ok(None) => {}
-            Ok(Some(other)) => {
+            Ok(None) => {
+                if let Ok(fetcher) = &mut fetcher {
+                    by_hub(fetcher, &config);
+                }
+            }
+            Ok(Some(mut other)) => {
+                by_hub(&mut other, &config);
                 fetcher = Ok(other);
                 // What is followed goes the new way, too.
                 followed.clear();
@@ -163,13 +194,25 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
         }
     }
     drop(watching);
+    goodbye()
+}
+
+fn goodbye() -> Result<(), AgentError> {
     Event::Service { detail: "stopgap stopped; what is in force stays in force".into() }.log();
     Ok(())
 }
 
 /// A way out, or why there is none. What is in force is looked after in any case.
 fn ready(config: &Config) -> Result<Fetcher, String> {
-    Fetcher::new(&config.network).map_err(|error| words(&error))
+    let mut fetcher = Fetcher::new(&config.network).map_err(|error| words(&error))?;
+    by_hub(&mut fetcher, config);
+    Ok(fetcher)
+}
+
+/// The hub's mirror is asked as this server is enrolled now.
+fn by_hub(fetcher: &mut Fetcher, config: &Config) {
+    let enrollment = Enrollment::load(&Home::at(&config.data), &Machine).ok().flatten();
+    fetcher.by_hub(enrollment, &config.network);
 }
 
 /// Another way out where the configuration, or a file that it names, changed. One that works goes on
@@ -341,7 +384,15 @@ async fn run_cycle(
             mode,
             now: Timestamp::now(),
         };
-        Ok(cycle(input)?)
+        let now = input.now;
+        let done = cycle(input)?;
+        // A hub that is not told does not make a cycle fail: the next one with news tells it.
+        if mode == Mode::Apply
+            && let Err(error) = hub::note(&home, &host, &config, &facts, &done, now)
+        {
+            tracing::warn!("what the hub is to be told is not kept: {}", words(&error));
+        }
+        Ok(done)
     };
     tokio::task::spawn_blocking(blocking).await.map_err(|error| AgentError::Bug(error.to_string()))?
 }

@@ -74,6 +74,10 @@ impl Places {
         if let Ok(below) = path.strip_prefix(&self.data) {
             let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
             let Some(first) = parts.first() else { return false };
+            // That this server joined or left a hub is news; what is told and said wakes the service itself.
+            if first == "hub" {
+                return parts.get(1).is_some_and(|name| name == "enrollment.json");
+            }
             let is_book = OURS.iter().any(|ours| first.starts_with(ours)) || first == "feeds";
             // What a driver prepares is news only once `live` points to it.
             let is_staging = parts.iter().any(|part| part.starts_with('.') || part == "staged");
@@ -103,6 +107,7 @@ mod tests {
             "/data/nginx/live",
             "/data/nginx/sets/x/server.conf",
             "/data/operator.json",
+            "/data/hub/enrollment.json",
             "/etc/stopgap/stopgap.toml",
             "/etc/stopgap/facts.d/exchange.toml",
             "/var/lib/dpkg/status",
@@ -117,6 +122,9 @@ mod tests {
             "/data/ledger.json.tmp",
             "/data/journal.jsonl",
             "/data/lock",
+            "/data/hub/reports.json",
+            "/data/hub/settings.json",
+            "/data/hub/.enrollment.json.stopgap-new",
             "/data/feeds/example.xml",
             "/data/logs/stopgap.2026-11-22.log",
             "/data/nginx/staged/live/http.conf",

@@ -32,6 +32,9 @@ pub struct Report {
     /// Every change is held, until when and by whom; absent where nobody pauses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<PauseReport>,
+    /// The organization's hub; absent where this server belongs to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubReport>,
     /// What an operator should know about this server: missing hooks, foreign edits, refusals.
     pub warnings: Vec<String>,
 }
@@ -47,6 +50,23 @@ pub struct PauseReport {
     pub by: String,
     /// Why, in the operator's words.
     pub reason: Option<String>,
+}
+
+/// The hub that this server belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HubReport {
+    /// Its address.
+    pub url: String,
+    /// This server's identity there, a UUID.
+    pub server: String,
+    /// The version of the settings that count here; `null`: nothing was ever said.
+    pub settings: Option<String>,
+    /// When it last answered.
+    pub heard_at: Timestamp,
+    /// Since when it does not; what it said goes on counting.
+    pub silent_since: Option<Timestamp>,
+    /// Why not.
+    pub error: Option<String>,
 }
 
 /// One feed.
@@ -170,7 +190,7 @@ pub fn report(
         let foreign = target.live.foreign.iter().map(|text| format!("{}: {text}", target.target));
         target.warnings.iter().cloned().chain(foreign)
     });
-    Report { mitigations, steps: plan.map(Plan::steps), feeds, paused: None, warnings: warnings.collect() }
+    Report { mitigations, steps: plan.map(Plan::steps), feeds, paused: None, hub: None, warnings: warnings.collect() }
 }
 
 fn mitigation_report(

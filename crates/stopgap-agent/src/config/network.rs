@@ -45,6 +45,13 @@ impl NetworkConfig {
         })
     }
 
+    /// The same through another proxy, as the organization wants it: credentials and certificates are this
+    /// server's own.
+    pub fn through(&self, proxy: &str, bypass: &[String]) -> Result<NetworkConfig, String> {
+        let bypass: Result<Vec<Bypass>, String> = bypass.iter().map(|text| text.parse()).collect();
+        Ok(NetworkConfig { proxy: Some(proxy_address(proxy)?), bypass: bypass?, ..self.clone() })
+    }
+
     /// The proxy that a request to this host goes through, if any.
     pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
         let passes = url.host().is_none_or(|host| self.bypass.iter().any(|bypass| bypass.matches(&host)));

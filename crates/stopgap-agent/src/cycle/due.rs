@@ -10,14 +10,14 @@ impl Cycle<'_> {
     /// The next such moment; the one that is over is this cycle's own.
     pub(super) fn due(&self, selection: &Selection) -> Option<Timestamp> {
         let now = self.input.now;
-        let of_operator = self.operator.blocks.iter().filter_map(|block| block.until);
-        let of_pause = self.operator.paused(now).map(|pause| pause.until);
+        let of_operator = self.policy.blocks.iter().filter_map(|block| block.until);
+        let of_pause = [self.operator.paused(now).map(|pause| pause.until), self.policy.paused_until];
         let of_suspects = self.suspects(selection).next().filter(|_| self.progress).map(|_| {
             // Those that are tried alone follow each other.
             now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now)
         });
         let moments = selection.mitigations.iter().flat_map(|selected| self.moments(selected));
-        moments.chain(of_operator).chain(of_pause).chain(of_suspects).filter(|moment| *moment > now).min()
+        moments.chain(of_operator).chain(of_pause.into_iter().flatten()).chain(of_suspects).filter(|moment| *moment > now).min()
     }
 
     fn moments(&self, selected: &Selected) -> impl Iterator<Item = Timestamp> {

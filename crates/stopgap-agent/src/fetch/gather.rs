@@ -101,6 +101,7 @@ impl Fetcher {
         }
         let validators = standing.validators().filter(|validators| validators.are_of(address));
         let leave = Leave::of(feed.redirects_to_private);
+        let url_of_document = url.clone();
         let came = self.get(url, leave, validators, self.limits.document).await?;
         let fetched = match came.brought {
             Brought::Unchanged => Fetched::Unchanged,
@@ -118,7 +119,7 @@ impl Fetcher {
             let mut lists = Vec::new();
             // Whoever may sign a feed of the internet sends no server to its own network.
             let leave = if came.anywhere { Leave::Anywhere } else { Leave::Internet };
-            let asked = self.lists(leave, standing, &delivery, now, &mut lists);
+            let asked = self.lists(&url_of_document, leave, standing, &delivery, now, &mut lists);
             let _ = timeout(self.limits.beside, asked).await;
             delivery.lists = lists;
         }
@@ -146,6 +147,7 @@ impl Fetcher {
     /// last hour, or does not answer, or a new release is to be judged by it. Only certificates whose path was verified are asked for addresses.
     async fn lists(
         &self,
+        of: &Url,
         leave: Leave,
         standing: &Standing,
         delivery: &Delivery,
@@ -163,7 +165,21 @@ impl Fetcher {
             if old.is_some_and(|old| old.is_fresh(now, unknown || is_new)) {
                 continue;
             }
-            match self.list(&point, old, leave, now).await {
+            let mut asked = Err(Failure::new(Fault::Unreachable, "no mirror"));
+            // Who has the document from the hub may have no way to the internet.
+            if let Some(mirror) = self.mirror.as_ref().filter(|mirror| mirror.way(of).is_some()) {
+                asked = match mirror.list(&point) {
+                    Some(place) => self.list(&point, place, old, Leave::FromOperator, now).await,
+                    None => asked,
+                };
+            }
+            if asked.is_err() {
+                asked = match parsed(&point) {
+                    Ok(place) => self.list(&point, place, old, leave, now).await,
+                    Err(failure) => Err(failure),
+                };
+            }
+            match asked {
                 Ok(list) => {
                     if may_replace(standing, &document.as_presented(), old, &list, now) {
                         found.push(list);
@@ -177,17 +193,20 @@ impl Fetcher {
         }
     }
 
+    /// The list of a distribution point, as it is at `place`.
     async fn list(
         &self,
         point: &str,
+        place: Url,
         old: Option<&List>,
         leave: Leave,
         now: Timestamp,
     ) -> Result<List, Failure> {
-        let validators = old.map(|old| &old.validators).filter(|validators| validators.are_of(point));
-        let came = self.get(parsed(point)?, leave, validators, self.limits.list).await?;
+        let from = place.to_string();
+        let validators = old.map(|old| &old.validators).filter(|validators| validators.are_of(&from));
+        let came = self.get(place, leave, validators, self.limits.list).await?;
         match (came.brought, old) {
-            (Brought::Octets(bytes, validators), _) => Ok(List::new(point, bytes, validators.by(point), now)),
+            (Brought::Octets(bytes, validators), _) => Ok(List::new(point, bytes, validators.by(&from), now)),
             (Brought::Unchanged, Some(old)) => Ok(List { fetched_at: now, ..old.clone() }),
             (Brought::Unchanged, None) => Err(Failure::new(Fault::UnchangedOfNothing, "nothing is kept")),
         }

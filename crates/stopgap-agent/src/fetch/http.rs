@@ -5,12 +5,13 @@
 
 use futures_util::StreamExt;
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, LOCATION,
 };
 use reqwest::{Response, StatusCode};
 use url::Url;
 
+use super::clients::Way;
 use super::failure::{Failure, Fault};
 use super::{Fetcher, Limits, Validators, monitor};
 
@@ -126,8 +127,16 @@ impl Fetcher {
                 );
                 return Err(Failure::new(Fault::RedirectPrivate, message));
             }
-            let way = self.clients.way(&url, elsewhere)?;
-            let sent = way.client.get(url.clone()).headers(headers.clone()).send().await;
+            let of_hub = self.mirror.as_ref().filter(|_| !elsewhere).and_then(|mirror| mirror.way(&url));
+            let mut headers = headers.clone();
+            let way = match of_hub {
+                Some((client, bearer)) => {
+                    headers.extend(bearer.map(|bearer| (AUTHORIZATION, bearer.clone())));
+                    Way { client, by_proxy: false }
+                }
+                None => self.clients.way(&url, elsewhere)?,
+            };
+            let sent = way.client.get(url.clone()).headers(headers).send().await;
             let response = sent.map_err(|error| Failure::of_request(error, way.by_proxy))?;
             // Of an address with https the proxy says so before the way is open.
             let of_proxy = way.by_proxy && url.scheme() == "http";

@@ -26,6 +26,7 @@ pub fn config() -> Config {
         critical_at_once: false,
         hooks: HooksConfig::default(),
         network: NetworkConfig::default(),
+        hub: HubConfig::default(),
         feeds: vec![FeedConfig {
             name: "example".parse().unwrap(),
             url: "https://feed.example.org/feed.xml".into(),

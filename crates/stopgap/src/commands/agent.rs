@@ -1,9 +1,11 @@
 //! `stopgap agent`: the service and what it needs.
 
 mod check;
+mod enroll;
 mod hook;
 #[cfg(unix)]
 mod install;
+mod leave;
 mod run;
 #[cfg(unix)]
 mod uninstall;
@@ -22,6 +24,10 @@ pub enum Command {
     /// Stop and unregister the service; what is in force stays, or is taken off
     #[cfg(unix)]
     Uninstall(uninstall::Args),
+    /// Join an organization
+    Enroll(enroll::Args),
+    /// Leave the organization; what is in force stays
+    Leave(leave::Args),
     /// Check whether this server is ready
     Check(check::Args),
     /// Print, or insert, what makes a web server read our rules
@@ -35,6 +41,8 @@ pub fn run(command: Command, config: &Path) -> Outcome {
         Command::Install(args) => install::run(args),
         #[cfg(unix)]
         Command::Uninstall(args) => uninstall::run(args, config),
+        Command::Enroll(args) => enroll::run(args, config),
+        Command::Leave(args) => leave::run(args, config),
         Command::Check(args) => check::run(args, config),
         Command::Hook(args) => hook::run(args, config),
     }

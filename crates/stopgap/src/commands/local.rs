@@ -9,7 +9,7 @@ use stopgap_agent::cycle::{Done, Mode};
 use stopgap_agent::events::{self, Event};
 use stopgap_agent::home::Home;
 use stopgap_agent::journal::{self, Journal};
-use stopgap_agent::{log, service};
+use stopgap_agent::{hub, log, service};
 use stopgap_core::report::{MitigationReport, Report};
 use stopgap_drivers::Machine;
 use tracing_subscriber::layer::SubscriberExt;
@@ -20,7 +20,7 @@ use crate::system;
 
 /// The configuration, with a hint where there is none.
 pub fn config(path: &Path) -> Result<Config, Failure> {
-    Config::load(path, &system::hostname()).map_err(|error| {
+    hub::configured(path, &system::hostname()).map_err(|error| {
         let missing = !path.exists();
         let failure = Failure::new(error);
         if missing { failure.hint("`--config FILE` names another configuration") } else { failure }
@@ -127,6 +127,15 @@ pub fn print_report(report: &Report) -> std::io::Result<()> {
         output::line(format_args!("{}\n", summary(report)))?;
         let rows = report.mitigations.iter().map(row);
         output::line(output::table(&["ID", "STATUS", "IN FORCE", "VERDICT", "WHY", "DESCRIPTION"], rows))?;
+    }
+    if let Some(hub) = &report.hub {
+        match (hub.silent_since, &hub.error) {
+            (Some(since), Some(error)) => output::say(format_args!(
+                "warning: the hub {} was not heard since {since:.0}: {error}; what it said last goes on counting",
+                hub.url
+            )),
+            _ => output::line(format_args!("\nHub: {}, heard at {:.0}", hub.url, hub.heard_at))?,
+        }
     }
     for feed in report.feeds.iter().filter(|feed| feed.error.is_some()) {
         let message = feed.message.as_deref().unwrap_or_default();

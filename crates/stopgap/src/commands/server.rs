@@ -79,7 +79,12 @@ fn get(args: GetArgs, path: &Path) -> Outcome {
 
 fn policy(config: &Config) -> Result<Policy, Failure> {
     let home = stopgap_agent::home::Home::at(&config.data);
-    Ok(home.operator(&Machine)?.policy(config, jiff::Timestamp::now()))
+    let now = jiff::Timestamp::now();
+    let mut policy = home.operator(&Machine)?.policy(config, now);
+    if let Some(said) = stopgap_agent::hub::Said::load(&home, &Machine)? {
+        said.hold_back(&mut policy, config.hub.hub_may_revert, now);
+    }
+    Ok(policy)
 }
 
 fn block_name(block: &Block) -> String {

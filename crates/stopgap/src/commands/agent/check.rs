@@ -10,6 +10,7 @@ use serde::Serialize;
 use stopgap_agent::config::Config;
 use stopgap_agent::fetch::{Fetched, Fetcher};
 use stopgap_agent::home::Home;
+use stopgap_agent::hub::{Client, Contact, Enrollment};
 use stopgap_agent::trust::{self, Standing};
 use stopgap_agent::{facts, targets};
 use stopgap_core::observed::Hook;
@@ -52,8 +53,7 @@ pub fn run(args: Args, path: &Path) -> Outcome {
     findings.extend(writable(&config));
     findings.extend(service());
     findings.extend(beside_us(&config));
-    // Agents that enroll with one are not built yet: nobody else's word counts here.
-    findings.push(finding(Level::Ok, "hub", "not configured: this server decides alone"));
+    findings.push(hub(&config)?);
     findings.extend(feeds(&config)?);
     findings.extend(targets_of(&config)?);
     let wanting = findings.iter().any(|finding| finding.level == Level::Error);
@@ -168,6 +168,31 @@ fn beside_us(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Asked in this server's name: who may not read the enrollment is told what the service found.
+fn hub(config: &Config) -> anyhow::Result<Finding> {
+    let home = Home::at(&config.data);
+    if !Enrollment::is_there(&home, &Machine) {
+        return Ok(finding(Level::Ok, "hub", "not enrolled: this server decides alone"));
+    }
+    let since = Contact::load(&home, &Machine).ok().flatten().and_then(|contact| contact.silent_since);
+    let since = since.map(|since| format!(", silent since {since:.0}")).unwrap_or_default();
+    let asked = match Enrollment::load(&home, &Machine) {
+        Ok(Some(enrollment)) => {
+            let asked = async { Client::new(&enrollment, &config.network)?.settings(None).await };
+            system::runtime()?.block_on(asked).map(|_| enrollment.hub).map_err(anyhow::Error::new)
+        }
+        Ok(None) => Err(anyhow::anyhow!("this server has just left")),
+        Err(error) => Err(anyhow::Error::new(error)),
+    };
+    Ok(match asked {
+        Ok(hub) => finding(Level::Ok, "hub", hub),
+        Err(error) => {
+            let detail = format!("{error:#}{since}; what it said last goes on counting");
+            finding(Level::Warning, "hub", detail)
+        }
+    })
 }
 
 fn feeds(config: &Config) -> anyhow::Result<Vec<Finding>> {

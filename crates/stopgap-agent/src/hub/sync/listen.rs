@@ -1,0 +1,110 @@
+//! The hub's event stream: what is said there is a reason to ask, never content.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use stopgap_core::wire::event;
+use stopgap_feed::FeedName;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::follow::{Announced, EventReader, HEAD, LASTING, MAX_WAIT, Pace, SILENCE, waits};
+use crate::hub::client::Client;
+
+/// What was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// This server's settings have this version.
+    Settings(String),
+    /// A feed's serial is another at the mirror.
+    Feed(FeedName),
+}
+
+/// Listens until `say` is closed.
+pub(super) async fn listen(client: Client, say: mpsc::Sender<Heard>) {
+    let mut wait = waits();
+    let mut pace = Pace::default();
+    let began = Instant::now();
+    let mut last = None;
+    while !say.is_closed() {
+        let start = Instant::now();
+        let ended = connection(&client, &say, &mut pace, began, &mut last).await;
+        debug!(?ended, "the hub's event stream ended");
+        if start.elapsed() >= LASTING {
+            wait = waits();
+        }
+        tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT)).await;
+    }
+}
+
+async fn connection(
+    client: &Client,
+    say: &mpsc::Sender<Heard>,
+    pace: &mut Pace,
+    began: Instant,
+    last: &mut Option<String>,
+) -> Result<(), String> {
+    let opened = timeout(HEAD, client.events(last.as_deref())).await;
+    let response = opened.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())?;
+    let mut stream = response.bytes_stream();
+    let mut reader = EventReader::default();
+    while let Ok(Some(chunk)) = timeout(SILENCE, stream.next()).await {
+        let chunk = chunk.map_err(|error| error.to_string())?;
+        for announced in reader.push(&chunk).map_err(str::to_owned)? {
+            if announced.id.is_some() {
+                last.clone_from(&announced.id);
+            }
+            let Some(heard) = heard(&announced) else { continue };
+            // Whoever holds the stream must not keep this server busy without end.
+            tokio::time::sleep(pace.wait(began.elapsed())).await;
+            if say.send(heard).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Feed {
+    feed: FeedName,
+}
+
+/// What this build understands of it.
+fn heard(announced: &Announced) -> Option<Heard> {
+    match announced.event.as_str() {
+        event::SETTINGS => {
+            serde_json::from_str(&announced.data).ok().map(|Settings { version }| Heard::Settings(version))
+        }
+        event::FEED => serde_json::from_str(&announced.data).ok().map(|Feed { feed }| Heard::Feed(feed)),
+        _ => None,
+    }
+}
+
+/// A stream of a hub sends a comment every so often; twice that and more is [`SILENCE`].
+const _: () = assert!(SILENCE.as_secs() > 2 * Duration::from_secs(25).as_secs());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_understood_is_passed_over() {
+        let said = |event: &str, data: &str| {
+            heard(&Announced { event: event.into(), data: data.into(), id: None })
+        };
+        assert_eq!(said("settings", r#"{"version":"7"}"#), Some(Heard::Settings("7".into())));
+        let feed = Some(Heard::Feed("example".parse().unwrap()));
+        assert_eq!(said("feed", r#"{"feed":"example","serial":12}"#), feed);
+        assert_eq!(said("feed", r#"{"feed":"../example"}"#), None);
+        assert_eq!(said("weather", "{}"), None);
+        assert_eq!(said("settings", "fine"), None);
+    }
+}
