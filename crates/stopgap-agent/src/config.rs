@@ -389,7 +389,8 @@ impl Config {
         }
         for target in &self.targets {
             // It becomes a folder name below `data`, beside our own files there.
-            let taken = matches!(target.name(), "feeds" | "crls" | "hub") || target.name().starts_with("lock");
+            let taken =
+                matches!(target.name(), "feeds" | "crls" | "hub") || target.name().starts_with("lock");
             if taken || target.name().parse::<FeedName>().is_err() {
                 return invalid(format!(
                     "a target cannot be named `{}`: use letters, digits, `-`, `_`, and none of `feeds`, `crls`, `hub`, `lock…`",

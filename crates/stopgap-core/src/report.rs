@@ -190,7 +190,14 @@ pub fn report(
         let foreign = target.live.foreign.iter().map(|text| format!("{}: {text}", target.target));
         target.warnings.iter().cloned().chain(foreign)
     });
-    Report { mitigations, steps: plan.map(Plan::steps), feeds, paused: None, hub: None, warnings: warnings.collect() }
+    Report {
+        mitigations,
+        steps: plan.map(Plan::steps),
+        feeds,
+        paused: None,
+        hub: None,
+        warnings: warnings.collect(),
+    }
 }
 
 fn mitigation_report(

@@ -17,7 +17,12 @@ impl Cycle<'_> {
             now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now)
         });
         let moments = selection.mitigations.iter().flat_map(|selected| self.moments(selected));
-        moments.chain(of_operator).chain(of_pause.into_iter().flatten()).chain(of_suspects).filter(|moment| *moment > now).min()
+        moments
+            .chain(of_operator)
+            .chain(of_pause.into_iter().flatten())
+            .chain(of_suspects)
+            .filter(|moment| *moment > now)
+            .min()
     }
 
     fn moments(&self, selected: &Selected) -> impl Iterator<Item = Timestamp> {

@@ -8,7 +8,9 @@ use url::{Host, Url};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not an address of a hub.
-    #[error("`{found}` is no address of a hub: expected https://HOST[:PORT], or http:// on this machine's own loopback: {why}")]
+    #[error(
+        "`{found}` is no address of a hub: expected https://HOST[:PORT], or http:// on this machine's own loopback: {why}"
+    )]
     Address {
         /// What was given.
         found: String,
@@ -16,7 +18,9 @@ pub enum AddressError {
         why: String,
     },
     /// Not an enrollment token. It is not repeated: it may be one, nearly.
-    #[error("this is no enrollment token: expected `sge_SECRET` or `sge_SECRET.SHA256`, as `stopgap hub enrollment create` prints it: {why}")]
+    #[error(
+        "this is no enrollment token: expected `sge_SECRET` or `sge_SECRET.SHA256`, as `stopgap hub enrollment create` prints it: {why}"
+    )]
     Token {
         /// What is wrong with it.
         why: &'static str,
@@ -48,9 +52,10 @@ impl std::str::FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let mut url: Url = text
-            .parse()
-            .map_err(|error: url::ParseError| AddressError::Address { found: text.to_owned(), why: error.to_string() })?;
+        let mut url: Url = text.parse().map_err(|error: url::ParseError| AddressError::Address {
+            found: text.to_owned(),
+            why: error.to_string(),
+        })?;
         // A password in it is not repeated.
         if !url.username().is_empty() || url.password().is_some() {
             let found = "an address with user or password".to_owned();

@@ -136,7 +136,10 @@ pub(crate) fn note(
                 None => block.id.to_string(),
             })
             .collect(),
-        facts: facts.iter().filter_map(|(product, fact)| Some((product.to_owned(), version(fact)?))).collect(),
+        facts: facts
+            .iter()
+            .filter_map(|(product, fact)| Some((product.to_owned(), version(fact)?)))
+            .collect(),
         mitigations: done.report.mitigations.iter().map(|m| mitigation(m, done, &ledger)).collect(),
         feeds: feeds(&done.report),
         paused_until: own.paused_until,
@@ -165,7 +168,8 @@ fn happened(event: &Event, at: Timestamp) -> Happened {
 }
 
 fn mitigation(found: &MitigationReport, done: &Done, ledger: &Ledger) -> wire::Mitigation {
-    let selected = done.selection.mitigations.iter().find(|s| s.key.feed == found.feed && s.key.id == found.id);
+    let selected =
+        done.selection.mitigations.iter().find(|s| s.key.feed == found.feed && s.key.id == found.id);
     let entry = selected.and_then(|selected| ledger.mitigations.get(&selected.key));
     wire::Mitigation {
         feed: found.feed.clone(),
@@ -201,7 +205,8 @@ fn feeds(report: &Report) -> Vec<wire::Feed> {
 
 /// Of what a report says, without what changes by itself.
 fn fingerprint(report: &ServerReport, failed: &[String]) -> String {
-    let mut still = ServerReport { sequence: 0, at: Timestamp::UNIX_EPOCH, events: Vec::new(), ..report.clone() };
+    let mut still =
+        ServerReport { sequence: 0, at: Timestamp::UNIX_EPOCH, events: Vec::new(), ..report.clone() };
     still.feeds.iter_mut().for_each(|feed| feed.trusted_at = None);
     still.mitigations.iter_mut().for_each(|mitigation| mitigation.proven_at = None);
     sha256_hex(&serde_json::to_vec(&(still, failed)).unwrap_or_default())

@@ -217,7 +217,8 @@ async fn accepted(response: Response) -> Result<Response, HubError> {
 fn told(problem: &[u8], status: StatusCode) -> String {
     let problem: serde_json::Value = serde_json::from_slice(problem).unwrap_or_default();
     let word = |name: &str| problem.get(name).and_then(|word| word.as_str()).filter(|word| !word.is_empty());
-    let words = word("detail").or(word("title")).or(status.canonical_reason()).unwrap_or("no reason is given");
+    let words =
+        word("detail").or(word("title")).or(status.canonical_reason()).unwrap_or("no reason is given");
     words.chars().filter(|c| !c.is_control()).take(500).collect()
 }
 

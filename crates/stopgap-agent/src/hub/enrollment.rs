@@ -35,7 +35,10 @@ pub struct Enrollment {
 /// The credential is nobody's business.
 impl fmt::Debug for Enrollment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Enrollment").field("hub", &self.hub).field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Enrollment")
+            .field("hub", &self.hub)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }
 

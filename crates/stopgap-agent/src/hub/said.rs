@@ -42,9 +42,8 @@ impl Said {
 
     /// Holds back what the organization holds back. `may_revert`: its blocks may take off what is in force.
     pub fn hold_back(&self, policy: &mut Policy, may_revert: bool, now: Timestamp) {
-        let Settings {
-            organization_enabled, server_enabled, blocks, approval, approvals, rings, ..
-        } = &self.settings;
+        let Settings { organization_enabled, server_enabled, blocks, approval, approvals, rings, .. } =
+            &self.settings;
         policy.organization_enabled &= organization_enabled;
         // Off wins: what an operator switched off on the server itself stays off.
         policy.server_enabled &= server_enabled.unwrap_or(true);
@@ -91,7 +90,9 @@ impl Said {
         if let Some(proxy) = &self.settings.internet_web_proxy {
             match config.network.through(proxy, &self.settings.internet_web_proxy_bypass) {
                 Ok(network) => config.network = network,
-                Err(message) => wrong = Some(format!("what the hub says of the proxy is not heeded: {message}")),
+                Err(message) => {
+                    wrong = Some(format!("what the hub says of the proxy is not heeded: {message}"))
+                }
             }
         }
         let base = hub.trim_end_matches('/');
@@ -142,7 +143,10 @@ mod tests {
     fn a_hub_switches_off_and_never_on() {
         let off = Policy { server_enabled: false, ..Policy::default() };
         assert_eq!(policy(r#","server_enabled":true"#, off).disabled_by(), Some(Level::Server));
-        assert_eq!(policy(r#","server_enabled":false"#, Policy::default()).disabled_by(), Some(Level::Server));
+        assert_eq!(
+            policy(r#","server_enabled":false"#, Policy::default()).disabled_by(),
+            Some(Level::Server)
+        );
         let mut of_all = said("");
         of_all.settings.organization_enabled = false;
         let mut policy = Policy::default();

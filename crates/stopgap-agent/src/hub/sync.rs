@@ -250,7 +250,8 @@ async fn locked<T: Send + 'static>(
         work(&home)
     };
     let done = tokio::task::spawn_blocking(blocking).await;
-    done.map_err(|error| HubError::Client(error.to_string()))?.map_err(|error| HubError::Client(words(&error)))
+    done.map_err(|error| HubError::Client(error.to_string()))?
+        .map_err(|error| HubError::Client(words(&error)))
 }
 
 /// Whether this server still belongs to that hub: an operator may have said `agent leave` meanwhile.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use stopgap_agent::config::{Config, FeedConfig, HooksConfig, NetworkConfig};
+use stopgap_agent::config::{Config, FeedConfig, HooksConfig, HubConfig, NetworkConfig};
 use stopgap_core::policy::{Approval, DEFAULT_SOAK_SECONDS, Removal};
 
 use crate::world::DATA;

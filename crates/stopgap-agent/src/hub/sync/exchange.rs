@@ -101,7 +101,8 @@ pub(super) fn in_touch(
         _ => {}
     }
     let passed = now.duration_since(heard_at) > jiff::SignedDuration::from_mins(50);
-    let same = before.as_ref().is_some_and(|b| (&b.error, b.silent_since) == (&after.error, after.silent_since));
+    let same =
+        before.as_ref().is_some_and(|b| (&b.error, b.silent_since) == (&after.error, after.silent_since));
     if same && (failed.is_some() || !passed) {
         return Ok(());
     }

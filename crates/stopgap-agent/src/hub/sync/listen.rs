@@ -97,9 +97,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_passed_over() {
-        let said = |event: &str, data: &str| {
-            heard(&Announced { event: event.into(), data: data.into(), id: None })
-        };
+        let said =
+            |event: &str, data: &str| heard(&Announced { event: event.into(), data: data.into(), id: None });
         assert_eq!(said("settings", r#"{"version":"7"}"#), Some(Heard::Settings("7".into())));
         let feed = Some(Heard::Feed("example".parse().unwrap()));
         assert_eq!(said("feed", r#"{"feed":"example","serial":12}"#), feed);

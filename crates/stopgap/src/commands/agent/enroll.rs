@@ -40,7 +40,10 @@ pub fn run(args: Args, path: &Path) -> Outcome {
             "settings": joined.said.as_ref().ok().map(|said| &said.settings.version),
         }))?;
     } else {
-        output::line(format_args!("{} belongs to {} now, as {}", config.server, enrollment.hub, enrollment.server))?;
+        output::line(format_args!(
+            "{} belongs to {} now, as {}",
+            config.server, enrollment.hub, enrollment.server
+        ))?;
     }
     if let Err(error) = &joined.said {
         output::say(format_args!("warning: what the organization wants could not be asked yet: {error}"));
@@ -60,7 +63,9 @@ fn token(file: &Path) -> Result<Token, Failure> {
         std::fs::File::open(file).and_then(|file| read(Box::new(file)))
     };
     let text = text.map_err(|error| {
-        Failure::new(anyhow::Error::new(error).context(format!("cannot read the token in {}", file.display())))
+        Failure::new(
+            anyhow::Error::new(error).context(format!("cannot read the token in {}", file.display())),
+        )
     })?;
     text.parse().map_err(Failure::usage)
 }
