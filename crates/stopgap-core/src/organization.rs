@@ -68,7 +68,7 @@ pub struct Said<T> {
 }
 
 /// What counts for one server.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Effective {
     /// MitigationsEnabled, after the truth table.
     pub mitigations_enabled: Said<bool>,

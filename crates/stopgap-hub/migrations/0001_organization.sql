@@ -105,6 +105,7 @@ CREATE TABLE approvals (
     name TEXT NOT NULL,
     state TEXT NOT NULL,
     requested_by TEXT NOT NULL,
+    requested_key TEXT NOT NULL,
     requested_at TEXT NOT NULL,
     reason TEXT,
     decided_by TEXT,
@@ -147,6 +148,15 @@ CREATE TABLE servers (
     warnings TEXT NOT NULL DEFAULT '[]',
     event_seq BIGINT NOT NULL DEFAULT 0
 );
+
+-- The labels again, as rows that can be searched; servers.labels has them for who reads a server.
+CREATE TABLE server_labels (
+    server TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (server, key)
+);
+CREATE INDEX server_labels_value ON server_labels (key, value, server);
 
 CREATE TABLE server_mitigations (
     server TEXT NOT NULL,

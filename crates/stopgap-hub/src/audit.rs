@@ -25,6 +25,26 @@ pub struct Said {
     pub reason: Option<String>,
 }
 
+impl Said {
+    /// With the state before.
+    pub fn from(mut self, before: Value) -> Said {
+        self.before = Some(before);
+        self
+    }
+
+    /// With the state after.
+    pub fn to(mut self, after: Value) -> Said {
+        self.after = Some(after);
+        self
+    }
+
+    /// With a reason, where one was given.
+    pub fn because(mut self, reason: Option<String>) -> Said {
+        self.reason = reason.filter(|reason| !reason.trim().is_empty());
+        self
+    }
+}
+
 /// An entry. `before` and `after` are JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Entry {

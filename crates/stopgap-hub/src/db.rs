@@ -7,9 +7,11 @@
 //! SQLite: one connection writes and the others read (write-ahead log, synchronous=FULL: what was acknowledged
 //! survives a power cut). PostgreSQL: a pool, and several hubs may share the database.
 
+pub mod approvals;
 pub mod audit;
 mod change;
 pub mod enrollments;
+pub mod idempotency;
 pub mod layers;
 pub mod people;
 pub mod servers;
@@ -111,7 +113,6 @@ impl DbError {
     }
 
     /// A name that is taken, where a unique index refused.
-    #[allow(dead_code, reason = "for the tables to come")]
     pub(crate) fn or_taken(error: sqlx::Error, what: impl std::fmt::Display) -> DbError {
         match &error {
             sqlx::Error::Database(inner) if inner.is_unique_violation() => DbError::Taken(what.to_string()),
@@ -285,7 +286,6 @@ impl Cells<'_> {
         self.parse(column, &self.text(column)?)
     }
 
-    #[allow(dead_code, reason = "for the tables to come")]
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, DbError> {
         let text = self.text(column)?;
         serde_json::from_str(&text).map_err(|error| self.wrong(column, &text, error))

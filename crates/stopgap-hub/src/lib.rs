@@ -15,6 +15,7 @@
 
 pub mod agents;
 pub mod api;
+pub mod approvals;
 pub mod audit;
 pub mod console;
 pub mod db;

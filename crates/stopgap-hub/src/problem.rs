@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::db::DbError;
+use crate::people::issue::IssueError;
 use crate::secret::NoRandomness;
 
 /// A refusal or failure, ready to be sent.
@@ -126,8 +127,20 @@ impl From<DbError> for Problem {
             tracing::warn!(error = %Causes(&error), "the database does not answer");
             return Problem::unavailable();
         }
+        if let DbError::Taken(_) = &error {
+            return Problem::conflict(error);
+        }
         tracing::error!(error = %Causes(&error), "a request failed");
         Problem::internal()
+    }
+}
+
+impl From<IssueError> for Problem {
+    fn from(error: IssueError) -> Problem {
+        match error {
+            IssueError::Db(error) => error.into(),
+            IssueError::NoRandomness(error) => error.into(),
+        }
     }
 }
 

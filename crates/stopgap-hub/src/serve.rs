@@ -77,7 +77,7 @@ impl Hub {
         let listen = |source| HubError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let state = AppState::new(db, settings.data, door.is_secure()).await?;
+        let state = AppState::new(db, settings.data, door.is_secure(), None).await?;
         Ok(Hub { listener, address, door, state })
     }
 

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use crate::db::tokens::{self, Token};
 use crate::db::{Db, DbError};
-use crate::people::{PLAIN_COOKIE, SECURE_COOKIE};
+use crate::people::{Limits, PLAIN_COOKIE, Passwords, SECURE_COOKIE};
+use crate::settings::{Latest, Organization};
 use crate::{agents, console, tell};
 
 /// Shared by all requests; cheap to clone. It holds nothing that another hub on the same database would miss.
@@ -24,10 +25,18 @@ pub struct Inner {
     pub data: PathBuf,
     /// Whether the hub is reached over TLS.
     pub secure: bool,
+    /// SHA-256, in hex, of the certificate of the hub's own authority; `None`: its certificate is another's.
+    pub pin: Option<String>,
     /// The settings counter, for whoever waits for a change.
     pub settings: watch::Sender<u64>,
     /// Turns true when the hub is about to stop: streams end, and `/readyz` says so.
     pub stopping: watch::Sender<bool>,
+    /// The organization's settings, as they were read last.
+    pub latest: Latest,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// How often somebody may try one.
+    pub limits: Limits,
     /// What the agents' part shares among its requests.
     pub agents: agents::Shared,
     /// What the console shares among its requests.
@@ -38,14 +47,18 @@ pub struct Inner {
 
 impl AppState {
     /// For a store that is open.
-    pub async fn new(db: Db, data: PathBuf, secure: bool) -> Result<AppState, DbError> {
+    pub async fn new(db: Db, data: PathBuf, secure: bool, pin: Option<String>) -> Result<AppState, DbError> {
         let settings = watch::Sender::new(db.settings_counter().await?);
         Ok(AppState(Arc::new(Inner {
             db,
             data,
             secure,
+            pin,
             settings,
             stopping: watch::Sender::new(false),
+            latest: Latest::default(),
+            passwords: Passwords::default(),
+            limits: Limits::default(),
             agents: agents::Shared::default(),
             console: console::Shared::default(),
             tell: tell::Shared::default(),
@@ -55,6 +68,11 @@ impl AppState {
     /// The name of the session's cookie.
     pub fn cookie_name(&self) -> &'static str {
         if self.secure { SECURE_COOKIE } else { PLAIN_COOKIE }
+    }
+
+    /// The organization's settings as they are now.
+    pub async fn organization(&self) -> Result<Arc<Organization>, DbError> {
+        self.latest.get(&self.db).await
     }
 
     /// Wakes whoever waits for settings. The counter never steps back, whatever order commits are told in.

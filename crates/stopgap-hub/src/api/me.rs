@@ -18,6 +18,7 @@ pub struct Me {
 }
 
 /// Who asks.
+#[utoipa::path(get, path = "/v1/me", tag = "people", responses((status = 200, body = Me), (status = 401, body = crate::problem::Problem)))]
 pub async fn get(principal: Principal) -> Json<Me> {
     let csrf = principal.csrf().map(str::to_owned);
     Json(Me { user: principal.user, role: principal.role, csrf })

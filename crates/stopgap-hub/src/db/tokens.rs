@@ -64,6 +64,31 @@ pub async fn touch(change: &mut Change, id: &str, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
+/// Tokens after the identity `after`, at most `limit`.
+pub async fn page<'c>(
+    on: impl Executor<'c, Database = Any>,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Token>, DbError> {
+    let sql = "SELECT id, label, role, user_name, created_at, expires_at, used_at FROM api_tokens WHERE id > $1 \
+               ORDER BY id LIMIT $2";
+    let rows = sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(on).await?;
+    rows.iter().map(token).collect()
+}
+
+/// The token with this identity.
+pub async fn by_id<'c>(on: impl Executor<'c, Database = Any>, id: &str) -> Result<Option<Token>, DbError> {
+    let sql =
+        "SELECT id, label, role, user_name, created_at, expires_at, used_at FROM api_tokens WHERE id = $1";
+    sqlx::query(sql).bind(id).fetch_optional(on).await?.as_ref().map(token).transpose()
+}
+
+/// Removes a token.
+pub async fn remove(change: &mut Change, id: &str) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM api_tokens WHERE id = $1").bind(id).execute(change.on()).await?;
+    Ok(())
+}
+
 fn token(row: &AnyRow) -> Result<Token, DbError> {
     let cells = Cells { table: "api_tokens", row };
     Ok(Token {

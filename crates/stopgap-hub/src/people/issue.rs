@@ -1,15 +1,21 @@
-//! Making API tokens.
+//! Making API tokens and enrollment tokens.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::Role;
 use crate::audit::Said;
+use crate::db::enrollments::{self, Enrollment};
 use crate::db::tokens::{self, Token};
 use crate::db::{Change, DbError};
 use crate::secret::{self, NoRandomness};
 
 /// What an API token begins with, for scanners of leaked secrets.
 pub const TOKEN_PREFIX: &str = "sgt_";
+
+/// What an enrollment token begins with.
+pub const ENROLLMENT_PREFIX: &str = "sge_";
 
 /// Why no token was made.
 #[derive(Debug, thiserror::Error)]
@@ -51,4 +57,52 @@ pub async fn token(
     };
     change.audit(now, &said).await?;
     Ok((token, secret))
+}
+
+/// What an enrollment token is to be.
+#[derive(Debug, Clone)]
+pub struct Enrolling {
+    /// How many servers may join with it.
+    pub uses: u32,
+    /// Until when.
+    pub expires: Timestamp,
+    /// What they are labeled with.
+    pub labels: BTreeMap<String, String>,
+    /// SHA-256, in hex, of the certificate of the hub's own authority: the agent believes that one alone.
+    pub pin: Option<String>,
+}
+
+/// Makes an enrollment token and its entry of the log, in this change. The second value is told once: the secret,
+/// and behind a dot the pin. What is hashed is the secret, without the pin.
+pub async fn enrollment(
+    change: &mut Change,
+    by: &str,
+    wanted: Enrolling,
+    now: Timestamp,
+) -> Result<(Enrollment, String), IssueError> {
+    let secret = secret::new(ENROLLMENT_PREFIX)?;
+    let enrollment = Enrollment {
+        id: secret::identity()?,
+        uses_left: wanted.uses,
+        expires_at: wanted.expires,
+        labels: wanted.labels,
+        created_by: by.to_owned(),
+        created_at: now,
+    };
+    enrollments::insert(change, &enrollment, &secret::hash(&secret)).await?;
+    let said = Said {
+        user: by.to_owned(),
+        action: "enrollment.create".into(),
+        object: format!("enrollment {}", enrollment.id),
+        after: Some(
+            serde_json::json!({"uses": wanted.uses, "expires_at": wanted.expires, "labels": enrollment.labels}),
+        ),
+        ..Said::default()
+    };
+    change.audit(now, &said).await?;
+    let told = match &wanted.pin {
+        Some(pin) => format!("{secret}.{pin}"),
+        None => secret,
+    };
+    Ok((enrollment, told))
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
 use super::{Right, Role};
+use crate::audit::Said;
 use crate::db::{people, tokens};
 use crate::problem::{Answer, Problem};
 use crate::secret;
@@ -62,6 +63,19 @@ impl Principal {
         };
         let role = self.role;
         Err(Problem::forbidden(format_args!("this needs the role {needs}; {} has {role}", self.user)))
+    }
+
+    /// An entry of the audit log in their name.
+    pub fn said(&self, action: &str, object: &str) -> Said {
+        Said { user: self.user.clone(), action: action.into(), object: object.into(), ..Said::default() }
+    }
+
+    /// What tells them from everybody else, whatever they are called: one token is never two people.
+    pub fn key(&self) -> String {
+        match &self.via {
+            Via::Token { id } => format!("token {id}"),
+            Via::Session { .. } => format!("user {}", self.user.to_lowercase()),
+        }
     }
 
     /// The session's CSRF token; `None` for a token of the API, which no browser sends by itself.

@@ -1,0 +1,175 @@
+//! Accounts and sessions: who may sign in, and who is.
+
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{Principal, Right, Role, Via};
+use crate::audit::Said;
+use crate::db::Change;
+use crate::db::people::{self, User};
+use crate::problem::{Answer, Problem};
+use crate::secret;
+use crate::state::AppState;
+
+/// How long somebody stays signed in: a working day.
+pub const SESSION: SignedDuration = SignedDuration::from_hours(12);
+/// Letters of a name.
+const MAX_NAME: usize = 64;
+
+/// A new session: the cookie's value, told once, and the `Set-Cookie` header that carries it.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Who.
+    pub user: User,
+    /// Goes into every form.
+    pub csrf: String,
+    /// The header's value.
+    pub set_cookie: String,
+}
+
+/// Signs somebody in. One answer for every reason to refuse.
+pub async fn sign_in(state: &AppState, name: &str, password: &str, from: IpAddr) -> Answer<SignedIn> {
+    state.limits.attempt(name, from)?;
+    let found = people::with_password(state.db.reader(), name).await?;
+    let (user, kept) = found.map_or((None, None), |(user, kept)| (Some(user), Some(kept)));
+    let fits = state.passwords.check(password, kept).await?;
+    let Some(user) = user.filter(|user| fits && !user.disabled) else {
+        tracing::warn!(account = %name.escape_debug(), %from, "a sign-in was refused");
+        return Err(Problem::unauthorized("name or password is wrong"));
+    };
+    let now = Timestamp::now();
+    let (value, csrf) = (secret::new("")?, secret::new("")?);
+    let mut change = state.db.begin().await?;
+    people::insert_session(&mut change, &user.name, &secret::hash(&value), &csrf, now, now + SESSION).await?;
+    let said = Said {
+        user: user.name.clone(),
+        action: "session.start".into(),
+        object: format!("user {}", user.name),
+        after: Some(json!({"from": from.to_string()})),
+        ..Said::default()
+    };
+    change.audit(now, &said).await?;
+    change.commit().await?;
+    let set_cookie = cookie(state, &value, SESSION.as_secs());
+    Ok(SignedIn { user, csrf, set_cookie })
+}
+
+/// Ends a session. Returns the `Set-Cookie` header that removes its cookie.
+pub async fn sign_out(state: &AppState, by: &Principal) -> Answer<String> {
+    if let Via::Session { hash, .. } = &by.via {
+        let mut change = state.db.begin().await?;
+        people::end_session(&mut change, hash).await?;
+        change.audit(Timestamp::now(), &by.said("session.end", &format!("user {}", by.user))).await?;
+        change.commit().await?;
+    }
+    Ok(cookie(state, "", 0))
+}
+
+fn cookie(state: &AppState, value: &str, seconds: i64) -> String {
+    let secure = if state.secure { "; Secure" } else { "" };
+    let name = state.cookie_name();
+    format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// Makes an account whose password hashes to `kept`, in this change. `by`: as the audit log has it; the caller has
+/// checked what they may do.
+pub async fn add(
+    change: &mut Change,
+    by: &str,
+    name: &str,
+    role: Role,
+    kept: &str,
+    now: Timestamp,
+) -> Answer<User> {
+    let letters = name.chars().count();
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | '+');
+    if letters == 0 || letters > MAX_NAME || !name.chars().all(plain) {
+        return Err(Problem::unprocessable(format_args!(
+            "{name:?} is no name of an account; expected up to {MAX_NAME} letters, digits and . - _ @ +"
+        )));
+    }
+    let user = User { name: name.to_owned(), role, disabled: false, created_at: now, signed_in_at: None };
+    people::insert(change, &user, kept).await?;
+    let said = Said {
+        user: by.to_owned(),
+        action: "user.add".into(),
+        object: format!("user {name}"),
+        ..Said::default()
+    };
+    change.audit(now, &said.to(json!({"role": role}))).await?;
+    Ok(user)
+}
+
+/// A change of an account; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    /// Another role.
+    pub role: Option<Role>,
+    /// Whether they may no longer sign in; their sessions end.
+    pub disabled: Option<bool>,
+    /// Another password; their sessions end.
+    pub password: Option<String>,
+}
+
+/// Changes an account. Anybody may give themselves another password; the last administrator stays one.
+pub async fn update(state: &AppState, by: &Principal, name: &str, update: Update) -> Answer<User> {
+    let themselves = matches!(by.via, Via::Session { .. }) && by.user.to_lowercase() == name.to_lowercase();
+    if update.role.is_some() || update.disabled.is_some() || !themselves {
+        by.may(Right::Administer)?;
+    }
+    let kept = match &update.password {
+        Some(password) => Some(state.passwords.hash(password).await?),
+        None => None,
+    };
+    let now = Timestamp::now();
+    let mut change = state.db.begin().await?;
+    let (mut user, _) = people::with_password(change.on(), name).await?.ok_or_else(|| nobody(name))?;
+    let before = json!({"role": user.role, "disabled": user.disabled});
+    user.role = update.role.unwrap_or(user.role);
+    user.disabled = update.disabled.unwrap_or(user.disabled);
+    people::update(&mut change, name, user.role, user.disabled).await?;
+    if let Some(kept) = &kept {
+        people::set_password(&mut change, name, kept).await?;
+    }
+    if user.disabled {
+        people::end_sessions(&mut change, name).await?;
+    }
+    keep_one(&mut change, &before).await?;
+    let after = json!({"role": user.role, "disabled": user.disabled, "password": kept.is_some().then_some("changed")});
+    let said = by.said("user.set", &format!("user {}", user.name)).from(before).to(after);
+    change.audit(now, &said).await?;
+    change.commit().await?;
+    Ok(user)
+}
+
+/// Removes an account; its sessions end. The last administrator stays.
+pub async fn remove(state: &AppState, by: &Principal, name: &str) -> Answer<()> {
+    by.may(Right::Administer)?;
+    let mut change = state.db.begin().await?;
+    let (user, _) = people::with_password(change.on(), name).await?.ok_or_else(|| nobody(name))?;
+    let before = json!({"role": user.role, "disabled": user.disabled});
+    people::remove(&mut change, name).await?;
+    keep_one(&mut change, &before).await?;
+    change
+        .audit(Timestamp::now(), &by.said("user.remove", &format!("user {}", user.name)).from(before))
+        .await?;
+    Ok(change.commit().await?)
+}
+
+/// Refuses a change after which nobody could administer the hub from the console.
+async fn keep_one(change: &mut Change, before: &serde_json::Value) -> Answer<()> {
+    let was = before.get("role") == Some(&json!(Role::Administrator))
+        && before.get("disabled") == Some(&json!(false));
+    if was && people::administrators(change.on()).await? == 0 {
+        return Err(Problem::conflict(
+            "this is the last account with the role administrator; make another first",
+        ));
+    }
+    Ok(())
+}
+
+fn nobody(name: &str) -> Problem {
+    Problem::not_found(format_args!("user {name:?}"))
+}
