@@ -32,6 +32,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         let body = Bytes::from_request(request, state).await;
         let body = body.map_err(|refused| Problem::new(refused.status(), "body", refused.body_text()))?;
+        // Serde takes a list for a struct; nothing here is one.
+        if body.iter().find(|octet| !octet.is_ascii_whitespace()).is_some_and(|first| *first == b'[') {
+            return Err(Problem::unprocessable("the body is a list; expected a JSON object"));
+        }
         let value = serde_json::from_slice(&body);
         value.map(Body).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {

@@ -20,8 +20,8 @@ pub const PLAIN_COOKIE: &str = "stopgap";
 /// Where a script in a browser sends the session's CSRF token.
 pub const CSRF_HEADER: &str = "x-csrf-token";
 
-/// Who asks. As an extractor it answers 401 where nobody is known, and 403 to a change that a session makes under
-/// `/v1` without its CSRF token.
+/// Who asks. As an extractor it answers 401 where nobody is known, and 403 to a change that a session makes without
+/// its CSRF token in the header. A form has it in a field instead: [`Principal::of`] and [`Principal::form`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// As the audit log has it: a user's name, or `token LABEL`.
@@ -127,7 +127,7 @@ impl FromRequestParts<AppState> for Principal {
             ));
         };
         let reads = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        if !reads && parts.uri.path().starts_with("/v1/") && principal.csrf().is_some() {
+        if !reads && principal.csrf().is_some() {
             let sent = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
             principal.form(sent.unwrap_or_default())?;
         }

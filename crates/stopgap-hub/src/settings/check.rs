@@ -15,6 +15,9 @@ const MAX_LIST: usize = 200;
 
 /// Reads a layer. A block may be an id alone, `M1` or `example:M1`; its level is the layer's, whatever it says.
 pub fn layer_of(mut document: Value, level: Level) -> Answer<Layer> {
+    if !document.is_object() {
+        return Err(Problem::unprocessable("settings are a JSON object"));
+    }
     let word = json!(level);
     if let Some(Value::Array(blocks)) = document.get_mut("mitigations_blocked") {
         for block in blocks {

@@ -4,11 +4,14 @@
 //! package, in a folder of its own and on a local socket, started as an unprivileged user; tests that run at
 //! the same time share it, each with a database of its own.
 
+#![allow(dead_code, reason = "each file of tests uses some of it")]
+
 mod postgres;
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use stopgap_hub::db::tokens::{self, Token};
 use stopgap_hub::people::Role;
 use stopgap_hub::{AppState, Settings, secret};
@@ -93,6 +96,76 @@ impl Hub {
         tokens::insert(&mut change, &kept, &secret::hash(&token)).await.unwrap();
         change.commit().await.unwrap();
         token
+    }
+
+    /// A server that joined, past the API; its identity.
+    pub async fn server(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let id = secret::identity().unwrap();
+        let mut change = self.state.db.begin().await.unwrap();
+        let sql = "INSERT INTO servers (id, name, name_key, machine, credential_hash, labels, enrolled_at, agent_version) \
+                   VALUES ($1, $2, $3, 'm', $4, '{}', $5, '0.1.0')";
+        sqlx::query(sql)
+            .bind(&id)
+            .bind(name)
+            .bind(name.to_lowercase())
+            .bind(secret::hash(&id))
+            .bind(stopgap_hub::db::time(Timestamp::now()))
+            .execute(change.on())
+            .await
+            .unwrap();
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        stopgap_hub::db::servers::set_labels(&mut change, &id, &labels).await.unwrap();
+        change.commit().await.unwrap();
+        id
+    }
+
+    /// What a server says of one mitigation, past the API.
+    pub async fn reports(&self, server: &str, mitigation: &str, status: &str, in_force: bool) {
+        let (feed, id) = mitigation.split_once(':').unwrap();
+        let digest = secret::hash(mitigation);
+        let document = serde_json::json!({"feed": feed, "id": id, "type": "UrlRewrite", "description": format!("about {id}"),
+            "digest": digest, "verdict": "Applies", "status": status, "in_force": in_force, "actions": []});
+        let mut change = self.state.db.begin().await.unwrap();
+        let sql = "INSERT INTO server_mitigations (server, feed, id, digest, verdict, status, in_force, document) \
+                   VALUES ($1, $2, $3, $4, 'Applies', $5, $6, $7)";
+        sqlx::query(sql)
+            .bind(server)
+            .bind(feed)
+            .bind(id)
+            .bind(digest)
+            .bind(status)
+            .bind(i64::from(in_force))
+            .bind(document.to_string())
+            .execute(change.on())
+            .await
+            .unwrap();
+        change.commit().await.unwrap();
+    }
+
+    /// A request with a body of JSON: the status and the answer's JSON.
+    pub async fn json(&self, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+        let answer = self.ask(method, path, token).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// What a path answers: the status and the JSON.
+    pub async fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        let answer = self.ask("GET", path, token).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// Changes settings under the version that they have.
+    pub async fn set(&self, path: &str, token: &str, patch: Value) -> (u16, Value) {
+        let tag = self.tag(path, token).await;
+        let answer =
+            self.ask("PATCH", path, token).header("if-match", tag).json(&patch).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// The ETag of a path.
+    pub async fn tag(&self, path: &str, token: &str) -> String {
+        let answer = self.ask("GET", path, token).send().await.unwrap();
+        answer.headers()["etag"].to_str().unwrap().to_owned()
     }
 
     /// A request to this path, with a token where there is one.
