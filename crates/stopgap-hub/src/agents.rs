@@ -1,20 +1,93 @@
-//! `/v1/agent/*`: what agents ask and report. An agent's credential opens this and nothing else.
+//! `/v1/agent/*`: what agents ask and report. An agent's credential opens this and nothing else, and of this
+//! only what concerns its own server.
+//!
+//! ```text
+//!   enroll, credential ──► db (hashes alone)
+//!   settings, events   ◄── roster: the organization and every server's place in it, read once a change
+//!   reports            ──► db, one transaction, answered after its commit
+//!   feeds, lists       ◄── mirror: documents that were verified, as they came
+//! ```
+//!
+//! Nothing that is said here can put a mitigation on a server.
+
+mod agent;
+mod background;
+mod credential;
+mod enroll;
+mod events;
+mod mirror;
+mod reports;
+mod roster;
+mod settings;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use jiff::Timestamp;
+use stopgap_core::wire::MAX_BODY;
+use tokio::sync::watch;
 
 use crate::state::AppState;
 
-/// What the requests of agents share on this hub.
-#[derive(Debug, Default)]
-pub struct Shared {}
+pub use agent::Agent;
+
+/// What the requests of agents share on this hub: what is known of who asks, for moments, and who was in contact,
+/// until it is written.
+#[derive(Debug)]
+pub struct Shared {
+    credentials: agent::Credentials,
+    roster: roster::Newest,
+    seen: Mutex<BTreeMap<String, Timestamp>>,
+    mirrored: watch::Sender<Arc<mirror::Mirrored>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            credentials: agent::Credentials::default(),
+            roster: roster::Newest::default(),
+            seen: Mutex::default(),
+            mirrored: watch::Sender::new(Arc::default()),
+        }
+    }
+}
+
+impl Shared {
+    /// A server was removed, or joined again: its credentials are asked for anew.
+    pub fn forget(&self, server: &str) {
+        self.credentials.forget(server);
+        self.roster.forget();
+    }
+
+    /// A server was in contact. It is written with all others, some seconds later.
+    fn saw(&self, server: &str, now: Timestamp) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(server.to_owned(), now);
+    }
+
+    fn take_seen(&self) -> BTreeMap<String, Timestamp> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// The routes, below `/v1/agent`.
 pub fn router() -> Router<AppState> {
     Router::new()
+        .route("/enroll", post(enroll::post))
+        .route("/credential", post(credential::post))
+        .route("/settings", get(settings::get))
+        .route("/reports", post(reports::post).layer(DefaultBodyLimit::max(MAX_BODY)))
+        .route("/events", get(events::get))
+        .route("/turn", post(turn::post))
+        .route("/feeds/{name}", get(mirror::feed))
+        .route("/lists/{hash}", get(mirror::list))
 }
 
 /// What goes on in the background until the hub stops.
 pub async fn run(state: AppState) {
-    let mut stopping = state.stopping.subscribe();
-    let _ = stopping.wait_for(|stopping| *stopping).await;
+    background::run(state).await;
 }

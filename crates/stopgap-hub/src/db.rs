@@ -7,15 +7,20 @@
 //! SQLite: one connection writes and the others read (write-ahead log, synchronous=FULL: what was acknowledged
 //! survives a power cut). PostgreSQL: a pool, and several hubs may share the database.
 
+pub mod agents;
 pub mod approvals;
 pub mod audit;
 mod change;
 pub mod enrollments;
 pub mod idempotency;
 pub mod layers;
+mod listen;
+pub mod mirror;
 pub mod people;
+pub mod reports;
 pub mod servers;
 pub mod tokens;
+pub mod turns;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -36,8 +41,10 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 /// The file in the data folder.
 pub const FILE: &str = "hub.db";
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "organization", include_str!("../migrations/0001_organization.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "organization", include_str!("../migrations/0001_organization.sql")),
+    (2, "mirror", include_str!("../migrations/0002_mirror.sql")),
+];
 
 /// Which database it is, where a statement cannot be the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

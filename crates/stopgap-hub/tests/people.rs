@@ -229,9 +229,9 @@ on_both!(who_asks_for_an_approval_does_not_give_it, async |hub: Hub| {
     assert_eq!(list["items"][0]["decided_by"], "token gives");
     let organization = hub.state.organization().await.unwrap();
     let server = stopgap_hub::db::servers::by_name(hub.state.db.reader(), "S1").await.unwrap().unwrap();
-    assert_eq!(organization.approvals_of(&server).len(), 1);
+    assert_eq!(organization.approvals_of(&server.name, &server.labels).len(), 1);
     assert_eq!(hub.json("PUT", &path, &asks, json!({"state": "withdrawn"})).await.0, 200);
-    assert_eq!(hub.state.organization().await.unwrap().approvals_of(&server).len(), 0);
+    assert_eq!(hub.state.organization().await.unwrap().approvals_of(&server.name, &server.labels).len(), 0);
     for wanted in [
         json!({"mitigation": "example:M9", "level": "organization"}),
         json!({"mitigation": "M1", "level": "organization"}),

@@ -203,6 +203,7 @@ pub async fn remove(
     change.audit(now, &said.because(why.reason())).await?;
     let counter = change.bump_settings().await?;
     change.commit().await?;
+    state.agents.forget(&server.id);
     state.wake(counter);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@ use stopgap_feed::Key;
 
 use crate::db::approvals::{self, Approval, Scope};
 use crate::db::layers::{self, Group, Place, Versioned};
-use crate::db::servers::{self, Server};
+use crate::db::servers;
 use crate::db::{Db, DbError};
 
 /// Everything above the level of a server.
@@ -69,13 +69,12 @@ impl Organization {
     }
 
     /// What was approved for a server: for all, for a group of its, or for it.
-    pub fn approvals_of(&self, server: &Server) -> Vec<Approved> {
-        let groups: Vec<&str> =
-            self.groups_of(&server.labels).map(|(group, _)| group.name.as_str()).collect();
+    pub fn approvals_of(&self, name: &str, labels: &BTreeMap<String, String>) -> Vec<Approved> {
+        let groups: Vec<&str> = self.groups_of(labels).map(|(group, _)| group.name.as_str()).collect();
         let of = |approval: &&Approval| match approval.level {
             Scope::Organization => true,
             Scope::Group => groups.contains(&approval.name.as_str()),
-            Scope::Server => servers::key(&approval.name) == servers::key(&server.name),
+            Scope::Server => servers::key(&approval.name) == servers::key(name),
         };
         self.approvals.iter().filter(of).filter_map(approved).collect()
     }

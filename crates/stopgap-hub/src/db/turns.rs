@@ -1,0 +1,95 @@
+//! Whose turn it is, where servers change one after another.
+
+use jiff::Timestamp;
+
+use super::{Cells, Change, DbError, time};
+
+/// A server that has its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Its identity.
+    pub server: String,
+    /// Its name.
+    pub name: String,
+    /// What it changes, as `feed:id`.
+    pub mitigations: Vec<String>,
+    /// Since when.
+    pub granted_at: Timestamp,
+    /// Why nobody else may follow.
+    pub failed: Option<String>,
+}
+
+/// Keeps others from asking until this change is over.
+pub async fn lock(change: &mut Change) -> Result<(), DbError> {
+    let sql = "UPDATE counters SET value = value + 1 WHERE name = 'turns'";
+    sqlx::query(sql).execute(change.on()).await?;
+    Ok(())
+}
+
+/// Forgets turns since before `before` whose servers never said what became of them.
+pub async fn forget(change: &mut Change, before: Timestamp) -> Result<(), DbError> {
+    let sql = "DELETE FROM turns WHERE failed IS NULL AND granted_at < $1";
+    sqlx::query(sql).bind(time(before)).execute(change.on()).await?;
+    Ok(())
+}
+
+/// Who has a turn in a scope. A server that was removed has none.
+pub async fn of_scope(change: &mut Change, scope: &str) -> Result<Vec<Turn>, DbError> {
+    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.failed FROM turns t \
+               JOIN servers s ON s.id = t.server WHERE t.scope = $1 ORDER BY t.granted_at";
+    let rows = sqlx::query(sql).bind(scope).fetch_all(change.on()).await?;
+    rows.iter().map(turn).collect()
+}
+
+/// The turns that a server has.
+pub async fn of_server(change: &mut Change, server: &str) -> Result<Vec<Turn>, DbError> {
+    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.failed FROM turns t \
+               JOIN servers s ON s.id = t.server WHERE t.server = $1";
+    let rows = sqlx::query(sql).bind(server).fetch_all(change.on()).await?;
+    rows.iter().map(turn).collect()
+}
+
+/// It is a server's turn.
+pub async fn grant(
+    change: &mut Change,
+    scope: &str,
+    server: &str,
+    mitigations: &[String],
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO turns (scope, server, mitigations, granted_at) VALUES ($1, $2, $3, $4) \
+               ON CONFLICT (scope, server) DO UPDATE SET mitigations = excluded.mitigations, \
+               granted_at = excluded.granted_at, failed = NULL";
+    sqlx::query(sql)
+        .bind(scope)
+        .bind(server)
+        .bind(serde_json::to_string(mitigations).unwrap_or_default())
+        .bind(time(now))
+        .execute(change.on())
+        .await?;
+    Ok(())
+}
+
+/// A server's turns are over.
+pub async fn end(change: &mut Change, server: &str) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM turns WHERE server = $1").bind(server).execute(change.on()).await?;
+    Ok(())
+}
+
+/// What a server changed failed.
+pub async fn fail(change: &mut Change, server: &str, why: &str) -> Result<(), DbError> {
+    let sql = "UPDATE turns SET failed = $1 WHERE server = $2";
+    sqlx::query(sql).bind(why).bind(server).execute(change.on()).await?;
+    Ok(())
+}
+
+fn turn(row: &sqlx::any::AnyRow) -> Result<Turn, DbError> {
+    let cells = Cells { table: "turns", row };
+    Ok(Turn {
+        server: cells.text("server")?,
+        name: cells.text("name")?,
+        mitigations: cells.json("mitigations")?,
+        granted_at: cells.time("granted_at")?,
+        failed: cells.maybe("failed")?,
+    })
+}
