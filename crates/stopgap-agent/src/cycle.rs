@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::events::Event;
 use crate::fetch::{Delivery, Fetched};
 use crate::home::{Home, HomeError};
-use crate::hub::{Contact, Said};
+use crate::hub::{Contact, Said, Waiting};
 use crate::journal::{self, Journal};
 use crate::operator::Operator;
 use crate::trust::{self, CurrentFeed};
@@ -144,6 +144,8 @@ struct Cycle<'a> {
     operator: Operator,
     /// What the organization wants, where this server belongs to one.
     said: Option<Said>,
+    /// Whom this server waits for, where they change one after another.
+    waiting: Option<Waiting>,
     policy: Policy,
     ledger: Ledger,
     /// As it is on the disk.
@@ -175,11 +177,17 @@ impl<'a> Cycle<'a> {
         if let Some(said) = &said {
             said.hold_back(&mut policy, input.config.hub.hub_may_revert, input.now);
         }
+        let waiting = match &said {
+            Some(_) => Waiting::load(input.home, input.host, input.now)?,
+            None => None,
+        };
+        policy.paused_until = policy.paused_until.max(waiting.as_ref().map(|waiting| waiting.until));
         let ledger = input.home.ledger(input.host)?;
         Ok(Cycle {
             input,
             operator,
             said,
+            waiting,
             policy,
             saved: ledger.clone(),
             ledger,
@@ -437,7 +445,8 @@ impl<'a> Cycle<'a> {
         let now = self.input.now;
         let own = self.operator.paused(now).map(PauseReport::from);
         let freeze = self.said.as_ref().and_then(|said| said.pause(now));
-        own.into_iter().chain(freeze).max_by_key(|pause| pause.until)
+        let turn = self.waiting.as_ref().map(Waiting::pause);
+        own.into_iter().chain(freeze).chain(turn).max_by_key(|pause| pause.until)
     }
 
     fn fail(&mut self, detail: String) {

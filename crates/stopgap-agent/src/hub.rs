@@ -25,6 +25,7 @@ mod mirror;
 mod pinned;
 mod said;
 mod sync;
+mod turn;
 
 pub use address::{Address, AddressError, Token};
 pub use client::{Client, HubError};
@@ -36,6 +37,7 @@ pub use said::{Said, configured};
 
 pub(crate) use books::note;
 pub(crate) use sync::{Link, once};
+pub(crate) use turn::{Waiting, ask as ask_for_turn, forget as forget_turn, takes_turns};
 
 /// The folder in the data folder.
 const FOLDER: &str = "hub";

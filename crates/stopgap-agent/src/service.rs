@@ -239,6 +239,12 @@ struct Lap {
 }
 
 async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>, monitor: &mut Monitor) -> Lap {
+    if hub::takes_turns(config) {
+        hub::forget_turn(config);
+        if let Ok(planned) = run_cycle(config.clone(), fetched.clone(), Vec::new(), Mode::Plan).await {
+            hub::ask_for_turn(config, &planned.plan).await;
+        }
+    }
     monitor.cycle_begins();
     let done = run_cycle(config.clone(), fetched, Vec::new(), Mode::Apply).await;
     monitor.cycle_ended(config, &done);

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -120,7 +122,15 @@ impl Client {
 
     /// Tells what happened. The answer comes after it is kept.
     pub async fn report(&self, reports: &Reports) -> Result<Accepted, HubError> {
-        read(self.post("v1/agent/reports", reports)?).await
+        // By this the hub sees whether this server's clock is right.
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
+        let request = self.post("v1/agent/reports", reports)?;
+        let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
+        read(match date {
+            Some(date) => request.header(DATE, date),
+            None => request,
+        })
+        .await
     }
 
     /// Another credential.

@@ -29,6 +29,7 @@ use crate::config::{Config, NetworkConfig};
 use crate::cycle::{next_wait, words};
 use crate::events::Event;
 use crate::home::{Home, HomeError};
+use crate::trust;
 use exchange::{ask, in_touch, renew, tell};
 use listen::{Heard, listen};
 
@@ -38,6 +39,8 @@ const POLL: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 const FIRST: Duration = Duration::from_secs(10);
 /// What a command waits for the hub.
 const COMMAND: Duration = Duration::from_secs(10);
+/// Who lost the stream asks within this time.
+const LOST: Duration = Duration::from_secs(5);
 /// Between two attempts.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(300);
@@ -207,8 +210,19 @@ async fn heed(heard: Option<Heard>, home: &Home, due: &mut Due, feeds: &mpsc::Se
                 due.ask_at = Instant::now();
             }
         }
-        Some(Heard::Feed(feed)) => {
-            let _ = feeds.send(feed).await;
+        Some(Heard::Feed(feed, serial)) => {
+            let known = trust::load(home, &Machine, &feed).ok().flatten().and_then(|seen| seen.last);
+            // A feed without serials is asked in any case.
+            let is_known = serial.zip(known).is_some_and(|(serial, known)| serial <= known.serial);
+            if !is_known {
+                let _ = feeds.send(feed).await;
+            }
+        }
+        // A poll tells whether the hub is away, and `status` says since when. Not all servers ask in one moment.
+        Some(Heard::Lost) => due.ask_at = Instant::now() + LOST.mul_f64(fastrand::f64()),
+        Some(Heard::Back) => {
+            due.ask_at = Instant::now();
+            due.not_before = due.ask_at;
         }
         None => {}
     }

@@ -18,8 +18,12 @@ use crate::hub::client::Client;
 pub(super) enum Heard {
     /// This server's settings have this version.
     Settings(String),
-    /// A feed's serial is another at the mirror.
-    Feed(FeedName),
+    /// A feed has this serial at the mirror.
+    Feed(FeedName, Option<u64>),
+    /// The stream cannot be opened.
+    Lost,
+    /// It can, after it could not.
+    Back,
 }
 
 /// Listens until `say` is closed.
@@ -28,12 +32,16 @@ pub(super) async fn listen(client: Client, say: mpsc::Sender<Heard>) {
     let mut pace = Pace::default();
     let began = Instant::now();
     let mut last = None;
+    let mut lost = false;
     while !say.is_closed() {
         let start = Instant::now();
-        let ended = connection(&client, &say, &mut pace, began, &mut last).await;
+        let ended = connection(&client, &say, &mut pace, began, (&mut last, &mut lost)).await;
         debug!(?ended, "the hub's event stream ended");
         if start.elapsed() >= LASTING {
             wait = waits();
+        }
+        if ended.is_err() && !std::mem::replace(&mut lost, true) && say.send(Heard::Lost).await.is_err() {
+            return;
         }
         tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT)).await;
     }
@@ -44,10 +52,13 @@ async fn connection(
     say: &mpsc::Sender<Heard>,
     pace: &mut Pace,
     began: Instant,
-    last: &mut Option<String>,
+    (last, lost): (&mut Option<String>, &mut bool),
 ) -> Result<(), String> {
     let opened = timeout(HEAD, client.events(last.as_deref())).await;
     let response = opened.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())?;
+    if std::mem::take(lost) && say.send(Heard::Back).await.is_err() {
+        return Ok(());
+    }
     let mut stream = response.bytes_stream();
     let mut reader = EventReader::default();
     while let Ok(Some(chunk)) = timeout(SILENCE, stream.next()).await {
@@ -75,6 +86,8 @@ struct Settings {
 #[derive(Deserialize)]
 struct Feed {
     feed: FeedName,
+    #[serde(default)]
+    serial: Option<u64>,
 }
 
 /// What this build understands of it.
@@ -83,7 +96,9 @@ fn heard(announced: &Announced) -> Option<Heard> {
         event::SETTINGS => {
             serde_json::from_str(&announced.data).ok().map(|Settings { version }| Heard::Settings(version))
         }
-        event::FEED => serde_json::from_str(&announced.data).ok().map(|Feed { feed }| Heard::Feed(feed)),
+        event::FEED => {
+            serde_json::from_str(&announced.data).ok().map(|Feed { feed, serial }| Heard::Feed(feed, serial))
+        }
         _ => None,
     }
 }
@@ -100,7 +115,7 @@ mod tests {
         let said =
             |event: &str, data: &str| heard(&Announced { event: event.into(), data: data.into(), id: None });
         assert_eq!(said("settings", r#"{"version":"7"}"#), Some(Heard::Settings("7".into())));
-        let feed = Some(Heard::Feed("example".parse().unwrap()));
+        let feed = Some(Heard::Feed("example".parse().unwrap(), Some(12)));
         assert_eq!(said("feed", r#"{"feed":"example","serial":12}"#), feed);
         assert_eq!(said("feed", r#"{"feed":"../example"}"#), None);
         assert_eq!(said("weather", "{}"), None);
