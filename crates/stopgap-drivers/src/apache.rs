@@ -152,7 +152,8 @@ impl Server for Apache {
 
     fn reload(&self, host: &dyn Host) -> Result<(), DriverError> {
         let dump = process::dump(&self.settings, host, None)?;
-        let Some(master) = process::master(&self.settings, host, &dump) else {
+        let unknown = |e| self.settings.not_taken(format!("it cannot be told whether Apache runs: {e}"));
+        let Some(master) = process::master(&self.settings, host, &dump).map_err(unknown)? else {
             tracing::warn!(
                 target = self.settings.name,
                 "Apache does not run; it reads the rules at its start"
@@ -218,8 +219,11 @@ impl Driver for Apache {
         let (dump, config) = self.configuration(host)?;
         let mut found = sites::sites(&config, &dump, &self.settings);
         match process::master(&self.settings, host, &dump) {
-            None => found.warnings.push("Apache does not run; it reads the rules at its start".to_owned()),
-            Some(master) => {
+            Err(e) => found.warnings.push(format!("it cannot be told whether Apache runs: {e}")),
+            Ok(None) => {
+                found.warnings.push("Apache does not run; it reads the rules at its start".to_owned());
+            }
+            Ok(Some(master)) => {
                 let ending = process::ending(&self.settings, host, master);
                 found.warnings.extend(render::still_by_older_rules("worker", ending));
             }

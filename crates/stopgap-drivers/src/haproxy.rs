@@ -107,13 +107,19 @@ impl Haproxy {
     }
 
     /// The process that a reload is asked of; `None`: HAProxy does not run.
-    fn master(&self, host: &dyn Host, read: &Read, socket: Option<&Path>) -> Option<u32> {
+    fn master(&self, host: &dyn Host, read: &Read, socket: Option<&Path>) -> io::Result<Option<u32>> {
         let global = read.sections.iter().filter(|section| section.kind == "global");
         let named = global.filter_map(|global| global.last("pidfile")?.first()).next_back();
         let pid_file = runtime::pid_file(&self.settings, named.map(String::as_str));
-        socket
-            .and_then(|socket| runtime::parent(&self.settings, host, socket))
-            .or_else(|| runtime::in_file(&self.settings, host, &pid_file))
+        let parent = socket.map_or(Ok(None), |socket| runtime::parent(&self.settings, host, socket));
+        if let Ok(Some(parent)) = parent {
+            return Ok(Some(parent));
+        }
+        match runtime::in_file(&self.settings, host, &pid_file)? {
+            Some(master) => Ok(Some(master)),
+            // One that answers, and whose parent cannot be seen, is not one that does not run.
+            None => parent,
+        }
     }
 
     /// What the running process holds, against what is live; what an operator should know.
@@ -125,7 +131,14 @@ impl Haproxy {
     ) -> Result<(Option<bool>, Vec<String>), DriverError> {
         let socket = self.socket(read);
         let mut warnings = Vec::new();
-        let Some(master) = self.master(host, read, socket.as_deref()) else {
+        let master = match self.master(host, read, socket.as_deref()) {
+            Ok(master) => master,
+            Err(e) => {
+                warnings.push(format!("it cannot be told whether HAProxy runs: {e}"));
+                return self.shown(host, socket.as_deref(), live, warnings);
+            }
+        };
+        let Some(master) = master else {
             let answers = socket.as_ref().map(|socket| host.converse(socket, "show info", runtime::ANSWER));
             if !matches!(answers, Some(Ok(_))) {
                 warnings.push("HAProxy does not run; it reads the rules at its start".to_owned());
@@ -174,7 +187,8 @@ impl Haproxy {
 
     /// By a new worker, which reads the files.
     fn restart(&self, host: &dyn Host, read: &Read, socket: Option<&Path>) -> Result<(), DriverError> {
-        let Some(master) = self.master(host, read, socket) else {
+        let unknown = |e| self.settings.not_taken(format!("it cannot be told whether HAProxy runs: {e}"));
+        let Some(master) = self.master(host, read, socket).map_err(unknown)? else {
             tracing::warn!(
                 target = self.settings.name,
                 "HAProxy does not run; it reads the rules at its start"
@@ -217,14 +231,10 @@ impl Server for Haproxy {
                 tracing::warn!(target = self.settings.name, "by a reload, since its socket answers: {why}");
                 self.restart(host, &read, Some(&socket))
             }
-            Err(NotPut::Io(e)) if does_not_listen(&e) => self.restart(host, &read, None),
+            Err(NotPut::Io(e)) if runtime::does_not_listen(&e) => self.restart(host, &read, None),
             Err(NotPut::Io(e)) => Err(self.settings.not_taken(format!("{}: {e}", socket.display()))),
         }
     }
-}
-
-fn does_not_listen(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 impl Hooked for Haproxy {

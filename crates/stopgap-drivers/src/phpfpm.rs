@@ -98,7 +98,9 @@ impl Phpfpm {
         }
         let config = config::read(host, &server.config).map_err(|e| server.broken(e.to_string()))?;
         let mut seen = Seen { record: self.read_record(host, live)?, ..Seen::default() };
-        seen.master = process::master(server, host, &config);
+        // One that is taken for ended would be rendered without its unit.
+        seen.master =
+            process::master(server, host, &config).map_err(|e| server.error(process::unknown(&e)))?;
         if let Some(running) = seen.master.and_then(|master| process::Running::of(host, master)) {
             let serves = |entry: &&record::Entry| {
                 let listen = entry.listen.as_deref();

@@ -131,7 +131,9 @@ fn haproxy() -> Target {
     let (memory, maps) = (in_use.clone(), Mutex::new(BTreeMap::new()));
     let host = FakeHost::new()
         .on_run(|_, command| {
-            assert_eq!(command.args, ["-c", "-f", "/etc/haproxy/haproxy.cfg"]);
+            if command.program != Path::new("/bin/sh") {
+                assert_eq!(command.args, ["-c", "-f", "/etc/haproxy/haproxy.cfg"]);
+            }
             Ok(Output { status: Some(0), ..Output::default() })
         })
         .on_control(move |_, socket, line| {
@@ -323,6 +325,80 @@ fn an_apply_cut_short_anywhere_is_reverted_on_disk_and_in_the_server() {
                 }
             }
         }
+    }
+}
+
+/// Whatever of its process cannot be read: it may run all the same, and then has to be told.
+#[test]
+fn a_process_number_that_cannot_be_read_is_not_a_server_that_does_not_run() {
+    let without_socket = || {
+        let target = haproxy();
+        let hook = HaproxyConfig::hook(HAPROXY_MAP).unwrap();
+        let config = format!("defaults\n mode http\nfrontend one\n bind :80\n{hook}");
+        target.host.put("/etc/haproxy/haproxy.cfg", config);
+        target.host.put("/run/haproxy.pid", "7\n");
+        target.host.put("/proc/7/comm", "haproxy\n");
+        target
+    };
+    let makes: [(&str, fn() -> Target, &str); 3] = [
+        ("nginx", nginx, "/run/nginx.pid"),
+        ("Apache", apache, "/run/apache2.pid"),
+        ("HAProxy", without_socket, "/run/haproxy.pid"),
+    ];
+    for (name, make, pid_file) in makes {
+        for path in [pid_file, "/proc/7/comm"] {
+            let words = format!("it cannot be told whether {name} runs");
+            let target = make();
+            let change = target.plan(&[wanted("M1", "autodiscover")]).unwrap();
+            let refuse = |work: &dyn Fn(&Target)| {
+                let calm = make();
+                calm.host.set_fault(None);
+                work(&calm);
+                let calls = calm.host.operations();
+                let at = calls.iter().position(|call| *call == format!("read {path}")).unwrap();
+                target.host.set_fault(Some(Fault::Once(at)));
+            };
+            refuse(&|calm| drop(calm.driver.observe(&calm.host)));
+            let warnings = target.driver.observe(&target.host).unwrap().warnings.join("; ");
+            assert!(warnings.contains(&words) && !warnings.contains("does not run"), "{path}: {warnings}");
+            refuse(&|calm| drop(calm.driver.apply(&calm.host, &change)));
+            let error = target.driver.apply(&target.host, &change).unwrap_err().to_string();
+            assert!(error.contains(&words), "{path}: {error}");
+        }
+    }
+}
+
+/// There is no pid file here: the socket alone tells which process it is.
+#[test]
+fn a_haproxy_that_answers_and_whose_parent_cannot_be_read_is_not_one_that_does_not_run() {
+    let make = || {
+        let target = haproxy();
+        let host =
+            FakeHost::new().on_run(|_, _| Ok(Output { status: Some(0), ..Output::default() })).on_control(
+                |_, _, line| Ok(if line == "show info" { "Pid: 8\n" } else { "no permission\n" }.into()),
+            );
+        for (path, node) in target.host.tree("/") {
+            match node {
+                Node::File(octets) => host.put(path, octets),
+                Node::Link(to) => host.link(path, to),
+                Node::Folder => (),
+            }
+        }
+        host.put("/proc/8/status", "PPid:\t7\n");
+        host.put("/proc/7/comm", "haproxy\n");
+        Target { host, ..target }
+    };
+    let change = make().plan(&[wanted("M1", "autodiscover")]).unwrap();
+    let calm = make();
+    calm.host.set_fault(None);
+    calm.driver.apply(&calm.host, &change).unwrap();
+    for path in ["/proc/8/status", "/proc/7/comm"] {
+        let calls = calm.host.operations();
+        let at = calls.iter().position(|call| *call == format!("read {path}")).unwrap();
+        let target = make();
+        target.host.set_fault(Some(Fault::Once(at)));
+        let error = target.driver.apply(&target.host, &change).unwrap_err().to_string();
+        assert!(error.contains("it cannot be told whether HAProxy runs"), "{path}: {error}");
     }
 }
 

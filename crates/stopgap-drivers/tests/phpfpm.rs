@@ -182,6 +182,32 @@ fn a_change_that_breaks_anywhere_goes_back_to_where_it_came_from() {
 }
 
 #[test]
+fn a_process_number_that_cannot_be_read_is_not_a_php_fpm_that_does_not_run() {
+    let host = machine(&["shop", "www"]);
+    let change = render(&host, &[wanted("P1", "www")]).change.unwrap();
+    for path in ["/run/php.pid", "/proc/7/comm"] {
+        let refused_in = |work: &dyn Fn() -> String| {
+            host.set_fault(None);
+            work();
+            let at = host.operations().iter().position(|words| *words == format!("read {path}")).unwrap();
+            driver().revert(&host, &change).unwrap();
+            host.set_fault(Some(Fault::Once(at)));
+            let said = work();
+            host.set_fault(None);
+            driver().revert(&host, &change).unwrap();
+            said
+        };
+        // An end that is not seen would leave its unit where it is; a reload that is left out, the pool.
+        let observed =
+            refused_in(&|| driver().observe(&host).map_or_else(|e| e.to_string(), |_| "observed".into()));
+        assert!(observed.contains("it cannot be told whether php-fpm runs"), "{path}: {observed}");
+        let applied =
+            refused_in(&|| driver().apply(&host, &change).map_or_else(|e| e.to_string(), |()| "done".into()));
+        assert!(applied.contains("it cannot be told whether php-fpm runs"), "{path}: {applied}");
+    }
+}
+
+#[test]
 fn what_is_never_touched_and_what_is_too_much_is_refused() {
     let host = machine(&["intranet", "a", "b", "c"]);
     let all = [wanted("P1", "intranet"), wanted("P2", "a"), wanted("P3", "b"), wanted("P4", "c")];

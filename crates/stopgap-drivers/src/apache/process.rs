@@ -34,8 +34,9 @@ pub(super) fn test(settings: &Settings, host: &dyn Host, bind: Option<Bind>) -> 
 }
 
 /// The number of the running parent process; `None`: Apache does not run.
-pub(super) fn master(settings: &Settings, host: &dyn Host, dump: &Dump) -> Option<u32> {
-    in_pid_file(host, dump.pid_file.as_ref()?, &programs(settings)).ok().flatten()
+pub(super) fn master(settings: &Settings, host: &dyn Host, dump: &Dump) -> io::Result<Option<u32>> {
+    let pid_file = dump.pid_file.as_ref();
+    pid_file.map_or(Ok(None), |path| in_pid_file(host, path, &programs(settings)))
 }
 
 /// Debian calls it apache2, others httpd; the configured program may be a script that starts either.

@@ -8,7 +8,9 @@ use stopgap_rules::translate::haproxy::{Entry, HaproxyConfig, Replacement, gate_
 
 use crate::driver::DriverError;
 use crate::host::{Bounds, Command, Host};
-use crate::server::process::{Workers, children, in_pid_file, is_one_of, proc, signal, tcp, wait, words};
+use crate::server::process::{
+    Workers, children, in_pid_file, proc, read_if_there, signal, tcp, wait, where_one_of, words,
+};
 use crate::server::{Settings, Tested};
 
 /// What a map prints; a rule has some KiB, and there may be 10,000.
@@ -102,18 +104,29 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// The process whose number is in the pid file.
-pub(super) fn in_file(settings: &Settings, host: &dyn Host, pid_file: &Path) -> Option<u32> {
-    in_pid_file(host, pid_file, &programs(settings)).ok().flatten()
+/// The process whose number is in the pid file; `None`: there is none.
+pub(super) fn in_file(settings: &Settings, host: &dyn Host, pid_file: &Path) -> io::Result<Option<u32>> {
+    in_pid_file(host, pid_file, &programs(settings))
 }
 
-/// The parent of the process that answers on a socket, where it is a HAProxy, too.
-pub(super) fn parent(settings: &Settings, host: &dyn Host, socket: &Path) -> Option<u32> {
-    let answer = host.converse(socket, "show info", ANSWER).ok()?;
-    let worker: u32 = answer.lines().find_map(|line| line.strip_prefix("Pid: "))?.trim().parse().ok()?;
-    let status = String::from_utf8(host.read(&proc(worker, "status"), 1 << 16).ok()?).ok()?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
-    is_one_of(host, parent, &programs(settings)).then_some(parent)
+/// The parent of the process that answers on a socket, where it is a HAProxy, too; `None`: there is none.
+pub(super) fn parent(settings: &Settings, host: &dyn Host, socket: &Path) -> io::Result<Option<u32>> {
+    let number = |text: &str, label: &str| {
+        text.lines().find_map(|line| line.strip_prefix(label)).and_then(|number| number.trim().parse().ok())
+    };
+    let answer = match host.converse(socket, "show info", ANSWER) {
+        Err(e) if does_not_listen(&e) => return Ok(None),
+        other => other?,
+    };
+    let Some(worker) = number(&answer, "Pid: ") else { return Ok(None) };
+    let Some(status) = read_if_there(host, &proc(worker, "status"), 1 << 16)? else { return Ok(None) };
+    let parent = number(&String::from_utf8_lossy(&status), "PPid:");
+    parent.map_or(Ok(None), |parent| where_one_of(host, parent, &programs(settings)))
+}
+
+/// Nobody has this socket open.
+pub(super) fn does_not_listen(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Has the master process start new workers by the files as they are, and waits until no worker of before takes

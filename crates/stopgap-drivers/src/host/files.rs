@@ -107,18 +107,15 @@ impl Host for Machine {
     }
 
     fn write_like(&self, path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
-        self.write_new(path, bytes, self.mode(like)?)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::{MetadataExt, chown};
-            let (own, theirs) = (fs::metadata(path)?, fs::metadata(like)?);
-            if (own.uid(), own.gid()) != (theirs.uid(), theirs.gid()) {
-                chown(path, Some(theirs.uid()), Some(theirs.gid()))?;
-                // Another owner takes away the bits that act in its name.
-                fs::set_permissions(path, theirs.permissions())?;
-            }
-        }
-        Ok(())
+        let theirs = fs::metadata(like)?;
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        // Nobody else's until it has its owner, who may be one of fewer rights.
+        let mut file = open(options, path, 0o600)?;
+        file.write_all(bytes)?;
+        // Before it is written through: what is on the disk under a name has its owner, too.
+        own_like(&file, &theirs)?;
+        file.sync_all()
     }
 
     fn append(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -221,6 +218,23 @@ fn open(mut options: fs::OpenOptions, path: &Path, mode: u32) -> io::Result<File
     options.open(path)
 }
 
+/// Gives a file the owner, the group and the permission bits of another.
+#[cfg(unix)]
+fn own_like(file: &File, like: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        fchown(file, Some(like.uid()), Some(like.gid()))?;
+    }
+    // Last: octets and another owner take away the bits that act in the owner's name.
+    file.set_permissions(like.permissions())
+}
+
+#[cfg(not(unix))]
+fn own_like(_: &File, _: &fs::Metadata) -> io::Result<()> {
+    Ok(())
+}
+
 fn write_through(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
@@ -261,6 +275,23 @@ fn unsupported(what: &str) -> io::Error {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_made_like_another_has_its_owner_and_mode() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let (like, new) = (folder.path().join("like"), folder.path().join("new"));
+        Machine.write_new(&like, b"old", 0o644).unwrap();
+        // Whoever is not root has no other owner to give.
+        let _ = chown(&like, Some(1), Some(2));
+        fs::set_permissions(&like, std::os::unix::fs::PermissionsExt::from_mode(0o6751)).unwrap();
+        Machine.write_like(&new, b"new", &like).unwrap();
+        let told = |path: &Path| fs::metadata(path).map(|m| (m.uid(), m.gid(), m.mode() & 0o7777)).unwrap();
+        assert_eq!((told(&new), told(&new).2), (told(&like), 0o6751));
+        assert_eq!(fs::read(&new).unwrap(), b"new");
+        let again = Machine.write_like(&new, b"x", &like).unwrap_err().kind();
+        assert_eq!(again, io::ErrorKind::AlreadyExists);
+    }
 
     #[test]
     fn what_is_made_has_its_mode_whatever_the_umask() {

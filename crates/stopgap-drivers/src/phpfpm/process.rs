@@ -1,6 +1,7 @@
 //! The php-fpm that runs here: its own test, what its processes serve, its reload and its end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,10 +43,15 @@ fn programs(settings: &Settings) -> [&str; 2] {
 }
 
 /// The number of the running master process; `None`: php-fpm does not run.
-pub(super) fn master(settings: &Settings, host: &dyn Host, config: &Config) -> Option<u32> {
+pub(super) fn master(settings: &Settings, host: &dyn Host, config: &Config) -> io::Result<Option<u32>> {
     // A relative one is relative to a folder that was chosen when PHP was built.
-    let pid_file = config.pid.as_ref().filter(|path| path.is_absolute())?;
-    in_pid_file(host, pid_file, &programs(settings)).ok().flatten()
+    let pid_file = config.pid.as_ref().filter(|path| path.is_absolute());
+    pid_file.map_or(Ok(None), |path| in_pid_file(host, path, &programs(settings)))
+}
+
+/// What is said where that cannot be read.
+pub(super) fn unknown(error: &io::Error) -> String {
+    format!("it cannot be told whether php-fpm runs: {error}")
 }
 
 /// The service that a process runs in, where systemd runs this server, from its control group.
@@ -163,7 +169,8 @@ pub(super) fn reload(
     config: &Config,
     gone: &[(String, Option<String>)],
 ) -> Result<(), DriverError> {
-    let Some(master) = master(settings, host, config) else { return Ok(()) };
+    let not_told = |e: io::Error| settings.not_taken(unknown(&e));
+    let Some(master) = master(settings, host, config).map_err(not_told)? else { return Ok(()) };
     // With a configuration that it rejects, php-fpm ends itself, and every pool with it.
     tested(settings, host, &settings.config)?.map_err(|message| settings.broken(message))?;
     let Some(before) = Running::of(host, master) else {
@@ -191,7 +198,8 @@ pub(super) fn reload(
 
 /// Ends php-fpm, which lets the requests that are under way end within its `process_control_timeout`.
 pub(super) fn quit(settings: &Settings, host: &dyn Host, config: &Config) -> Result<(), DriverError> {
-    let Some(master) = master(settings, host, config) else { return Ok(()) };
+    let not_told = |e: io::Error| settings.not_taken(unknown(&e));
+    let Some(master) = master(settings, host, config).map_err(not_told)? else { return Ok(()) };
     signal(host, "QUIT", master).map_err(|e| settings.not_taken(e.to_string()))?;
     // One that has ended and that nobody has asked after is still in the list of processes.
     let ended = || Running::of(host, master).is_none_or(|running| running.is_idle());

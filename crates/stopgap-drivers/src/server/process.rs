@@ -25,18 +25,26 @@ pub(crate) fn words(output: &Output) -> String {
 /// What cannot be read is an error and not "none": a server that is taken for one that does not run is not told of its
 /// new rules.
 pub(crate) fn in_pid_file(host: &dyn Host, pid_file: &Path, programs: &[&str]) -> io::Result<Option<u32>> {
-    let read = |path: &Path| match host.read(path, 64) {
-        Ok(text) => Ok(Some(text)),
+    let Some(text) = read_if_there(host, pid_file, 64)? else { return Ok(None) };
+    let pid: Option<u32> = String::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+    pid.map_or(Ok(None), |pid| where_one_of(host, pid, programs))
+}
+
+/// The process of this number, where it is one of `programs`.
+pub(crate) fn where_one_of(host: &dyn Host, pid: u32, programs: &[&str]) -> io::Result<Option<u32>> {
+    let comm = read_if_there(host, &proc(pid, "comm"), 64)?;
+    Ok(comm.filter(|comm| is_named(comm, programs)).map(|_| pid))
+}
+
+/// A file that may be gone, with its process.
+pub(crate) fn read_if_there(host: &dyn Host, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    match host.read(path, limit) {
+        Ok(octets) => Ok(Some(octets)),
         Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(NO_SUCH_PROCESS) => {
             Ok(None)
         }
         Err(e) => Err(e),
-    };
-    let Some(text) = read(pid_file)? else { return Ok(None) };
-    let pid: Option<u32> = String::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
-    let Some(pid) = pid else { return Ok(None) };
-    let comm = read(&proc(pid, "comm"))?;
-    Ok(comm.filter(|comm| is_named(comm, programs)).map(|_| pid))
+    }
 }
 
 /// `ESRCH`: it ended while its file was read.
