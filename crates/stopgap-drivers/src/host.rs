@@ -209,6 +209,14 @@ pub fn replace(host: &dyn Host, path: &Path, bytes: &[u8], mode: u32) -> io::Res
     host.sync_dir(folder)
 }
 
+/// The same, where the file does not hold these octets already.
+pub fn replace_if_other(host: &dyn Host, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    match host.read(path, bytes.len() as u64) {
+        Ok(there) if there == bytes => Ok(()),
+        _ => replace(host, path, bytes, mode),
+    }
+}
+
 /// Removes a file or a link, if there is one.
 pub fn remove_if_there(host: &dyn Host, path: &Path) -> io::Result<()> {
     match host.remove_file(path) {

@@ -245,7 +245,7 @@ impl Driver for Phpfpm {
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         let copy = self.copy();
         match change.after.as_ref().and_then(|after| after.files.get(RECORD)) {
-            Some(record) => crate::host::replace(host, &copy, record.as_bytes(), 0o644),
+            Some(record) => crate::host::replace_if_other(host, &copy, record.as_bytes(), 0o644),
             None => remove_if_there(host, &copy),
         }
         .map_err(io_error("cannot write", &copy))?;

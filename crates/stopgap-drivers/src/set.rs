@@ -200,7 +200,7 @@ impl Sets {
             return Ok(());
         }
         self.tidy_aside(host, &set.id)?;
-        self.remove_ours(host, &new)?;
+        self.remove_new(host)?;
         write_set(host, &new, set)?;
         let before = self.before(&set.id);
         match (contents, live) {

@@ -303,11 +303,14 @@ impl Driver for Systemd {
     }
 
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        if let Some(record) = change.after.as_ref().and_then(|after| after.files.get(RECORD)) {
-            let copy = self.copy();
-            crate::host::replace(host, &copy, record.as_bytes(), 0o644)
-                .map_err(io_error("cannot write", &copy))?;
+        let copy = self.copy();
+        match change.after.as_ref().map(|after| after.files.get(RECORD)) {
+            Some(Some(record)) => crate::host::replace_if_other(host, &copy, record.as_bytes(), 0o644),
+            Some(None) => Ok(()),
+            // A power cut brings back what was removed last.
+            None => remove_if_there(host, &copy),
         }
+        .map_err(io_error("cannot write", &copy))?;
         self.sets.settle(host, change)
     }
 }

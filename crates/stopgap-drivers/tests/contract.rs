@@ -340,8 +340,8 @@ fn a_process_number_that_cannot_be_read_is_not_a_server_that_does_not_run() {
         target.host.put("/proc/7/comm", "haproxy\n");
         target
     };
-    let makes: [(&str, fn() -> Target, &str); 3] = [
-        ("nginx", nginx, "/run/nginx.pid"),
+    let makes = [
+        ("nginx", nginx as fn() -> Target, "/run/nginx.pid"),
         ("Apache", apache, "/run/apache2.pid"),
         ("HAProxy", without_socket, "/run/haproxy.pid"),
     ];

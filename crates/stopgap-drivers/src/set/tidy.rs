@@ -22,7 +22,7 @@ impl Sets {
         if kind(host, &sets)? == Some(Kind::Folder) {
             for name in host.list(&sets).map_err(io_error("cannot list", &sets))? {
                 match name.strip_suffix(BEFORE) {
-                    _ if name == NEW_SET => self.remove_ours(host, &self.set(NEW_SET))?,
+                    _ if name == NEW_SET => self.remove_new(host)?,
                     Some(id) if is_id(id) => self.tidy_aside(host, id)?,
                     None if is_id(&name) && keep != Some(&name) => self.remove_or_move(host, &name, &name)?,
                     _ => (),
@@ -57,11 +57,21 @@ impl Sets {
     }
 
     /// Removes a set of ours. It loses its name first: one that is removed by half must not be
-    /// taken for one that somebody edited.
+    /// taken for one that somebody edited, nor after a power cut.
     pub(super) fn discard(&self, host: &dyn Host, set: &Path) -> Result<(), DriverError> {
+        self.remove_new(host)?;
+        rename(host, set, &self.set(NEW_SET))?;
+        self.remove_new(host)
+    }
+
+    /// Removes the set that was on its way in or out, whatever of it is there. That it has this name is on the disk
+    /// first: it may be one that lost its own.
+    pub(super) fn remove_new(&self, host: &dyn Host) -> Result<(), DriverError> {
         let new = self.set(NEW_SET);
-        self.remove_ours(host, &new)?;
-        rename(host, set, &new)?;
+        if kind(host, &new)?.is_none() {
+            return Ok(());
+        }
+        self.sync(host)?;
         self.remove_ours(host, &new)
     }
 

@@ -157,10 +157,15 @@ fn uncondition(host: &dyn Host, unit: &str) -> Result<bool, DriverError> {
         // Of a write that was interrupted.
         let torn = folder.join(".90-stopgap.conf.stopgap-new");
         remove_if_there(host, &torn).map_err(io_error("cannot remove", &torn))?;
-        match host.remove_dir(folder) {
-            // Not ours alone, or not there.
-            Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => (),
-            removed => removed.map_err(io_error("cannot remove", folder))?,
+        let changed = match host.remove_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            // Not ours alone.
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Some(folder),
+            removed => removed.map_err(io_error("cannot remove", folder)).map(|()| folder.parent())?,
+        };
+        // Before the record goes: a condition that a power cut brought back would keep the unit off for ever.
+        if let Some(changed) = changed {
+            host.sync_dir(changed).map_err(io_error("cannot write through", changed))?;
         }
     }
     Ok(ours)
