@@ -3,6 +3,7 @@
 //!
 //! One JSON object a line, appended and synced. A torn last line is a change that never began.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -107,6 +108,23 @@ impl<'a> Journal<'a> {
         Ok(pending)
     }
 
+    /// The last change of each target, where it was made and stays.
+    pub fn done(&self) -> Result<Vec<Change>, HomeError> {
+        let mut last: BTreeMap<String, (Change, bool)> = BTreeMap::new();
+        for line in self.lines()? {
+            match line.what {
+                Event::Begin { change } => drop(last.insert(change.target.clone(), (change, false))),
+                Event::Done { target } => {
+                    if let Some((_, done)) = last.get_mut(&target) {
+                        *done = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(last.into_values().filter(|(_, done)| *done).map(|(change, _)| change).collect())
+    }
+
     /// Every line.
     pub fn lines(&self) -> Result<Vec<Line>, HomeError> {
         let Some(bytes) = self.home.read(self.host, FILE)? else { return Ok(Vec::new()) };
@@ -125,6 +143,7 @@ impl<'a> Journal<'a> {
 
     /// Writes a line and waits until it is on the disk.
     pub fn note(&self, at: Timestamp, what: Event) -> Result<(), HomeError> {
+        let begins = matches!(what, Event::Begin { .. });
         let mut text = serde_json::to_vec(&Line { at, what })
             .map_err(|error| HomeError::Damaged { path: self.path(), message: error.to_string() })?;
         text.push(b'\n');
@@ -133,13 +152,14 @@ impl<'a> Journal<'a> {
         if before.as_ref().is_some_and(|bytes| bytes.last().is_some_and(|end| *end != b'\n')) {
             self.cut_torn_line()?;
         }
-        let written = self.host.append(&self.path(), &text, FILE_MODE);
-        let named = written.and_then(|()| match before {
-            Some(_) => Ok(()),
-            // A new file is on the disk only once its folder is.
-            None => self.host.sync_dir(&self.home.path("")),
-        });
-        named.map_err(|source| self.failed("write", source))
+        self.host.append(&self.path(), &text, FILE_MODE).map_err(|source| self.failed("write", source))?;
+        // A new file is on the disk only once its folder is. One that is found may have been made by an agent that was
+        // killed before it had waited for that; what counts on it is a change.
+        if before.is_none() || begins {
+            let folder = self.home.path("");
+            self.host.sync_dir(&folder).map_err(|source| self.failed("write", source))?;
+        }
+        Ok(())
     }
 
     /// Moves a long journal aside once nothing in it is pending.
@@ -171,6 +191,7 @@ impl<'a> Journal<'a> {
 mod tests {
     use super::*;
     use stopgap_drivers::Machine;
+    use stopgap_testkit::host::{FakeHost, Fault};
 
     fn change(target: &str) -> Change {
         Change {
@@ -200,6 +221,7 @@ mod tests {
         journal.note(now, begin("nginx")).unwrap();
         journal.note(now, begin("gateway")).unwrap();
         journal.note(now, Event::Done { target: "nginx".into() }).unwrap();
+        assert_eq!(journal.done().unwrap(), [change("nginx")]);
         let open = |died| [Pending { at: now, change: change("gateway"), died }];
         assert_eq!(journal.pending().unwrap(), open(true));
         journal.note(now, Event::Open { target: "gateway".into(), why: "x".into() }).unwrap();
@@ -207,6 +229,8 @@ mod tests {
         journal.note(now, Event::Reverted { target: "gateway".into(), why: "x".into() }).unwrap();
         assert_eq!(journal.pending().unwrap(), []);
         assert_eq!(journal.lines().unwrap().len(), 5);
+        journal.note(now, begin("nginx")).unwrap();
+        assert_eq!(journal.done().unwrap(), [], "the last one of it is not made");
     }
 
     #[test]
@@ -224,6 +248,26 @@ mod tests {
         }
         journal.note(Timestamp::UNIX_EPOCH, Event::Done { target: "nginx".into() }).unwrap();
         assert_eq!(journal.lines().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_journal_that_a_killed_agent_has_made_has_its_name_on_the_disk_before_a_change() {
+        let host = FakeHost::new();
+        let home = Home::open(&host, "/data".as_ref()).unwrap();
+        let journal = Journal::new(&home, &host);
+        let synced = |what: Event, fault: Option<usize>| {
+            host.set_fault(fault.map(Fault::Crash));
+            let _ = journal.note(Timestamp::UNIX_EPOCH, what);
+            let calls = host.operations();
+            host.set_fault(None);
+            calls.iter().position(|call| call.starts_with("sync_dir"))
+        };
+        let said = || Event::Word { by: "root".into(), said: "pause".into() };
+        let at = synced(said(), None);
+        host.take("/data/journal.jsonl");
+        synced(said(), at);
+        assert!(host.peek("/data/journal.jsonl").is_some(), "it was made, and its name not waited for");
+        assert!(synced(begin("nginx"), None).is_some());
     }
 
     #[test]

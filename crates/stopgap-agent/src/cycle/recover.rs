@@ -18,6 +18,14 @@ impl Cycle<'_> {
     /// began is put back; this cycle then plans anew, with a baseline of its own.
     pub(super) fn recover(&mut self) -> Result<(), HomeError> {
         let journal = self.journal();
+        for change in journal.done()? {
+            // The agent may have gone down before it had tidied up, which includes what is to be known of a change where
+            // somebody removes its set by hand. What else keeps it from that is seen when the target is observed.
+            let target = self.input.targets.iter().find(|target| target.driver.target() == change.target);
+            if let Some(Err(error)) = target.map(|target| target.driver.settle(self.input.host, &change)) {
+                tracing::debug!(target = change.target, "cannot tidy up again: {}", words(&error));
+            }
+        }
         for pending in journal.pending()? {
             // Booked first: putting it back may be what kills the agent.
             self.note_death(&pending)?;
@@ -27,6 +35,9 @@ impl Cycle<'_> {
                     "an interrupted change of target {} waits: put its [[target]] back into the configuration",
                     change.target
                 ));
+                if pending.died {
+                    self.run_after(&change);
+                }
                 continue;
             };
             // A second change on top of one that cannot be taken back would bury it.
@@ -37,12 +48,15 @@ impl Cycle<'_> {
                     change.target,
                     words(&error)
                 ));
+                // Once for each death, and again when it is back: a server is not to stay drained for as long as its
+                // change cannot be taken back.
+                if pending.died {
+                    self.run_after(&change);
+                }
                 continue;
             }
             // What `before` began, such as draining, is not to outlive the change.
-            for complaint in hooks::after(self.input.host, &self.input.config.hooks, &change) {
-                self.fail(format!("{}: {complaint}", change.target));
-            }
+            self.run_after(&change);
             // A server that cannot be asked is compared with what the ledger says it held before.
             if let Ok(seen) = target.driver.observe(self.input.host) {
                 self.ledger.note_left(&change.target, seen.live.set, seen.live.holds);
@@ -53,6 +67,12 @@ impl Cycle<'_> {
             journal.note(self.input.now, journal::Event::Reverted { target: change.target, why })?;
         }
         journal.rotate()
+    }
+
+    fn run_after(&mut self, change: &Change) {
+        for complaint in hooks::after(self.input.host, &self.input.config.hooks, change) {
+            self.fail(format!("{}: {complaint}", change.target));
+        }
     }
 
     fn note_death(&mut self, pending: &Pending) -> Result<(), HomeError> {

@@ -209,6 +209,32 @@ fn a_change_that_waits_to_be_taken_back_is_booked_as_a_death_once() {
     assert!(waits > 0);
 }
 
+/// What `before` began, such as draining, does not last for as long as a change cannot be taken back.
+#[test]
+fn the_hook_after_a_change_runs_once_although_the_change_waits_to_be_taken_back() {
+    let mut waited = false;
+    for at in (0..80).step_by(3) {
+        let mut world = FIRST.told();
+        die(&world);
+        world.config.hooks.after = vec!["/hooks/undrain".into()];
+        world.host.set_fault(Some(Fault::Once(at)));
+        let done = world.cycle(Mode::Apply);
+        let calls = world.host.operations();
+        world.host.set_fault(None);
+        let Ok(done) = done else { continue };
+        if done.events.iter().any(|event| format!("{event:?}").contains("cannot be taken back")) {
+            let after = |calls: &[String]| calls.iter().filter(|call| call.contains("WHEN=after")).count();
+            assert_eq!(after(&calls), 1, "operation {at}: {calls:#?}");
+            world.wait(SignedDuration::from_secs(1));
+            world.apply();
+            assert!(after(&world.host.operations()) > 0, "and again when it is taken back");
+            waited = true;
+            break;
+        }
+    }
+    assert!(waited);
+}
+
 #[test]
 fn of_several_that_came_with_two_deaths_each_is_tried_alone() {
     let mut world = World::new();
