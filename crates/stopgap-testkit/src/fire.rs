@@ -12,5 +12,5 @@
 mod disk;
 mod record;
 
-pub use disk::{BOUND, Tree, disks, seen};
+pub use disk::{BOUND, Tree, disks, disks_after, seen};
 pub use record::{Op, Recorder};

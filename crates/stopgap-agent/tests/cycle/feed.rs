@@ -7,10 +7,10 @@
 //! ```
 //!
 //! `M1` refuses `/m1` (and so on for any id). In parentheses, divided by commas:
-//! `revision=N` another text with the same effect; `weak` it refuses nothing that it should;
+//! `revision=N` another text with the same effect; `weak` it refuses nothing that it should (or takes out `m1old`);
 //! `redirects` it sends away and does not refuse; `harmful` it refuses a request that it should not, `greedy` everything; `inexpressible` no target
 //! takes it; `no-probes`; `below=VERSION` for builds of `exchange` below it;
-//! `supersedes=ID`; `expires=TIME`; `severity=WORD`; `waves=PERCENT:SECONDS` for all of its waves.
+//! `service` it takes the service `m1` out of service, `pool` the pool, `first=NAME` another before it; `supersedes=ID`; `expires=TIME`; `severity=WORD`; `waves=PERCENT:SECONDS` for all of its waves.
 
 use jiff::Timestamp;
 use stopgap_testkit::feeds::{PING, feed, rule, signed};
@@ -48,10 +48,14 @@ fn element(word: &str) -> String {
     let mut benign = "/".to_owned();
     let (mut attributes, mut applicability, mut probes) = (String::new(), String::new(), true);
     let (mut rollout, mut redirects) = (String::new(), false);
+    let (mut switches, mut weak, mut first) = (None, false, None);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
             ("revision", number) => pattern = format!("^{path}x{{0,{number}}}$"),
-            ("weak", _) => pattern = "^/something/else".into(),
+            ("weak", _) => (pattern, weak) = ("^/something/else".into(), true),
+            ("first", other) => first = Some(other),
+            ("service", _) => switches = Some("Service"),
+            ("pool", _) => switches = Some("AppPool"),
             ("harmful", _) => (pattern, benign) = (format!("^{path}"), format!("{path}/benign")),
             ("redirects", _) => redirects = true,
             ("greedy", _) => pattern = "^/".into(),
@@ -73,6 +77,21 @@ fn element(word: &str) -> String {
             }
             other => panic!("{other:?} is no option"),
         }
+    }
+    if let Some(kind) = switches {
+        let name = if weak { format!("{}old", id.to_lowercase()) } else { id.to_lowercase() };
+        let names = first.into_iter().chain([name.as_str()]).enumerate();
+        let action = |(at, name): (usize, &str)| {
+            format!(
+                "<Action id=\"{id}.{}\" type=\"{kind}\" scope=\"Server\" desc=\"takes it out\">\
+                 <Value>{name}</Value></Action>",
+                at + 1
+            )
+        };
+        let actions: String = names.map(action).collect();
+        return format!(
+            "<Config id=\"{id}\" desc=\"Out of service\"><ActionList>{actions}</ActionList></Config>"
+        );
     }
     let mut text = rule(id, &pattern, &path)
         .replacen("GET / ", &format!("GET {benign} "), 1)

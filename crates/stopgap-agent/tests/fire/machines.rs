@@ -1,5 +1,8 @@
 //! The servers: what each is on a machine in memory, and what it does to a request.
 
+mod pools;
+mod units;
+
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -7,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use stopgap_core::observed::Listener;
 use stopgap_core::plan::sha256_hex;
 use stopgap_drivers::host::Output;
-use stopgap_drivers::{Driver, gateway, iis, nginx};
+use stopgap_drivers::{Driver, gateway, iis, nginx, phpfpm, systemd};
 use stopgap_feed::document::ActionType;
 use stopgap_testkit::fire::Tree;
 use stopgap_testkit::host::{FakeHost, Node};
@@ -18,9 +21,11 @@ pub enum Kind {
     Gateway,
     Nginx,
     Iis,
+    Systemd,
+    Phpfpm,
 }
 
-pub const KINDS: [Kind; 3] = [Kind::Gateway, Kind::Nginx, Kind::Iis];
+pub const KINDS: [Kind; 5] = [Kind::Gateway, Kind::Nginx, Kind::Iis, Kind::Systemd, Kind::Phpfpm];
 
 /// What a server goes by now, which is gone when the power is.
 pub type Memory = Arc<Mutex<String>>;
@@ -42,12 +47,16 @@ impl Kind {
             Kind::Gateway => "gateway",
             Kind::Nginx => "nginx",
             Kind::Iis => "iis",
+            Kind::Systemd => "systemd",
+            Kind::Phpfpm => "phpfpm",
         }
     }
 
     pub fn takes(self) -> &'static [ActionType] {
         match self {
             Kind::Iis => &[ActionType::UrlRewrite, ActionType::AppPool],
+            Kind::Systemd => &[ActionType::Service],
+            Kind::Phpfpm => &[ActionType::AppPool],
             _ => &[ActionType::UrlRewrite],
         }
     }
@@ -72,11 +81,32 @@ impl Kind {
                 listeners,
                 probed: vec![],
             })),
+            Kind::Systemd => Box::new(systemd::Systemd::new(systemd::Settings {
+                name,
+                folder,
+                never_touch: vec![],
+                max_stopped: 5,
+            })),
+            Kind::Phpfpm => Box::new(phpfpm::Phpfpm::new(phpfpm::settings(&name, folder, "/".into(), "8.2"))),
+        }
+    }
+
+    /// The option of a feed's words for what this kind of target does; none: rules.
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Kind::Systemd => Some("service"),
+            Kind::Phpfpm => Some("pool"),
+            _ => None,
         }
     }
 
     /// The machine, without anything of ours, and what is in its server's memory.
     pub fn machine(self) -> (FakeHost, Memory) {
+        match self {
+            Kind::Systemd => return units::machine(),
+            Kind::Phpfpm => return pools::machine(),
+            _ => (),
+        }
         let memory = Memory::default();
         let (asked, controlled, run) = (memory.clone(), memory.clone(), memory.clone());
         let host = FakeHost::new()
@@ -112,12 +142,19 @@ impl Kind {
                 host.put("/run/nginx.pid", "7\n");
                 host.put("/proc/7/comm", "nginx\n");
             }
-            Kind::Iis => host.put(IIS_CONF, IIS_TEXT),
+            _ => host.put(IIS_CONF, IIS_TEXT),
         }
         (host, memory)
     }
 
-    /// What its server reads of a disk: the rules. Torn ones are what nobody may ever read.
+    /// The machine has these files, and starts.
+    pub fn boot(self, host: &FakeHost) {
+        if self == Kind::Phpfpm {
+            pools::boot(host);
+        }
+    }
+
+    /// What its server reads of a disk: the rules, or what it starts. Torn ones are what nobody may ever read.
     pub fn rules(self, disk: &Tree) -> String {
         let live = |name: &str| {
             let link = format!("/data/{}/live", self.name());
@@ -131,8 +168,25 @@ impl Kind {
             Kind::Gateway => live("rules.xml"),
             Kind::Nginx => live("http.conf") + &live("server.conf"),
             Kind::Iis => text(disk, Path::new(IIS_CONF)),
+            Kind::Systemd => units::rules(disk),
+            Kind::Phpfpm => pools::rules(disk),
         }
     }
+
+    /// What a client sees, by what is in the server's memory.
+    pub fn refuses(self, memory: &Memory, path: &str) -> bool {
+        let memory = memory.lock().unwrap();
+        let name = path.trim_start_matches('/');
+        match self {
+            Kind::Systemd => !memory.lines().any(|unit| unit == format!("{name}.service")),
+            Kind::Phpfpm => !memory.lines().any(|pool| pool == name),
+            _ => answer(&memory, &format!("GET {path} HTTP/1.1\r\n")).unwrap().is_empty(),
+        }
+    }
+}
+
+fn lines(names: impl Iterator<Item = String>) -> String {
+    names.map(|name| name + "\n").collect()
 }
 
 fn text(disk: &Tree, path: &Path) -> String {
@@ -157,9 +211,4 @@ fn answer(rules: &str, request: &str) -> io::Result<Vec<u8>> {
         return Ok(Vec::new());
     }
     Ok(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n".to_vec())
-}
-
-/// What a client sees.
-pub fn refuses(memory: &Memory, path: &str) -> bool {
-    answer(&memory.lock().unwrap(), &format!("GET {path} HTTP/1.1\r\n")).unwrap().is_empty()
 }

@@ -23,5 +23,8 @@ mod machines;
 mod power;
 mod process;
 mod reached;
+mod shared;
 mod story;
+mod twice;
+mod waits;
 mod world;

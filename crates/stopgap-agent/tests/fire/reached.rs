@@ -1,7 +1,7 @@
 //! Where a server is after its agent has seen to it, and whether everything that tells of it agrees.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use stopgap_agent::cycle::Mode;
 use stopgap_agent::home::Home;
@@ -10,7 +10,7 @@ use stopgap_core::observed::Hold;
 use stopgap_core::plan::sha256_hex;
 use stopgap_testkit::host::Node;
 
-use crate::machines::{Kind, refuses};
+use crate::machines::Kind;
 use crate::world::{DATA, World};
 
 /// Each thing that can be told of a server, with what it is.
@@ -47,21 +47,12 @@ impl Reached {
         if memory != disk {
             return Err(format!("the server goes by {memory}, its disk says {disk}"));
         }
-        let live = host.tree(format!("{DATA}/{name}/live"));
-        let live = match live.values().next() {
-            Some(Node::Link(to)) => Path::new(DATA).join(name).join(to),
-            _ => PathBuf::from("/none"),
-        };
         let mut files = host.tree("/");
-        // A crash may leave a set behind that is not live; it goes with the next change.
-        let sets = Path::new(DATA).join(name).join("sets");
-        // So does the folder that it is in.
-        let ours = Path::new(DATA).join(name);
-        files.retain(|path, _| path != &ours && (!path.starts_with(&sets) || path.starts_with(&live)));
+        files.retain(|path, _| !["/proc", "/run"].iter().any(|gone| path.starts_with(gone)));
         let open = Journal::new(&home, host).pending().map_err(|e| say(&e))?;
         let mut reached = BTreeMap::from([("open changes".to_owned(), open.len().to_string())]);
         for path in ["/m1", "/m2", "/"] {
-            reached.insert(format!("refuses {path}"), refuses(&world.memory, path).to_string());
+            reached.insert(format!("refuses {path}"), world.kind.refuses(&world.memory, path).to_string());
         }
         for one in &report.mitigations {
             let status = format!("{:?}, in force: {}", one.status, one.in_force);
@@ -73,6 +64,8 @@ impl Reached {
         for hold in left.holds {
             reached.insert(format!("left there: {}", hold.action), hold.digest);
         }
+        // What was on its way out of the sets when the power went; nothing points there, and the next change removes it.
+        files.retain(|path, _| !path.starts_with(format!("{DATA}/{name}/sets/.new")));
         let book = |path: &Path| BOOKS.iter().any(|book| path.ends_with(book));
         // A file that was on its way to its name when the agent died; the next one that goes there removes it.
         let on_its_way =

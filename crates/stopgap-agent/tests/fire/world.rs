@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use stopgap_agent::cycle::{Done, Input, Mode, Target, cycle};
 use stopgap_agent::fetch::{Failure, Fault, Fetched, Validators};
 use stopgap_agent::home::{Home, HomeError};
+use stopgap_agent::operator;
 use stopgap_core::facts::Facts;
+use stopgap_core::ledger::FATAL_DEATHS;
 use stopgap_core::select::TargetView;
 use stopgap_drivers::Host;
 use stopgap_testkit::fire::Tree;
@@ -56,22 +58,45 @@ impl World {
                 Node::Link(to) => host.link(path, to),
             }
         }
+        self.kind.boot(&host);
         *memory.lock().unwrap() = self.kind.rules(disk);
         World { kind: self.kind, host, memory, feed: self.feed.clone(), now: self.now }
     }
 
     pub fn publish(&mut self, words: &str) {
+        let words: Vec<String> = words.split(' ').map(|word| self.in_its_words(word)).collect();
+        let words = words.join(" ");
         // No two signatures of the same text are the same; a story is told many times.
         let mut signed = SIGNED.lock().unwrap();
         let bytes =
-            signed.entry((words.to_owned(), self.now)).or_insert_with(|| document(words, self.now)).clone();
+            signed.entry((words.clone(), self.now)).or_insert_with(|| document(&words, self.now)).clone();
         self.feed = Fetched::Document { bytes, validators: Validators::default() };
+    }
+
+    /// A mitigation of a feed's words, as it is where pools or services are taken out.
+    fn in_its_words(&self, word: &str) -> String {
+        match (self.kind.option(), word.split_once('(')) {
+            (Some(option), Some((id, options))) => format!("{id}({option},{options}"),
+            (Some(option), None) if word.starts_with('M') => format!("{word}({option})"),
+            _ => word.to_owned(),
+        }
     }
 
     pub fn bring(&mut self, words: &str) {
         self.publish(words);
         let done = self.cycle(&self.host, Mode::Apply).unwrap();
         assert!(!done.failed, "{:#?}", done.report);
+    }
+
+    /// The operator has what was skipped after two deaths tried again. Whether there was any.
+    pub fn retry(&self) -> bool {
+        let home = Home::at(Path::new(DATA));
+        let mut ledger = home.ledger(&self.host).unwrap();
+        let skipped = ledger.failures.iter().filter(|(_, failure)| failure.deaths >= FATAL_DEATHS);
+        let skipped: Vec<String> = skipped.map(|(key, _)| key.id.to_string()).collect();
+        let again = skipped.iter().any(|id| operator::retry(&mut ledger, id));
+        home.save_ledger(&self.host, &ledger).unwrap();
+        again
     }
 
     pub fn wait(&mut self) {

@@ -49,12 +49,23 @@ struct Disk {
 /// Every disk that a power cut during `ops` may leave, from a disk that is `start`. `forget`: the call of this number
 /// does not wait for the disk, as if its author had forgotten to.
 pub fn disks(start: &Tree, ops: &[Op], forget: Option<usize>) -> BTreeSet<Vec<(PathBuf, Node)>> {
+    disks_after(start, ops, 0, forget)
+}
+
+/// The same of a power cut after the first `done` calls, whatever of those is on the disk.
+pub fn disks_after(
+    start: &Tree,
+    ops: &[Op],
+    done: usize,
+    forget: Option<usize>,
+) -> BTreeSet<Vec<(PathBuf, Node)>> {
     let mut disk = Disk::of(start);
-    let mut found = BTreeSet::new();
-    disk.collect(&mut found);
+    let (mut found, mut earlier) = (BTreeSet::new(), BTreeSet::new());
+    disk.collect(if done == 0 { &mut found } else { &mut earlier });
     for (number, op) in ops.iter().enumerate() {
-        disk.perform(op, forget == Some(number), &mut found);
-        disk.collect(&mut found);
+        let found = if number < done { &mut earlier } else { &mut found };
+        disk.perform(op, forget == Some(number), found);
+        disk.collect(found);
     }
     found
 }
@@ -81,15 +92,18 @@ impl Disk {
         disk
     }
 
-    /// `tree` is on the disk, whoever put it there.
+    /// `tree` is on the disk, whoever put it there. Folders in which nothing of it is new are not written through by
+    /// that.
     fn lay(&mut self, tree: &Tree) {
         let gone: Vec<PathBuf> = self
             .tree(&self.now, &|inode| inode.now.clone())
             .into_keys()
             .filter(|path| !tree.contains_key(path))
             .collect();
+        let mut touched = BTreeSet::new();
         for path in gone.iter().rev() {
             let name = self.name(path);
+            touched.insert(name.0);
             self.set(vec![(name, None)]);
         }
         for (path, node) in tree.iter().filter(|(path, _)| path.parent().is_some()) {
@@ -98,17 +112,11 @@ impl Disk {
             if there.is_none_or(|ino| self.inode(ino).now != *node) {
                 let ino = self.make(node.clone());
                 self.inode_mut(ino).kept = node.clone();
+                touched.insert(name.0);
                 self.set(vec![(name, Some(ino))]);
             }
         }
-        for path in tree.keys().filter(|path| tree.get(*path) == Some(&Node::Folder)) {
-            self.sync_dir(path);
-        }
-        for path in gone {
-            if let Some(folder) = path.parent().filter(|folder| tree.contains_key(*folder)) {
-                self.sync_dir(folder);
-            }
-        }
+        touched.into_iter().for_each(|folder| self.keep(folder));
     }
 
     fn perform(&mut self, op: &Op, forget: bool, found: &mut Found) {
@@ -213,6 +221,10 @@ impl Disk {
     /// What touches this folder is kept, with all that came before it at the same names.
     fn sync_dir(&mut self, folder: &Path) {
         let ino = self.find(folder).expect("the folder is there");
+        self.keep(ino);
+    }
+
+    fn keep(&mut self, ino: Ino) {
         let touched = |step: &Step| step.0.iter().any(|((dir, _), _)| *dir == ino);
         let chosen: BTreeSet<usize> =
             (0..self.pending.len()).filter(|at| self.pending.get(*at).is_some_and(touched)).collect();
@@ -384,6 +396,16 @@ mod tests {
             })
         };
         assert_eq!((torn(None), torn(Some(2))), (false, true));
+    }
+
+    #[test]
+    fn what_a_program_writes_is_on_the_disk_and_nothing_else_by_that() {
+        let (start, ops) = replacing();
+        let mut after = seen(&start, &ops[..2]).pop().unwrap();
+        after.insert("/p".into(), Node::File(b"p".to_vec()));
+        let ops = [&ops[..2], &[Op::Outside("run".into(), Some(after))]].concat();
+        let of = |path: &'static str| text(&disks_after(&start, &ops, 2, None), path);
+        assert_eq!((of("/p"), of("/d/f")), (["p".into()].into(), ["new!", "old"].map(String::from).into()));
     }
 
     #[test]

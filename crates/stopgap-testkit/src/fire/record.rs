@@ -59,12 +59,18 @@ impl Op {
 pub struct Recorder<'a> {
     host: &'a FakeHost,
     ops: Mutex<Vec<Op>>,
+    limit: usize,
 }
 
 impl<'a> Recorder<'a> {
     /// Over `host`.
     pub fn new(host: &'a FakeHost) -> Recorder<'a> {
-        Recorder { host, ops: Mutex::default() }
+        Recorder::killed_after(host, usize::MAX)
+    }
+
+    /// Whoever uses it is killed after so many recorded calls: no further one is made.
+    pub fn killed_after(host: &'a FakeHost, limit: usize) -> Recorder<'a> {
+        Recorder { host, ops: Mutex::default(), limit }
     }
 
     /// What was recorded.
@@ -72,7 +78,17 @@ impl<'a> Recorder<'a> {
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note<T>(&self, done: io::Result<T>, op: impl FnOnce() -> Op) -> io::Result<T> {
+    fn alive(&self) -> io::Result<&FakeHost> {
+        let made = self.ops.lock().unwrap_or_else(PoisonError::into_inner).len();
+        if made < self.limit { Ok(self.host) } else { Err(io::Error::other("it was killed before this")) }
+    }
+
+    fn note<T>(
+        &self,
+        work: impl FnOnce(&FakeHost) -> io::Result<T>,
+        op: impl FnOnce() -> Op,
+    ) -> io::Result<T> {
+        let done = work(self.alive()?);
         if done.is_ok() {
             self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op());
         }
@@ -80,7 +96,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn outside<T>(&self, words: String, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let before = self.host.tree("/");
+        let before = self.alive()?.tree("/");
         let done = work();
         let after = self.host.tree("/");
         let changed = (before != after).then_some(after);
@@ -91,63 +107,63 @@ impl<'a> Recorder<'a> {
 
 impl Host for Recorder<'_> {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        self.host.read(path, limit)
+        self.alive()?.read(path, limit)
     }
 
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
-        self.host.kind(path)
+        self.alive()?.kind(path)
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.host.read_link(path)
+        self.alive()?.read_link(path)
     }
 
     fn mode(&self, path: &Path) -> io::Result<u32> {
-        self.host.mode(path)
+        self.alive()?.mode(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        self.host.list(folder)
+        self.alive()?.list(folder)
     }
 
     fn create_dir_all(&self, folder: &Path, mode: u32) -> io::Result<()> {
-        self.note(self.host.create_dir_all(folder, mode), || Op::CreateDirs(folder.to_owned()))
+        self.note(|host| host.create_dir_all(folder, mode), || Op::CreateDirs(folder.to_owned()))
     }
 
     fn write_new(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        self.note(self.host.write_new(path, bytes, mode), || Op::Write(path.to_owned(), bytes.to_vec()))
+        self.note(|host| host.write_new(path, bytes, mode), || Op::Write(path.to_owned(), bytes.to_vec()))
     }
 
     fn append(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        self.note(self.host.append(path, bytes, mode), || Op::Append(path.to_owned(), bytes.to_vec()))
+        self.note(|host| host.append(path, bytes, mode), || Op::Append(path.to_owned(), bytes.to_vec()))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.note(self.host.rename(from, to), || Op::Rename(from.to_owned(), to.to_owned()))
+        self.note(|host| host.rename(from, to), || Op::Rename(from.to_owned(), to.to_owned()))
     }
 
     fn exchange_names(&self, a: &Path, b: &Path) -> io::Result<()> {
-        self.note(self.host.exchange_names(a, b), || Op::Exchange(a.to_owned(), b.to_owned()))
+        self.note(|host| host.exchange_names(a, b), || Op::Exchange(a.to_owned(), b.to_owned()))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.note(self.host.remove_file(path), || Op::Remove(path.to_owned()))
+        self.note(|host| host.remove_file(path), || Op::Remove(path.to_owned()))
     }
 
     fn remove_dir(&self, folder: &Path) -> io::Result<()> {
-        self.note(self.host.remove_dir(folder), || Op::Remove(folder.to_owned()))
+        self.note(|host| host.remove_dir(folder), || Op::Remove(folder.to_owned()))
     }
 
     fn remove_tree(&self, ours: &Path, path: &Path) -> io::Result<()> {
-        self.note(self.host.remove_tree(ours, path), || Op::RemoveTree(path.to_owned()))
+        self.note(|host| host.remove_tree(ours, path), || Op::RemoveTree(path.to_owned()))
     }
 
     fn symlink(&self, to: &Path, link: &Path) -> io::Result<()> {
-        self.note(self.host.symlink(to, link), || Op::Symlink(to.to_owned(), link.to_owned()))
+        self.note(|host| host.symlink(to, link), || Op::Symlink(to.to_owned(), link.to_owned()))
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
-        self.note(self.host.sync_dir(folder), || Op::SyncDir(folder.to_owned()))
+        self.note(|host| host.sync_dir(folder), || Op::SyncDir(folder.to_owned()))
     }
 
     fn run(&self, command: &Command) -> io::Result<Output> {
