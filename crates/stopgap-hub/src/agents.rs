@@ -60,7 +60,6 @@ impl Shared {
     /// A server was removed, or joined again: its credentials are asked for anew.
     pub fn forget(&self, server: &str) {
         self.credentials.forget(server);
-        self.roster.forget();
     }
 
     /// A server was in contact. It is written with all others, some seconds later.

@@ -37,7 +37,8 @@ pub async fn post(State(state): State<AppState>, Json(enroll): Json<Enroll>) -> 
         labels: &token.labels,
         agent_version: &enroll.agent_version,
     };
-    let id = agents::join(&mut change, &joining, now).await?;
+    let server = agents::join(&mut change, &joining, now).await?;
+    let id = server.id.clone();
     let said = Said {
         user: format!("enrollment {} by {}", token.id, token.created_by),
         action: "server.enroll".into(),
@@ -47,6 +48,7 @@ pub async fn post(State(state): State<AppState>, Json(enroll): Json<Enroll>) -> 
     change.audit(now, &said.to(json!({ "id": id, "labels": token.labels }))).await?;
     change.commit().await?;
     state.agents.forget(&id);
+    state.agents.roster.joined(server).await;
     Ok(Json(Enrolled { server: id, credential }))
 }
 

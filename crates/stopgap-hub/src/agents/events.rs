@@ -115,7 +115,8 @@ async fn look(line: &mut Line) -> Result<bool, DbError> {
     line.settings.mark_unchanged();
     let mirrored = Arc::clone(&line.mirrored.borrow_and_update());
     let roster = line.state.agents.roster.get(&line.state).await?;
-    let Some(settings) = roster.settings(&line.server.id, mirrored.names()) else { return Ok(false) };
+    let settings = roster.settings(&line.state, &line.server.id, mirrored.names()).await?;
+    let Some(settings) = settings else { return Ok(false) };
     let id = format!("{}.{}", settings.version, mirrored.version());
     let told = std::mem::replace(&mut line.told, id.clone());
     let before = line.told_of.replace(Arc::clone(&mirrored));

@@ -47,7 +47,8 @@ pub async fn post(
     change.commit().await?;
     let through = new.last().map_or(last.sequence, |newest| newest.sequence);
     let roster = state.agents.roster.get(&state).await?;
-    let settings = roster.settings(id, state.agents.mirrored.borrow().names());
+    let feeds = state.agents.mirrored.borrow().names();
+    let settings = roster.settings(&state, id, feeds).await?;
     let settings = settings.map(|settings| settings.version).unwrap_or_default();
     Ok(Json(Accepted { through, settings }))
 }

@@ -2,7 +2,7 @@
 //! many agents wake at it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use stopgap_core::organization::{Layer, Origin};
@@ -24,7 +24,7 @@ const LASTS: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Roster {
     organization: Arc<Organization>,
-    servers: HashMap<String, Known>,
+    servers: RwLock<HashMap<String, Arc<Known>>>,
     layers: BTreeMap<String, Layer>,
     read_at: Instant,
 }
@@ -33,43 +33,67 @@ impl Roster {
     async fn load(state: &AppState) -> Result<Roster, DbError> {
         let organization = state.organization().await?;
         let servers = agents::roster(state.db.reader()).await?;
-        let servers = servers.into_iter().map(|server| (server.id.clone(), server)).collect();
+        let servers = servers.into_iter().map(|server| (server.id.clone(), Arc::new(server)));
+        let servers = RwLock::new(servers.collect());
         let layers = agents::layers(state.db.reader()).await?;
         Ok(Roster { organization, servers, layers, read_at: Instant::now() })
     }
 
     /// What the organization wants of a server; `None`: there is no such server. `feeds`: those that are mirrored.
-    pub(super) fn settings(&self, id: &str, feeds: Vec<FeedName>) -> Option<Settings> {
-        let nothing = Layer::default();
-        let layer = self.layers.get(id).unwrap_or(&nothing);
-        self.servers.get(id).map(|server| settings(&self.organization, server, layer, feeds))
+    pub(super) async fn settings(
+        &self,
+        state: &AppState,
+        id: &str,
+        feeds: Vec<FeedName>,
+    ) -> Result<Option<Settings>, DbError> {
+        let Some(server) = self.find(state, id).await? else { return Ok(None) };
+        Ok(Some(settings(&self.organization, &server, &self.layer(id), feeds)))
     }
 
     /// With whom a server takes turns, and how many of them change at a time; `None`: it waits for nobody.
-    pub(super) fn turns(&self, id: &str) -> Option<(String, u32)> {
-        let nothing = Layer::default();
-        let layer = self.layers.get(id).unwrap_or(&nothing);
-        let said = self.organization.effective(&self.servers.get(id)?.labels, layer).max_parallel;
+    pub(super) async fn turns(&self, state: &AppState, id: &str) -> Result<Option<(String, u32)>, DbError> {
+        let Some(server) = self.find(state, id).await? else { return Ok(None) };
+        let said = self.organization.effective(&server.labels, &self.layer(id)).max_parallel;
         let scope = match said.origin {
             Origin::Group(name) => format!("group {name}"),
             Origin::Organization => "organization".to_owned(),
-            Origin::Server | Origin::Default => return None,
+            Origin::Server | Origin::Default => return Ok(None),
         };
-        Some((scope, said.value?))
+        Ok(said.value.map(|most| (scope, most)))
+    }
+
+    fn layer(&self, id: &str) -> Layer {
+        self.layers.get(id).cloned().unwrap_or_default()
+    }
+
+    /// A server; one that joined since, maybe at another hub, is asked for by itself.
+    async fn find(&self, state: &AppState, id: &str) -> Result<Option<Arc<Known>>, DbError> {
+        let known = self.servers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = agents::by_id(state.db.reader(), id).await?;
+        Ok(found.map(|server| self.join(server)))
+    }
+
+    fn join(&self, server: Known) -> Arc<Known> {
+        let server = Arc::new(server);
+        let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        servers.insert(server.id.clone(), Arc::clone(&server));
+        server
     }
 }
 
 /// The newest one.
 #[derive(Debug, Default)]
-pub(super) struct Newest(Mutex<Option<Arc<Roster>>>, std::sync::atomic::AtomicBool);
+pub(super) struct Newest(Mutex<Option<Arc<Roster>>>);
 
 impl Newest {
     /// As it is now. Whoever comes while it is read waits for that one reading.
     pub(super) async fn get(&self, state: &AppState) -> Result<Arc<Roster>, DbError> {
         let counter = *state.settings.borrow();
         let mut newest = self.0.lock().await;
-        let forgotten = self.1.swap(false, std::sync::atomic::Ordering::AcqRel);
-        if let Some(roster) = newest.as_ref().filter(|_| !forgotten)
+        if let Some(roster) = newest.as_ref()
             && roster.organization.counter >= counter
             && roster.read_at.elapsed() < LASTS
         {
@@ -80,8 +104,10 @@ impl Newest {
         Ok(new)
     }
 
-    /// A server joined: it is read anew.
-    pub(super) fn forget(&self) {
-        self.1.store(true, std::sync::atomic::Ordering::Release);
+    /// A server joined. Ten thousand that join one after another are not each a reason to read all of them.
+    pub(super) async fn joined(&self, server: Known) {
+        if let Some(roster) = self.0.lock().await.as_ref() {
+            roster.join(server);
+        }
     }
 }

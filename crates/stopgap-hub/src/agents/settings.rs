@@ -23,7 +23,8 @@ const VERSION: usize = 16;
 /// Answers with the settings, or with 304 where the agent has them.
 pub async fn get(State(state): State<AppState>, agent: Agent, headers: HeaderMap) -> Answer<Response> {
     let roster = state.agents.roster.get(&state).await?;
-    let settings = roster.settings(&agent.server.id, state.agents.mirrored.borrow().names());
+    let feeds = state.agents.mirrored.borrow().names();
+    let settings = roster.settings(&state, &agent.server.id, feeds).await?;
     let settings = settings.ok_or_else(|| Problem::unauthorized("this server was removed"))?;
     let tag = format!("\"{}\"", settings.version);
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());

@@ -33,7 +33,7 @@ pub async fn post(
     let granted = TurnAnswer { granted: true, reason: None };
     let id = &agent.server.id;
     let roster = state.agents.roster.get(&state).await?;
-    let Some((scope, most)) = roster.turns(id) else { return Ok(Json(granted)) };
+    let Some((scope, most)) = roster.turns(&state, id).await? else { return Ok(Json(granted)) };
     let now = Timestamp::now();
     let mut change = state.db.begin().await?;
     turns::lock(&mut change).await?;

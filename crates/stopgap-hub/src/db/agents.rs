@@ -66,8 +66,8 @@ pub struct Joining<'a> {
 }
 
 /// Keeps a server that joins. A name that is there already belongs to another server, unless the machine is the
-/// same: then this is that server, which left and comes back. Returns its identity.
-pub async fn join(change: &mut Change, joining: &Joining<'_>, now: Timestamp) -> Result<String, DbError> {
+/// same: then this is that server, which left and comes back.
+pub async fn join(change: &mut Change, joining: &Joining<'_>, now: Timestamp) -> Result<Known, DbError> {
     let sql = "SELECT id, machine, labels FROM servers WHERE name_key = $1";
     let before = sqlx::query(sql).bind(key(joining.name)).fetch_optional(change.on()).await?;
     if let Some(row) = before {
@@ -90,7 +90,7 @@ pub async fn join(change: &mut Change, joining: &Joining<'_>, now: Timestamp) ->
             .execute(change.on())
             .await?;
         set_labels(change, &id, &labels).await?;
-        return Ok(id);
+        return Ok(Known { id, name: joining.name.to_owned(), labels });
     }
     let sql = "INSERT INTO servers (id, name, name_key, machine, credential_hash, labels, enrolled_at, \
                last_contact, agent_version) VALUES ($1, $2, $3, $4, $5, '{}', $6, $6, $7)";
@@ -106,7 +106,8 @@ pub async fn join(change: &mut Change, joining: &Joining<'_>, now: Timestamp) ->
         .await
         .map_err(|error| DbError::or_taken(error, format_args!("server {}", joining.name)))?;
     set_labels(change, joining.id, joining.labels).await?;
-    Ok(joining.id.to_owned())
+    let labels = joining.labels.clone();
+    Ok(Known { id: joining.id.to_owned(), name: joining.name.to_owned(), labels })
 }
 
 /// Every server, with what puts it into groups. One row of some hundred octets each.
