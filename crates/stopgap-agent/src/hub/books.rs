@@ -33,6 +33,9 @@ const MAX_EVENTS: usize = 256;
 /// A report without news is made so often: with each hourly cycle, which may come a tenth early.
 const HOURLY: SignedDuration = SignedDuration::from_mins(50);
 
+/// No server ever makes so many reports; a hub that says so does not end the counting.
+const FARTHEST: u64 = 1 << 62;
+
 /// What waits, and what was told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Books {
@@ -65,7 +68,7 @@ impl Books {
         if told == self.told && !late && !happened {
             return false;
         }
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         self.told = told;
         self.told_at = Some(report.at);
         report.sequence = self.sequence;
@@ -92,6 +95,7 @@ impl Books {
     /// What the hub keeps need not be told again. One that knows more than was ever told knew this server before
     /// its disk was put back: it is told everything anew, under numbers that it does not know.
     pub(super) fn kept(&mut self, through: u64) {
+        let through = through.min(FARTHEST);
         self.waiting.retain(|report| report.sequence > through);
         if through > self.sequence {
             self.sequence = through;
@@ -289,5 +293,8 @@ mod tests {
         assert!(books.waiting.is_empty());
         assert!(books.take(report("2026-11-22T03:02:00Z", "Failed", &[]), &[]), "it is told anew");
         assert_eq!(books.waiting[0].sequence, 10);
+        books.kept(u64::MAX);
+        assert!(books.take(report("2026-11-22T03:03:00Z", "Applied", &[]), &[]));
+        assert_eq!(books.waiting[0].sequence, FARTHEST + 1);
     }
 }

@@ -47,9 +47,19 @@ pub(super) async fn tell(
         return Ok(false);
     }
     let reports = Reports { machine: machine::identity(&config.server), reports: books.waiting };
-    let accepted = client.report(&reports).await?;
+    let newest = reports.reports.last().map_or(0, |report| report.sequence);
+    let answer = client.report(&reports).await;
     let enrollment = enrollment.clone();
-    let through = accepted.through;
+    // What the hub will never take must not keep it from what comes after.
+    let never = matches!(answer, Err(HubError::Refused { status: 400 | 413 | 422, .. }));
+    let through = match &answer {
+        Ok(accepted) => accepted.through,
+        Err(_) if never => newest,
+        Err(_) => 0,
+    };
+    if !never && answer.is_err() {
+        return answer.map(|_| false);
+    }
     let drop_kept = move |home: &Home| {
         if !still(home, &enrollment)? {
             return Ok(None);
@@ -60,6 +70,7 @@ pub(super) async fn tell(
         Said::load(home, &Machine)
     };
     let said = locked(home, drop_kept).await?;
+    let accepted = answer?;
     Ok(said.is_some_and(|said| said.settings.version != accepted.settings))
 }
 
