@@ -9,6 +9,7 @@
 //! ```
 
 mod client;
+mod hub;
 mod nginx;
 mod origin;
 mod process;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use client::{KeepAlive, Seen, ask, get, send};
+pub use hub::{Authority, Hub, Liar, http};
 pub use nginx::{Nginx, nginx_is_here};
 pub use origin::Origin;
 pub use process::{Gateway, Process, free_port};
