@@ -370,8 +370,9 @@ fn a_server_waits_for_its_turn_and_not_for_a_hub_that_has_no_answer() {
 
 /// Settings that nobody means well.
 fn wild(version: &str) -> Value {
-    let blocks: Vec<Value> =
-        (0..2000).map(|n| json!({ "id": format!("X{n}"), "level": "server", "take_off": true })).collect();
+    let blocks: Vec<Value> = (0..2000)
+        .map(|n| json!({ "id": format!("X{n}"), "level": "server", "take_off": true, "reason": "\u{1b}[2J" }))
+        .collect();
     json!({
         "version": version, "organization_enabled": true, "server_enabled": true, "blocks": blocks,
         "approval": "automatic", "frozen_until": "1970-01-01T00:00:00Z", "feeds": ["example", "another"],

@@ -52,8 +52,9 @@ pub enum AgentError {
 
 /// One cycle from outside the service: `plan` and `apply`.
 pub async fn once(mut config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done, AgentError> {
+    let mut heard = false;
     if mode == Mode::Apply {
-        hub::once(&config).await;
+        heard = hub::once(&config).await;
         // What was said a moment ago may name another way out.
         config = hub::configured(&config.path, &config.server).unwrap_or(config);
     }
@@ -62,7 +63,8 @@ pub async fn once(mut config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done,
         Err(error) => asked_in_vain(&config, &error),
     };
     let done = run_cycle(config.clone(), fetched, jump, mode).await?;
-    if mode == Mode::Apply {
+    // A hub that is away holds a command up once.
+    if heard {
         hub::once(&config).await;
     }
     Ok(done)

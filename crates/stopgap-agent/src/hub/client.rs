@@ -26,6 +26,8 @@ use crate::cycle::words;
 const CONNECT: Duration = Duration::from_secs(10);
 /// From the request to the last octet of an answer.
 const ANSWER: Duration = Duration::from_secs(60);
+/// Characters of a reason.
+const MAX_WORDS: usize = 500;
 /// A problem (RFC 9457) in words has no need of more.
 const MAX_PROBLEM: usize = 16 << 10;
 
@@ -117,7 +119,13 @@ impl Client {
         if response.status() == StatusCode::NOT_MODIFIED && tag.is_some() {
             return Ok(None);
         }
-        json(accepted(response).await?).await.map(Some)
+        let mut settings: Settings = json(accepted(response).await?).await?;
+        // These words are shown on terminals.
+        let blocks = settings.blocks.iter_mut().filter_map(|block| block.reason.as_mut());
+        let approvals = settings.approvals.iter_mut();
+        let said = approvals.flat_map(|one| [Some(&mut one.by), one.reason.as_mut()]).flatten();
+        blocks.chain(said).for_each(|words| *words = plain(words));
+        Ok(Some(settings))
     }
 
     /// Tells what happened. The answer comes after it is kept.
@@ -140,7 +148,8 @@ impl Client {
 
     /// Whether it is this server's turn.
     pub async fn turn(&self, turn: &Turn) -> Result<TurnAnswer, HubError> {
-        read(self.post("v1/agent/turn", turn)?).await
+        let answer: TurnAnswer = read(self.post("v1/agent/turn", turn)?).await?;
+        Ok(TurnAnswer { reason: answer.reason.as_deref().map(plain), ..answer })
     }
 
     /// Opens the event stream; `after`: the id of the last event that was heard.
@@ -229,7 +238,12 @@ fn told(problem: &[u8], status: StatusCode) -> String {
     let word = |name: &str| problem.get(name).and_then(|word| word.as_str()).filter(|word| !word.is_empty());
     let words =
         word("detail").or(word("title")).or(status.canonical_reason()).unwrap_or("no reason is given");
-    words.chars().filter(|c| !c.is_control()).take(500).collect()
+    plain(words)
+}
+
+/// Words without what a terminal would take for more than words, and no more of them than anybody reads.
+fn plain(words: &str) -> String {
+    words.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect()
 }
 
 async fn json<T: DeserializeOwned>(response: Response) -> Result<T, HubError> {
@@ -248,4 +262,18 @@ async fn body(response: Response, limit: usize) -> Result<Vec<u8>, HubError> {
         octets.extend_from_slice(&chunk);
     }
     Ok(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hubs_words_are_words_on_a_terminal_too() {
+        assert_eq!(plain("\u{1b}[2Jall is well\r\n\u{9b}31m"), "[2Jall is well31m");
+        assert_eq!(plain(&"x".repeat(10_000)).len(), MAX_WORDS);
+        let problem = br#"{"title":"Unauthorized","detail":"no server\u0007 has it"}"#;
+        assert_eq!(told(problem, StatusCode::UNAUTHORIZED), "no server has it");
+        assert_eq!(told(b"<html>", StatusCode::BAD_GATEWAY), "Bad Gateway");
+    }
 }

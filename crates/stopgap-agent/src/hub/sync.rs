@@ -79,17 +79,17 @@ impl Drop for Link {
     }
 }
 
-/// Asks and tells once, for a command: where no service runs, nobody else does.
-pub(crate) async fn once(config: &Config) {
+/// Asks and tells once, for a command: where no service runs, nobody else does. Whether the hub answered.
+pub(crate) async fn once(config: &Config) -> bool {
     let home = Home::at(&config.data);
-    let Ok(Some(enrollment)) = Enrollment::load(&home, &Machine) else { return };
-    let Ok(client) = Client::new(&enrollment, &config.network) else { return };
+    let Ok(Some(enrollment)) = Enrollment::load(&home, &Machine) else { return false };
+    let Ok(client) = Client::new(&enrollment, &config.network) else { return false };
     let both = async {
         ask(&home, &client, &enrollment).await?;
         tell(&home, &client, config, &enrollment).await
     };
     // The service tells how the hub is met; a command has its own errors to tell.
-    let _ = timeout(COMMAND, both).await;
+    matches!(timeout(COMMAND, both).await, Ok(Ok(_)))
 }
 
 /// A hub, as long as the enrollment and the way to it stay the same.

@@ -13,6 +13,9 @@ use tracing::debug;
 use crate::follow::{Announced, EventReader, HEAD, LASTING, MAX_WAIT, Pace, SILENCE, waits};
 use crate::hub::client::Client;
 
+/// Beside the growing wait: ten thousand servers come back within this time at the earliest.
+const SPREAD: Duration = Duration::from_secs(5);
+
 /// What was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -43,7 +46,9 @@ pub(super) async fn listen(client: Client, say: mpsc::Sender<Heard>) {
         if ended.is_err() && !std::mem::replace(&mut lost, true) && say.send(Heard::Lost).await.is_err() {
             return;
         }
-        tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT)).await;
+        // All servers of a hub that goes away lose it in one moment, and must not come back in one.
+        let spread = SPREAD.mul_f64(fastrand::f64());
+        tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT) + spread).await;
     }
 }
 
