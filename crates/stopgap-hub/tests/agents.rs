@@ -21,6 +21,7 @@ use sqlx::Row;
 use stopgap_core::organization::Layer;
 use stopgap_core::plan::sha256_hex;
 use stopgap_hub::db::enrollments::{self, Enrollment};
+use stopgap_hub::db::mirror::{self, Beside, Document};
 use stopgap_hub::db::servers;
 use stopgap_hub::people::{Principal, Role, Via};
 use stopgap_hub::secret;
@@ -337,6 +338,64 @@ on_both!(a_server_that_was_removed_is_heard_no_more, async |hub: Hub| {
     assert_eq!(gone.status(), 204);
     assert_eq!(get(&hub, "/v1/agent/settings", &credential).await.0, 401);
     while stream.chunk().await.unwrap().is_some() {}
+});
+
+on_both!(a_mirrored_feed_is_announced_once_and_served_as_it_came, async |hub: Hub| {
+    let mut hub = hub;
+    let octets = b"<Feed/>\n".to_vec();
+    let beside =
+        |name: &str| Beside { feed: "example".into(), name: name.into(), octets: name.as_bytes().to_vec() };
+    let point = sha256_hex(b"http://crl.example.org/1.crl");
+    let document = Document {
+        feed: "example".into(),
+        serial: 12,
+        hash: sha256_hex(&octets),
+        last_seen: None,
+        octets: octets.clone(),
+    };
+    let mut change = hub.state.db.begin().await.unwrap();
+    let all = [beside("cosignature-1"), beside(&format!("list-{point}"))];
+    mirror::put(&mut change, &document, &all, Timestamp::now()).await.unwrap();
+    change.commit().await.unwrap();
+    hub.restart().await;
+    let (_, credential) = server(&hub, "Server1").await;
+    let open = async |last: &str| {
+        let request = hub.ask("GET", "/v1/agent/events", &credential).header("last-event-id", last);
+        request.send().await.unwrap()
+    };
+    let mut stream = open("").await;
+    let mut text = String::new();
+    while !(text.contains("event: feed") && text.ends_with("\n\n")) {
+        text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    assert!(text.contains(r#"{"feed":"example","serial":12}"#), "{text}");
+    let id = text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap();
+    let mut back = open(id).await;
+    say(&hub, &Target::organization(), json!({ "mitigations_enabled": false })).await;
+    let first = loop {
+        let chunk = back.chunk().await.unwrap().unwrap();
+        if !chunk.starts_with(b":") {
+            break chunk;
+        }
+    };
+    let first = std::str::from_utf8(&first).unwrap();
+    assert!(first.contains("event: settings") && !first.contains("event: feed"), "{first}");
+    assert_eq!(settings_of(&hub, &credential).await["feeds"], json!(["example"]));
+
+    let ask = async |path: &str, tag: &str| {
+        let asked = hub.ask("GET", path, &credential).header("if-none-match", tag).send().await.unwrap();
+        let tag = asked.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        (asked.status().as_u16(), tag.unwrap_or_default(), asked.bytes().await.unwrap().to_vec())
+    };
+    let (status, tag, served) = ask("/v1/agent/feeds/example", "").await;
+    assert_eq!((status, served), (200, octets));
+    assert_eq!(ask("/v1/agent/feeds/example", &tag).await.0, 304);
+    assert_eq!(ask("/v1/agent/feeds/example.cosignature-1.xml", "").await.2, b"cosignature-1");
+    assert_eq!(ask(&format!("/v1/agent/lists/{point}"), "").await.2, format!("list-{point}").as_bytes());
+    for nothing in ["feeds/other", "feeds/example.cosignature-2.xml", "feeds/..%2fhub.toml", "lists/0"] {
+        assert_eq!(ask(&format!("/v1/agent/{nothing}"), "").await.0, 404, "{nothing}");
+    }
+    assert_eq!(get(&hub, "/v1/agent/feeds/example", "sga_nobody").await.0, 401);
 });
 
 on_both!(a_batch_that_is_wrong_is_refused_whole, async |hub: Hub| {
