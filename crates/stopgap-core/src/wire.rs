@@ -52,7 +52,8 @@ pub struct Renewed {
 /// inherited: organization, groups and server in one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Grows with every change that touches this server; it is the ETag.
+    /// The name of all that follows, made of its content: another after every change that touches this server,
+    /// and the same where it is as it was. It is the ETag.
     pub version: String,
     /// The organization's MitigationsEnabled.
     pub organization_enabled: bool,
