@@ -13,6 +13,7 @@ mod fuzz;
 mod tally;
 mod test;
 mod tools;
+mod windows;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use crate::agent_only;
 use crate::cargo::{self, cargo};
 use crate::tally::Tally;
-use crate::tools;
+use crate::tools::{self, Tool};
+use crate::windows::{self, World};
 
 /// The command's options.
 #[derive(clap::Args)]
@@ -18,6 +19,9 @@ pub struct Options {
     /// Install nothing
     #[arg(long)]
     quick: bool,
+    /// Test what is built for Windows, under Wine, and nothing else
+    #[arg(long, conflicts_with = "package")]
+    windows: bool,
     /// Test these packages only, and leave the agent-only build out
     #[arg(short, long, value_name = "NAME")]
     package: Vec<String>,
@@ -36,8 +40,8 @@ impl Options {
 pub fn run(options: &Options) -> Result<bool> {
     let ci = env::var("CI").is_ok_and(|value| value == "true");
     let mut tally = Tally::default();
-    let equipped = step("set-up", || Ok(set_up(options.quick, ci)))?;
-    if options.everything() {
+    let equipped = step("set-up", || set_up(options, ci))?;
+    if options.everything() && !options.windows {
         // First, since the tests then put the whole binary back where this one stood.
         let built = step("agent-only build", agent_only::check);
         if let Err(error) = &built {
@@ -45,7 +49,12 @@ pub fn run(options: &Options) -> Result<bool> {
         }
         tally.check(built.is_ok());
     }
-    step("tests", || tests(options, &mut tally))?;
+    if !options.windows {
+        step("tests", || tests(options, &mut tally))?;
+    } else if equipped {
+        let world = step("a Windows of its own", World::new)?;
+        step("tests", || run_tests(windows::tests(&world), options, &mut tally))?;
+    }
 
     let skipped = tally.skipped();
     if !skipped.is_empty() {
@@ -69,11 +78,16 @@ fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// Whether the tests can run as they are meant to here: with `ci`, no tool may be missing.
-fn set_up(quick: bool, ci: bool) -> bool {
-    let mut missing = tools::missing(tools::TESTS);
-    if !missing.is_empty() && !quick {
+fn set_up(options: &Options, ci: bool) -> Result<bool> {
+    let wanted: &[Tool] = if options.windows { tools::WINDOWS } else { tools::TESTS };
+    let mut missing = tools::missing(wanted);
+    if !missing.is_empty() && !options.quick {
         tools::install(&missing);
-        missing = tools::missing(tools::TESTS);
+        missing = tools::missing(wanted);
+    }
+    let library = !options.windows || windows::has_library(!options.quick)?;
+    if !library {
+        println!("    no library of Rust's for {}: `rustup target add {0}`", windows::TARGET);
     }
     if cargo::corpus().is_none() {
         println!("    no corpus (STOPGAP_CORPUS): its tests will be skipped");
@@ -82,7 +96,8 @@ fn set_up(quick: bool, ci: bool) -> bool {
         let then = if ci { "CI=true: a failure" } else { "its tests will be skipped" };
         println!("    no {} (package {}; {}): {then}", tool.name, tool.package, tool.purpose);
     }
-    !ci || missing.is_empty()
+    // Without Wine there is nothing to skip: none of these tests can be built or run.
+    Ok(missing.is_empty() && library || !ci && !options.windows)
 }
 
 fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
@@ -94,8 +109,11 @@ fn tests(options: &Options, tally: &mut Tally) -> Result<()> {
     for package in &options.package {
         command.args(["--package", package]);
     }
-    command.args(["--", "--show-output"]).args(&options.arguments);
+    run_tests(command, options, tally)
+}
 
+fn run_tests(mut command: Command, options: &Options, tally: &mut Tally) -> Result<()> {
+    command.args(["--", "--show-output"]).args(&options.arguments);
     command.env("PATH", tools::search_path());
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;

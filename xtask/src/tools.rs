@@ -50,6 +50,13 @@ pub const TESTS: &[Tool] = &[
     tool("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the platform's trust store"),
 ];
 
+/// What the tests for Windows need.
+pub const WINDOWS: &[Tool] = &[
+    tool("/usr/lib/wine/wine64", "wine64", "Windows programs, services and registry"),
+    tool("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "linking Windows programs"),
+    tool("x86_64-w64-mingw32-windres", "binutils-mingw-w64-x86-64", "resources of Windows programs"),
+];
+
 /// Packages whose installation starts a service, and the service.
 const SERVICES: &[(&str, &str)] = &[
     ("nginx-light", "nginx.service"),

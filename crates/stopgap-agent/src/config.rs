@@ -23,7 +23,16 @@ use life::RingConfig;
 pub use network::{Bypass, NetworkConfig};
 
 /// Where the configuration is looked for when nobody says otherwise.
-pub const DEFAULT_PATH: &str = "/etc/stopgap/stopgap.toml";
+pub fn default_path() -> PathBuf {
+    if cfg!(windows) { program_data().join("stopgap.toml") } else { PathBuf::from("/etc/stopgap/stopgap.toml") }
+}
+
+/// The agent's folder on Windows: `%ProgramData%\\Stopgap`, with everything in it. Whoever can set the variable for the
+/// agent is an administrator.
+pub fn program_data() -> PathBuf {
+    let set = std::env::var_os("ProgramData").map(PathBuf::from).filter(|path| path.is_absolute());
+    set.unwrap_or_else(|| PathBuf::from("C:\\ProgramData")).join("Stopgap")
+}
 
 /// A configuration file of more than this is a mistake.
 const MAX_BYTES: u64 = 4 << 20;
@@ -191,10 +200,10 @@ pub struct TargetConfig {
     #[serde(default)]
     pub control: Option<PathBuf>,
     /// systemd: units that are never stopped, beside those that no server can do without: names with or
-    /// without their type, `*` at the end for all that begin so. php-fpm: pools, likewise.
+    /// without their type, `*` at the end for all that begin so. Windows: services, php-fpm: pools, likewise.
     #[serde(default)]
     pub never_touch: Vec<String>,
-    /// systemd, php-fpm: how many services or pools may be out of service at once because of mitigations; default 5.
+    /// systemd, Windows, php-fpm: how many services or pools may be out of service at once because of mitigations; default 5.
     #[serde(default)]
     pub max_stopped: Option<usize>,
 }
@@ -216,6 +225,7 @@ pub enum TargetKind {
     Haproxy,
     Gateway,
     Systemd,
+    Winservice,
     Phpfpm,
     Iis,
 }
@@ -229,6 +239,7 @@ impl TargetKind {
             TargetKind::Haproxy => "haproxy",
             TargetKind::Gateway => "gateway",
             TargetKind::Systemd => "systemd",
+            TargetKind::Winservice => "winservice",
             TargetKind::Phpfpm => "phpfpm",
             TargetKind::Iis => "iis",
         }
@@ -237,7 +248,7 @@ impl TargetKind {
     /// The types of actions that it takes.
     pub fn takes(self) -> &'static [ActionType] {
         match self {
-            TargetKind::Systemd => &[ActionType::Service],
+            TargetKind::Systemd | TargetKind::Winservice => &[ActionType::Service],
             TargetKind::Phpfpm => &[ActionType::AppPool],
             TargetKind::Nginx | TargetKind::Apache | TargetKind::Haproxy | TargetKind::Gateway => {
                 &[ActionType::UrlRewrite]
@@ -248,7 +259,7 @@ impl TargetKind {
 }
 
 fn root() -> PathBuf {
-    PathBuf::from("/")
+    PathBuf::from(if cfg!(windows) { "C:\\" } else { "/" })
 }
 
 #[derive(Deserialize)]
@@ -304,10 +315,10 @@ struct TargetsFile {
 }
 
 fn default_data() -> PathBuf {
-    PathBuf::from("/var/lib/stopgap")
+    if cfg!(windows) { program_data().join("Data") } else { PathBuf::from("/var/lib/stopgap") }
 }
 fn default_logs() -> PathBuf {
-    PathBuf::from("/var/log/stopgap")
+    if cfg!(windows) { program_data().join("Logs") } else { PathBuf::from("/var/log/stopgap") }
 }
 
 /// An hour, as Exchange does it: the floor under every push.

@@ -94,7 +94,8 @@ impl Home {
     pub fn lock(&self) -> Result<Lock, HomeError> {
         let path = self.path("lock");
         let failed = |source| HomeError::Io { what: "lock", path: path.clone(), source };
-        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        // Windows locks no file that is open for appending alone.
+        let file = File::options().create(true).read(true).append(true).open(&path).map_err(failed)?;
         file.lock().map_err(failed)?;
         Ok(Lock(file))
     }

@@ -29,3 +29,5 @@ pub mod service;
 pub mod targets;
 pub mod trust;
 pub mod watch;
+#[cfg(windows)]
+pub mod windows;

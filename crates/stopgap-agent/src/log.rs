@@ -1,5 +1,5 @@
 //! The machine's own log beside ours: the journal of systemd, with the event's number as the field
-//! `STOPGAP_EVENT`, or else syslog, with `event=1005` in the text. Where neither listens, nothing.
+//! `STOPGAP_EVENT`, or else syslog, with `event=1005` in the text; on Windows the event log. Where none listens, nothing.
 //!
 //! The daily file is in `events`; what goes to the terminal is the binary's.
 
@@ -31,6 +31,10 @@ where
     #[cfg(unix)]
     if let Ok(syslog) = syslog::Syslog::open(std::path::Path::new(syslog::SOCKET)) {
         return Some(Box::new(syslog));
+    }
+    #[cfg(windows)]
+    if let Ok(events) = crate::windows::events::Events::open() {
+        return Some(Box::new(events));
     }
     None
 }

@@ -15,6 +15,7 @@ use stopgap_drivers::nginx::{self, Nginx};
 use stopgap_drivers::phpfpm::{self, Phpfpm};
 use stopgap_drivers::server::Settings;
 use stopgap_drivers::systemd::{self, Systemd};
+use stopgap_drivers::winservice::{self, WinService};
 use stopgap_drivers::{Driver, Machine};
 
 use crate::config::{Config, ConfigError, TargetConfig, TargetKind};
@@ -42,6 +43,7 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
         TargetKind::Haproxy => Box::new(haproxy(config, target)?),
         TargetKind::Gateway => Box::new(Gateway::new(gateway_settings(config, target)?)),
         TargetKind::Systemd => Box::new(Systemd::new(systemd_settings(config, target))),
+        TargetKind::Winservice => Box::new(WinService::new(winservice_settings(config, target))),
         TargetKind::Phpfpm => Box::new(Phpfpm::new(phpfpm_settings(config, target))),
         TargetKind::Iis => Box::new(Iis::new(iis_settings(config, target)?)),
     };
@@ -59,7 +61,11 @@ pub fn hooked(config: &Config, target: &TargetConfig) -> Result<Option<Box<dyn H
         TargetKind::Nginx => Some(Box::new(Nginx::new(settings(config, target, nginx::settings)?))),
         TargetKind::Apache => Some(Box::new(Apache::new(settings(config, target, apache::settings)?))),
         TargetKind::Haproxy => Some(Box::new(haproxy(config, target)?)),
-        TargetKind::Systemd | TargetKind::Phpfpm | TargetKind::Gateway | TargetKind::Iis => None,
+        TargetKind::Systemd
+        | TargetKind::Winservice
+        | TargetKind::Phpfpm
+        | TargetKind::Gateway
+        | TargetKind::Iis => None,
     })
 }
 
@@ -106,6 +112,15 @@ fn systemd_settings(config: &Config, target: &TargetConfig) -> systemd::Settings
         folder: folder(config, target),
         never_touch: target.never_touch.clone(),
         max_stopped: target.max_stopped.unwrap_or(systemd::MAX_STOPPED),
+    }
+}
+
+fn winservice_settings(config: &Config, target: &TargetConfig) -> winservice::Settings {
+    winservice::Settings {
+        name: target.name().to_owned(),
+        folder: folder(config, target),
+        never_touch: target.never_touch.clone(),
+        max_stopped: target.max_stopped.unwrap_or(winservice::MAX_STOPPED),
     }
 }
 

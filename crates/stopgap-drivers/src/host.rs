@@ -10,7 +10,12 @@ mod control;
 mod files;
 #[cfg(target_os = "linux")]
 mod namespace;
+#[cfg(windows)]
+mod pipe;
+#[cfg(any(windows, test))]
+mod pointer;
 mod process;
+pub mod services;
 pub mod systemd;
 mod tls;
 mod wire;
@@ -103,6 +108,11 @@ pub trait Host: Send + Sync {
 
     /// Asks systemd over the system's bus. [`io::ErrorKind::NotConnected`] where there is none.
     fn systemd(&self, _ask: &systemd::Ask<'_>, _time: Duration) -> io::Result<Vec<systemd::Properties>> {
+        Err(io::Error::from(io::ErrorKind::NotConnected))
+    }
+
+    /// Asks the service control manager of Windows. [`io::ErrorKind::NotConnected`] where there is none.
+    fn services(&self, _ask: &services::Ask<'_>, _time: Duration) -> io::Result<Vec<services::Service>> {
         Err(io::Error::from(io::ErrorKind::NotConnected))
     }
 

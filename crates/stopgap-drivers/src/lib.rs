@@ -19,6 +19,7 @@ mod render;
 pub mod server;
 pub mod set;
 pub mod systemd;
+pub mod winservice;
 
 pub use driver::{Checked, Driver, DriverError, NotWritten};
 pub use host::{Host, Machine};

@@ -1,6 +1,7 @@
 //! The control socket: how the gateway is told to read its rules anew, and says which are in force.
 //!
-//! A Unix socket with mode 0600: the gateway's own user and root. One JSON object a line, in both
+//! A Unix socket with mode 0600: the gateway's own user and root. On Windows a pipe of this machine, whose name is the
+//! path and to which administrators, the system and the gateway's own user may write. One JSON object a line, in both
 //! directions; a connection carries one request or several, answered in order. A line has at most
 //! 4,096 octets, and a connection that is silent for 30 seconds is closed.
 //!
@@ -45,13 +46,29 @@
 //!
 //! A line that is no request is answered `{"error":"…"}`.
 
-use std::path::Path;
-use std::sync::Arc;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::io;
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::time::timeout;
+
 use crate::era::Older;
-use crate::error::GatewayError;
 use crate::proxy::Shared;
+
+#[cfg(unix)]
+pub(crate) use unix::{ControlSocket, serve};
+#[cfg(windows)]
+pub(crate) use windows::{ControlSocket, serve};
+
+const MAX_LINE: u64 = 4096;
+const SILENCE: Duration = Duration::from_secs(30);
+/// Connections at a time. The callers are an agent and an operator.
+const MAX_CONNECTIONS: usize = 16;
 
 /// Below the 30 s for which the agent waits for an answer.
 const MAX_WAIT: Duration = Duration::from_secs(25);
@@ -99,7 +116,7 @@ async fn answer(line: &[u8], shared: &Shared) -> String {
             shared.rules.activate().await;
             let wait = Duration::from_secs(wait).min(MAX_WAIT);
             // Where the time is over, the answer says so.
-            let _ = tokio::time::timeout(wait, settled(shared)).await;
+            let _ = timeout(wait, settled(shared)).await;
             serde_json::to_string(&active(shared))
         }
         Ok(Command::Status {}) => {
@@ -134,133 +151,26 @@ async fn settled(shared: &Shared) {
     }
 }
 
-#[cfg(unix)]
-mod socket {
-    use std::fs::Permissions;
-    use std::io;
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-    use std::path::PathBuf;
-
-    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-    use tokio::net::{UnixListener, UnixStream};
-    use tokio::task::JoinSet;
-    use tokio::time::timeout;
-
-    use super::*;
-
-    const MAX_LINE: u64 = 4096;
-    const SILENCE: Duration = Duration::from_secs(30);
-    /// Connections at a time. The callers are an agent and an operator.
-    const MAX_CONNECTIONS: usize = 16;
-
-    /// The socket, open. Its path is removed when it is dropped.
-    pub(crate) struct ControlSocket {
-        listener: UnixListener,
-        path: PathBuf,
-    }
-
-    impl ControlSocket {
-        /// Opens the socket, in the place of one that a dead process left behind.
-        pub(crate) async fn bind(path: &Path) -> Result<Self, GatewayError> {
-            let failed = |action| {
-                let path = path.to_owned();
-                move |source| GatewayError::Control { path, action, source }
-            };
-            match std::fs::symlink_metadata(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed("look at")(error)),
-                Ok(metadata) if !metadata.file_type().is_socket() => {
-                    return Err(GatewayError::ControlNotSocket { path: path.to_owned() });
-                }
-                Ok(_) if UnixStream::connect(path).await.is_ok() => {
-                    return Err(GatewayError::ControlTaken { path: path.to_owned() });
-                }
-                Ok(_) => std::fs::remove_file(path).map_err(failed("replace"))?,
-            }
-            let listener = UnixListener::bind(path).map_err(failed("open"))?;
-            // Until here the umask holds, and none in use lets others write, which connecting needs.
-            std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed("protect"))?;
-            Ok(ControlSocket { listener, path: path.to_owned() })
+/// One connection, to its end.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> io::Result<()> {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        timeout(SILENCE, (&mut read).take(MAX_LINE).read_until(b'\n', &mut line)).await??;
+        if line.is_empty() {
+            return Ok(());
         }
-    }
-
-    impl Drop for ControlSocket {
-        fn drop(&mut self) {
-            if let Err(error) = std::fs::remove_file(&self.path) {
-                tracing::debug!(%error, path = %self.path.display(), "control socket");
-            }
-        }
-    }
-
-    pub(crate) async fn serve(socket: ControlSocket, shared: Arc<Shared>) {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                Some(_) = connections.join_next() => {}
-                accepted = socket.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => {
-                        let shared = shared.clone();
-                        connections.spawn(async move {
-                            if let Err(error) = converse(stream, &shared).await {
-                                tracing::debug!(%error, "control connection");
-                            }
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "control socket");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn converse(stream: UnixStream, shared: &Shared) -> io::Result<()> {
-        let (read, mut write) = stream.into_split();
-        let mut read = BufReader::new(read);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            timeout(SILENCE, (&mut read).take(MAX_LINE).read_until(b'\n', &mut line)).await??;
-            if line.is_empty() {
-                return Ok(());
-            }
-            let whole = line.ends_with(b"\n") || (line.len() as u64) < MAX_LINE;
-            let mut answer = match whole {
-                true => answer(&line, shared).await,
-                false => format!("{{\"error\":\"a line has at most {MAX_LINE} octets\"}}"),
-            };
-            answer.push('\n');
-            timeout(SILENCE, write.write_all(answer.as_bytes())).await??;
-            if !whole {
-                return Ok(());
-            }
+        let whole = line.ends_with(b"\n") || (line.len() as u64) < MAX_LINE;
+        let mut answer = match whole {
+            true => answer(&line, shared).await,
+            false => format!("{{\"error\":\"a line has at most {MAX_LINE} octets\"}}"),
+        };
+        answer.push('\n');
+        timeout(SILENCE, write.write_all(answer.as_bytes())).await??;
+        if !whole {
+            return Ok(());
         }
     }
 }
-
-#[cfg(unix)]
-pub(crate) use socket::{ControlSocket, serve};
-
-#[cfg(not(unix))]
-mod socket {
-    //! Nothing yet on other systems: the rules are those of the start.
-    use super::*;
-
-    pub(crate) struct ControlSocket;
-
-    impl ControlSocket {
-        pub(crate) async fn bind(path: &Path) -> Result<Self, GatewayError> {
-            let source = std::io::ErrorKind::Unsupported.into();
-            Err(GatewayError::Control { path: path.to_owned(), action: "open", source })
-        }
-    }
-
-    pub(crate) async fn serve(_: ControlSocket, shared: Arc<Shared>) {
-        let _ = answer(b"", &shared).await;
-        std::future::pending().await
-    }
-}
-
-#[cfg(not(unix))]
-pub(crate) use socket::{ControlSocket, serve};

@@ -91,7 +91,7 @@ impl Rules {
 fn load(path: &Path, earlier: &RuleBook) -> Result<RuleBook, LoadError> {
     let read = |source| LoadError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    match std::fs::File::open(path) {
+    match open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(read(error)),
         Ok(file) => {
@@ -103,6 +103,29 @@ fn load(path: &Path, earlier: &RuleBook) -> Result<RuleBook, LoadError> {
     }
     RuleBook::compile(&bytes, earlier)
         .map_err(|source| LoadError::Rules { path: path.to_owned(), source: Box::new(source) })
+}
+
+#[cfg(not(windows))]
+fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::File::open(path)
+}
+
+/// On Windows the agent has a file stand for the link to the live set (`stopgap-drivers`, `host/pointer.rs`): it says
+/// in which folder beside it the rules are.
+#[cfg(windows)]
+fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    let opened = std::fs::File::open(path);
+    let (Some(link), Some(name)) = (path.parent(), path.file_name()) else { return opened };
+    let led = || {
+        let mut text = String::new();
+        std::fs::File::open(link).ok()?.take(4096).read_to_string(&mut text).ok()?;
+        let to = text.strip_prefix("stopgap link to ")?.strip_suffix('\n')?.to_owned();
+        Some(link.parent()?.join(to).join(name))
+    };
+    match opened {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => led().map_or(Err(error), std::fs::File::open),
+        opened => opened,
+    }
 }
 
 /// An error with its causes, in one line.

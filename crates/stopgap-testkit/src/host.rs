@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use stopgap_core::observed::Listener;
+use stopgap_drivers::host::services::{Ask, Service};
 use stopgap_drivers::host::{Bounds, Command, Host, Kind, Output};
 
 /// A name in the fake file system.
@@ -35,6 +36,7 @@ pub enum Fault {
 type OnRun = Box<dyn Fn(&FakeHost, &Command) -> io::Result<Output> + Send + Sync>;
 type OnExchange = Box<dyn Fn(&FakeHost, &Listener, &[u8]) -> io::Result<Vec<u8>> + Send + Sync>;
 type OnControl = Box<dyn Fn(&FakeHost, &Path, &str) -> io::Result<String> + Send + Sync>;
+type OnServices = Box<dyn Fn(&Ask<'_>) -> io::Result<Vec<Service>> + Send + Sync>;
 
 /// The machine.
 pub struct FakeHost {
@@ -42,6 +44,7 @@ pub struct FakeHost {
     on_run: OnRun,
     on_exchange: OnExchange,
     on_control: OnControl,
+    on_services: OnServices,
 }
 
 #[derive(Default)]
@@ -75,6 +78,7 @@ impl FakeHost {
             }),
             on_exchange: Box::new(|_, _, _| Err(io::Error::from(io::ErrorKind::ConnectionRefused))),
             on_control: Box::new(|_, _, _| Err(io::Error::from(io::ErrorKind::NotFound))),
+            on_services: Box::new(|_| Err(io::Error::from(io::ErrorKind::NotConnected))),
         }
     }
 
@@ -102,6 +106,15 @@ impl FakeHost {
         f: impl Fn(&FakeHost, &Path, &str) -> io::Result<String> + Send + Sync + 'static,
     ) -> Self {
         self.on_control = Box::new(f);
+        self
+    }
+
+    /// What the service control manager answers and does.
+    pub fn on_services(
+        mut self,
+        f: impl Fn(&Ask<'_>) -> io::Result<Vec<Service>> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_services = Box::new(f);
         self
     }
 
@@ -486,6 +499,11 @@ impl Host for FakeHost {
 
     fn converse(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String> {
         self.control(socket, line, bounds)
+    }
+
+    fn services(&self, ask: &Ask<'_>, _: Duration) -> io::Result<Vec<Service>> {
+        drop(self.plain(format!("services {ask:?}"))?);
+        (self.on_services)(ask)
     }
 
     fn monotonic(&self) -> Duration {

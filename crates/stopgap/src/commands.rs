@@ -55,7 +55,7 @@ use crate::exit::Outcome;
 #[command(name = "stopgap", version, propagate_version = true)]
 pub struct Cli {
     /// Read this configuration
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stopgap/stopgap.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value_os_t = crate::system::default_config())]
     config: PathBuf,
     #[command(subcommand)]
     command: Command,

@@ -12,6 +12,14 @@ pub fn hostname() -> String {
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
 }
 
+/// Where the configuration is looked for when nobody says otherwise.
+pub fn default_config() -> std::path::PathBuf {
+    #[cfg(feature = "agent")]
+    return stopgap_agent::config::default_path();
+    #[cfg(not(feature = "agent"))]
+    "/etc/stopgap/stopgap.toml".into()
+}
+
 /// Who gives an order: the account that called `sudo`, else this process's own.
 #[cfg_attr(not(any(feature = "agent", feature = "hub")), allow(dead_code))]
 pub fn user() -> String {

@@ -233,7 +233,7 @@ fn of<'p>(proofs: &'p [Proved], what: &ActionRef) -> impl Iterator<Item = &'p Pr
     proofs.iter().filter(move |(key, p)| *key == what.key && p.action == what.action).map(|(_, proof)| proof)
 }
 
-/// Whether the action stops a service. The driver asked systemd before it called that done.
+/// Whether the action stops a service. The driver asked the system before it called that done.
 fn is_service(selection: &Selection, what: &ActionRef) -> bool {
     let actions = selection.get(&what.key).into_iter().flat_map(|selected| &selected.mitigation.actions);
     actions
@@ -244,6 +244,7 @@ fn is_service(selection: &Selection, what: &ActionRef) -> bool {
 fn proof_words(proofs: &[Proved], what: &ActionRef, service: bool) -> String {
     let proven = of(proofs, what).filter(|proof| proof.proof == Proof::Proven).count();
     match of(proofs, what).count() {
+        0 if service && cfg!(windows) => ", as the service control manager says".to_owned(),
         0 if service => ", as systemd says".to_owned(),
         0 => ", no probe shows it".to_owned(),
         count => format!(", proven at {proven} of {count} listeners"),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use stopgap_core::observed::Listener;
 
-use super::{Bounds, Command, Host, Kind, LIST_MAX, Output, process, systemd, wire};
+use super::{Bounds, Command, Host, Kind, LIST_MAX, Output, process, services, systemd, wire};
 
 /// Opened without waiting: whoever opens a pipe waits for its writer otherwise, for ever.
 #[cfg(unix)]
@@ -24,7 +24,11 @@ fn open_to_read(path: &Path) -> io::Result<File> {
 
 #[cfg(not(unix))]
 fn open_to_read(path: &Path) -> io::Result<File> {
-    File::open(path)
+    match File::open(path) {
+        #[cfg(windows)]
+        Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(super::pointer::follow(path)),
+        opened => opened,
+    }
 }
 
 /// This machine.
@@ -54,6 +58,10 @@ impl Host for Machine {
             }
             Err(e) => return Err(e),
         };
+        #[cfg(windows)]
+        if kind.is_file() && super::pointer::target(path)?.is_some() {
+            return Ok(Some(Kind::Link));
+        }
         Ok(Some(match kind {
             k if k.is_symlink() => Kind::Link,
             k if k.is_dir() => Kind::Folder,
@@ -63,6 +71,10 @@ impl Host for Machine {
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        #[cfg(windows)]
+        if let Some(to) = super::pointer::target(path)? {
+            return Ok(to);
+        }
         fs::read_link(path)
     }
 
@@ -148,7 +160,9 @@ impl Host for Machine {
     fn symlink(&self, to: &Path, link: &Path) -> io::Result<()> {
         #[cfg(unix)]
         return std::os::unix::fs::symlink(to, link);
-        #[cfg(not(unix))]
+        #[cfg(windows)]
+        return self.write_new(link, &super::pointer::text(to)?, 0);
+        #[cfg(not(any(unix, windows)))]
         return Err(unsupported(&format!("a link {} to {}", link.display(), to.display())));
     }
 
@@ -174,19 +188,27 @@ impl Host for Machine {
     fn control(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String> {
         #[cfg(unix)]
         return super::control::ask(socket, line, bounds);
-        #[cfg(not(unix))]
+        #[cfg(windows)]
+        return super::pipe::ask(socket, line, bounds, true);
+        #[cfg(not(any(unix, windows)))]
         return Err(unsupported(&format!("the local socket {} ({line}, {bounds:?})", socket.display())));
     }
 
     fn converse(&self, socket: &Path, line: &str, bounds: Bounds) -> io::Result<String> {
         #[cfg(unix)]
         return super::control::ask_all(socket, line, bounds);
-        #[cfg(not(unix))]
+        #[cfg(windows)]
+        return super::pipe::ask(socket, line, bounds, false);
+        #[cfg(not(any(unix, windows)))]
         return Err(unsupported(&format!("the local socket {} ({line}, {bounds:?})", socket.display())));
     }
 
     fn systemd(&self, ask: &systemd::Ask<'_>, time: Duration) -> io::Result<Vec<systemd::Properties>> {
         systemd::ask(Path::new(systemd::SYSTEM_BUS), ask, time)
+    }
+
+    fn services(&self, ask: &services::Ask<'_>, time: Duration) -> io::Result<Vec<services::Service>> {
+        services::ask(ask, time)
     }
 
     fn monotonic(&self) -> Duration {
@@ -210,9 +232,13 @@ pub(super) fn require_below(ours: &Path, path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-fn open(mut options: fs::OpenOptions, path: &Path, mode: u32) -> io::Result<File> {
+fn open(options: fs::OpenOptions, path: &Path, mode: u32) -> io::Result<File> {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    let options = {
+        let mut options = options;
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+        options
+    };
     #[cfg(not(unix))]
     let _ = mode;
     options.open(path)
@@ -267,7 +293,7 @@ fn exchange_names(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
-#[cfg(not(unix))]
+#[cfg(not(any(unix, windows)))]
 fn unsupported(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("not on this system: {what}"))
 }

@@ -34,14 +34,15 @@ fn run_here(command: &Command) -> io::Result<Output> {
     spawn
         .args(&command.args)
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LC_ALL", "C")
-        .current_dir("/")
+        .envs(environment())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut spawn, 0);
+    {
+        spawn.current_dir("/");
+        std::os::unix::process::CommandExt::process_group(&mut spawn, 0);
+    }
     let mut child = spawn.spawn()?;
     let stdout = child.stdout.take().map(collect);
     let stderr = child.stderr.take().map(collect);
@@ -49,6 +50,25 @@ fn run_here(command: &Command) -> io::Result<Output> {
     let (stdout, more_out) = drained(stdout);
     let (stderr, more_err) = drained(stderr);
     Ok(Output { status: status.code(), stdout, stderr, truncated: more_out || more_err })
+}
+
+/// The same for every program, whoever started this one.
+#[cfg(not(windows))]
+fn environment() -> [(&'static str, &'static str); 2] {
+    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")]
+}
+
+/// What no program of Windows can do without (it does not even find its libraries), from our own.
+#[cfg(windows)]
+fn environment() -> Vec<(&'static str, std::ffi::OsString)> {
+    const KEPT: [&str; 7] = ["SystemRoot", "SystemDrive", "windir", "ComSpec", "ProgramData", "TEMP", "TMP"];
+    let mut kept: Vec<_> = KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
+    let root = std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into());
+    let (mut path, root) = (std::path::PathBuf::from(&root).join("System32").into_os_string(), root);
+    path.push(";");
+    path.push(root);
+    kept.push(("PATH", path));
+    kept
 }
 
 fn wait(child: &mut Child, command: &Command) -> io::Result<std::process::ExitStatus> {

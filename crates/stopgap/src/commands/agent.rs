@@ -6,8 +6,15 @@ mod hook;
 #[cfg(unix)]
 mod install;
 mod leave;
+#[cfg(windows)]
+#[path = "agent/windows/install.rs"]
+mod install;
+mod remains;
 mod run;
 #[cfg(unix)]
+mod uninstall;
+#[cfg(windows)]
+#[path = "agent/windows/uninstall.rs"]
 mod uninstall;
 
 use std::path::Path;
@@ -19,10 +26,8 @@ pub enum Command {
     /// Run the service in the foreground
     Run(run::Args),
     /// Register the service, and start it, on a machine without a package
-    #[cfg(unix)]
     Install(install::Args),
     /// Stop and unregister the service; what is in force stays, or is taken off
-    #[cfg(unix)]
     Uninstall(uninstall::Args),
     /// Join an organization
     Enroll(enroll::Args),
@@ -39,7 +44,8 @@ pub fn run(command: Command, config: &Path) -> Outcome {
         Command::Run(args) => run::run(args, config),
         #[cfg(unix)]
         Command::Install(args) => install::run(args),
-        #[cfg(unix)]
+        #[cfg(windows)]
+        Command::Install(args) => install::run(args, config),
         Command::Uninstall(args) => uninstall::run(args, config),
         Command::Enroll(args) => enroll::run(args, config),
         Command::Leave(args) => leave::run(args, config),

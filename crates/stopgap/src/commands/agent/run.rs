@@ -14,19 +14,37 @@ use crate::system;
 #[derive(clap::Args)]
 pub struct Args {}
 
+/// On Windows as a service where the service control manager started this process, else as everywhere.
 pub fn run(_: Args, path: &Path) -> Outcome {
+    #[cfg(windows)]
+    {
+        use stopgap_agent::windows::run::as_service;
+        let at = path.to_owned();
+        let work = move |mut stop: tokio::sync::watch::Receiver<bool>| {
+            let stopped = async move { drop(stop.wait_for(|asked| *asked).await) };
+            serve(&at, false, stopped).map(drop).map_err(|failure| format!("{:#}", failure.error))
+        };
+        if as_service(Box::new(work))?.is_none() {
+            return Ok(Code::Done);
+        }
+    }
+    serve(path, true, system::stopped())
+}
+
+/// `terminal`: somebody may read standard error.
+fn serve(path: &Path, terminal: bool, stopped: impl Future<Output = ()>) -> Outcome {
     let config = local::config(path)?;
     let daily = events::daily_log(&config.logs).map_err(|message| Failure::new(anyhow::anyhow!(message)))?;
     let filter = || EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Under systemd standard error is the journal, which has every record with its fields already.
     let machine = log::machine().map(|layer| layer.with_filter(filter()));
-    let terminal = (machine.is_none() || !log::stderr_is_the_journal())
+    let terminal = (terminal && (machine.is_none() || !log::stderr_is_the_journal()))
         .then(|| fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter()));
     tracing_subscriber::registry()
         .with(machine)
         .with(terminal)
         .with(fmt::layer().with_writer(daily).with_ansi(false).with_target(false).with_filter(filter()))
         .init();
-    system::runtime()?.block_on(service::run(path, &system::hostname(), system::stopped()))?;
+    system::runtime()?.block_on(service::run(path, &system::hostname(), stopped))?;
     Ok(Code::Done)
 }
