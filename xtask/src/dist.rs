@@ -1,10 +1,13 @@
 //! `cargo xtask dist`: the Debian package. The tree is laid out here and packed by `dpkg-deb`, which every
 //! Debian has; `cargo-deb` would have to be compiled first, and knows no more than what is below.
 //!
+//! `--windows`: the zip for Windows instead.
+//!
 //! Built twice from one commit, the package is the same to the byte: times are the commit's, owners root.
 
 mod control;
 mod tree;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,11 +16,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::cargo::{self, cargo, root, succeed, target_directory};
 use crate::tools;
+use crate::windows::TARGET;
 use tree::Tree;
 
 /// The command's options.
 #[derive(clap::Args)]
 pub struct Options {
+    /// Build the zip for Windows instead of the Debian package
+    #[arg(long)]
+    windows: bool,
     /// Pack this program instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -36,16 +43,29 @@ const REVISION: u32 = 1;
 pub fn run(options: &Options) -> Result<bool> {
     let binary = match &options.binary {
         Some(binary) => std::path::absolute(binary)?,
-        None => {
-            succeed(cargo().args(["build", "--profile", "dist", "--package", "stopgap"]))?;
-            target_directory()?.join("dist/stopgap")
-        }
+        None => build(options.windows)?,
     };
     let out = root().join(&options.out);
     std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    if options.windows {
+        println!("{}", windows::zip(&binary, &out, epoch()?.trim())?.display());
+        return Ok(true);
+    }
     let package = package(&binary, &out, if options.draft { "-Znone" } else { "-Zxz" })?;
     println!("{}", package.display());
     if options.draft { Ok(true) } else { lint(&package) }
+}
+
+fn build(windows: bool) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--profile", "dist", "--package", "stopgap"]);
+    let folder = target_directory()?;
+    if windows {
+        succeed(build.args(["--target", TARGET]))?;
+        return Ok(folder.join(TARGET).join("dist/stopgap.exe"));
+    }
+    succeed(&mut build)?;
+    Ok(folder.join("dist/stopgap"))
 }
 
 fn package(binary: &Path, out: &Path, compression: &str) -> Result<PathBuf> {

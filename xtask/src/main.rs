@@ -37,7 +37,7 @@ enum Chore {
     Bench(bench::Options),
     /// Compare a million verdicts of every server with the engine's and write docs/rules/equivalence.md
     Equivalence(equivalence::Options),
-    /// Build the Debian package: program, unit, configuration, manual pages, completions
+    /// Build the Debian package (program, unit, configuration, manual pages, completions), or the zip for Windows
     Dist(dist::Options),
     /// Fuzz what comes from outside, on stable Rust: fuzz/
     Fuzz(fuzz::Options),

@@ -26,7 +26,11 @@ const TESTS: &[&str] = &[
     "--package=stopgap-feed",
     "--package=stopgap-rules",
     "--package=stopgap-iis",
+    "--package=stopgap-drivers",
+    "--package=stopgap",
     "--lib",
+    "--test=winservice_real",
+    "--test=windows",
 ];
 
 /// A Windows of this build's own.
@@ -48,6 +52,7 @@ impl World {
         let mut boot = world.command(WINE);
         succeed(boot.args(["wineboot", "--init"]).stdout(Stdio::null()).stderr(Stdio::null()))?;
         world.add_random_numbers()?;
+        world.add_appcmd()?;
         Ok(world)
     }
 
@@ -65,6 +70,16 @@ impl World {
         std::fs::write(&source, SOURCE)?;
         let mut compile = Command::new("x86_64-w64-mingw32-gcc");
         succeed(compile.arg("-shared").arg("-o").arg(&library).arg(&source).arg("-ladvapi32"))
+    }
+
+    /// The stand-in for IIS's own tool, where the tests take it from.
+    fn add_appcmd(&self) -> Result<()> {
+        let folder = self.prefix.join("drive_c/stopgap-test");
+        std::fs::create_dir_all(&folder)?;
+        let mut compile = Command::new("x86_64-w64-mingw32-gcc");
+        succeed(
+            compile.arg("-o").arg(folder.join("appcmd.exe")).arg(cargo::root().join("e2e/windows/appcmd.c")),
+        )
     }
 
     fn command(&self, program: &str) -> Command {

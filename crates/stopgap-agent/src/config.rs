@@ -337,6 +337,7 @@ impl Config {
         let main: MainFile = parse(&path)?;
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let folder = folder.as_path();
+        let of_machine = main.internet_web_proxy.is_none() && main.internet_web_proxy_bypass.is_empty();
         let network = NetworkConfig::from_keys(
             main.internet_web_proxy,
             &main.internet_web_proxy_bypass,
@@ -345,6 +346,7 @@ impl Config {
             folder,
         )
         .map_err(|message| ConfigError::Invalid { path: path.clone(), message })?;
+        let network = if of_machine { with_machine_proxy(network) } else { network };
         let mut config = Config {
             path: path.clone(),
             data: folder.join(main.data),
@@ -414,6 +416,25 @@ impl Config {
         }
         self.hooks.check().or_else(invalid)
     }
+}
+
+/// On Windows, the proxy that is set for the machine's services: an administrator has set it for programs like this.
+#[cfg(windows)]
+fn with_machine_proxy(network: NetworkConfig) -> NetworkConfig {
+    let read = stopgap_windows::machine_proxy().map_err(|error| error.to_string());
+    match read.and_then(|found| found.map(|(at, bypass)| NetworkConfig::from_machine(&at, &bypass)).transpose()) {
+        Ok(None) => network,
+        Ok(Some(machine)) => NetworkConfig { proxy: machine.proxy, bypass: machine.bypass, ..network },
+        Err(error) => {
+            tracing::warn!("the machine's proxy (`netsh winhttp show proxy`) is not used: {error}");
+            network
+        }
+    }
+}
+
+#[cfg(not(windows))]
+fn with_machine_proxy(network: NetworkConfig) -> NetworkConfig {
+    network
 }
 
 /// `NAME.trust.toml`, as `stopgap feed add` places it beside its `NAME.toml`.

@@ -45,6 +45,8 @@ pub fn target_facts(target: &TargetConfig) -> Facts {
 pub fn of_system(host: &dyn Host, root: &Path) -> Facts {
     let mut facts = Facts::default();
     facts.set_read(std::env::consts::OS, Fact::Unknown("this build does not read its version".into()));
+    #[cfg(windows)]
+    crate::windows::facts::add(&mut facts);
     if let Some(ecosystem) = release::ecosystem(root) {
         facts.set_read(ECOSYSTEM, ecosystem);
     }
@@ -57,6 +59,12 @@ pub fn of_system(host: &dyn Host, root: &Path) -> Facts {
     }
     facts.set_packages(packages);
     facts
+}
+
+/// The file version of a Windows program or library.
+#[cfg(windows)]
+pub(crate) fn file_version(path: &Path) -> Result<String, String> {
+    detect::file_version(path)
 }
 
 /// Files whose change means that other packages are installed.

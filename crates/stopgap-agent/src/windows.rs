@@ -4,6 +4,7 @@
 //! The calls that no safe library has are in `stopgap-windows`.
 
 pub mod events;
+pub mod facts;
 pub mod folder;
 pub mod registration;
 pub mod run;

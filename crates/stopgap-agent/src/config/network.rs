@@ -52,6 +52,24 @@ impl NetworkConfig {
         Ok(NetworkConfig { proxy: Some(proxy_address(proxy)?), bypass: bypass?, ..self.clone() })
     }
 
+    /// From the proxy of the machine as WinHTTP keeps it (`netsh winhttp show proxy`): `HOST:PORT`, or one for each scheme,
+    /// `http=HOST:PORT;https=HOST:PORT`; and what bypasses it, `<local>` and patterns. What of these says nothing here is left
+    /// out: the proxy is asked then, which is the safe side.
+    pub fn from_machine(proxy: &str, bypass: &str) -> Result<NetworkConfig, String> {
+        let entries = || proxy.split([';', ' ']).filter(|entry| !entry.is_empty());
+        let of = |scheme: &str| entries().find_map(|entry| entry.strip_prefix(scheme)?.strip_prefix('='));
+        let plain = || entries().find(|entry| !entry.contains('='));
+        let found = of("https").or_else(|| of("http")).or_else(plain);
+        let found = found.ok_or_else(|| format!("the machine's proxy is `{proxy}`: expected HOST:PORT"))?;
+        let address = if found.contains("://") { found.to_owned() } else { format!("http://{found}") };
+        let bypass = bypass.split([';', ' ']).filter(|entry| !entry.is_empty());
+        Ok(NetworkConfig {
+            proxy: Some(proxy_address(&address)?),
+            bypass: bypass.filter_map(|entry| entry.parse().ok()).collect(),
+            ..NetworkConfig::default()
+        })
+    }
+
     /// The proxy that a request to this host goes through, if any.
     pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
         let passes = url.host().is_none_or(|host| self.bypass.iter().any(|bypass| bypass.matches(&host)));
@@ -84,6 +102,8 @@ pub enum Bypass {
     Host(String),
     /// `*.corp.example`: every host below it; held as `.corp.example`.
     Below(String),
+    /// `<local>`: every host without a dot, as Windows has it.
+    Local,
     /// `10.0.0.0/8` or `10.1.2.3`: hosts that are written as such an address. Names are not resolved
     /// for it.
     Network(IpAddr, u8),
@@ -97,6 +117,7 @@ impl Bypass {
                 let host = host.trim_end_matches('.').to_ascii_lowercase();
                 host.len() > end.len() && host.ends_with(end.as_str())
             }
+            (Bypass::Local, Host::Domain(host)) => !host.trim_end_matches('.').contains('.'),
             (Bypass::Network(network, bits), Host::Ipv4(host)) => within(*network, *bits, (*host).into()),
             (Bypass::Network(network, bits), Host::Ipv6(host)) => within(*network, *bits, (*host).into()),
             _ => false,
@@ -128,6 +149,9 @@ impl std::str::FromStr for Bypass {
                  (*.corp.example) or a network (10.0.0.0/8), found `{text}`"
             )
         };
+        if text == "<local>" {
+            return Ok(Bypass::Local);
+        }
         if let Some((address, bits)) = text.split_once('/') {
             let address: IpAddr = address.parse().map_err(|_| wrong())?;
             let most = if address.is_ipv4() { 32 } else { 128 };
@@ -155,6 +179,26 @@ mod tests {
         let bypass: Vec<String> = bypass.iter().map(|text| (*text).to_owned()).collect();
         let proxy = Some("http://proxy.example:3128".to_owned());
         NetworkConfig::from_keys(proxy, &bypass, None, None, Path::new("/etc/stopgap")).unwrap()
+    }
+
+    #[test]
+    fn the_proxy_of_a_windows_machine_is_read_in_each_of_its_forms() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        for (proxy, expected) in [
+            ("proxy.corp.example:8080", "http://proxy.corp.example:8080/"),
+            ("http=one:80;https=two:3128", "http://two:3128/"),
+            ("http=one:8081", "http://one:8081/"),
+            ("http://three:3128", "http://three:3128/"),
+        ] {
+            let network = NetworkConfig::from_machine(proxy, "<local>;*.corp.example;10.0.0.0/8;192.168.*").unwrap();
+            let through = |at: &str| network.proxy_for(&url(at)).map(Url::as_str);
+            assert_eq!(through("https://feed.example.org/feed.xml"), Some(expected), "{proxy}");
+            for direct in ["https://intranet/x", "https://feed.corp.example/x", "https://10.1.2.3/x"] {
+                assert_eq!(through(direct), None, "{direct}");
+            }
+            assert!(through("https://192.168.1.1/x").is_some(), "a pattern that is none of ours is no bypass");
+        }
+        assert!(NetworkConfig::from_machine("socks=one:1080", "").is_err());
     }
 
     #[test]

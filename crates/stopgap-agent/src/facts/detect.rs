@@ -8,6 +8,8 @@
 
 mod file;
 mod pe;
+#[cfg(windows)]
+mod registry;
 
 use std::fs::{self, File};
 use std::io;
@@ -23,9 +25,9 @@ pub(super) fn look(root: &Path, detect: &Detect) -> Found {
             on_this_system(root, path).and_then(|path| file::read(&path, pattern))
         }
         Detect::Pe { path } => on_this_system(root, path).and_then(|path| pe::read(&path)),
-        Detect::Registry { key, .. } if cfg!(windows) => {
-            Err(Found::Unknown(format!("this build does not read the registry, {key}")))
-        }
+        #[cfg(windows)]
+        Detect::Registry { key, value } => registry::read(key, value),
+        #[cfg(not(windows))]
         Detect::Registry { .. } => Err(Found::Absent("there is no registry on this system".into())),
         // The package database answers these.
         Detect::Dpkg { package } | Detect::Rpm { package } => {
@@ -33,6 +35,18 @@ pub(super) fn look(root: &Path, detect: &Detect) -> Found {
         }
     };
     found.map_or_else(|not| not, Found::Version)
+}
+
+/// The version of a program that the agent itself knows the place of.
+#[cfg(windows)]
+pub(super) fn file_version(path: &Path) -> Result<String, String> {
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    pe::read(&Opened { file, path: path.to_owned(), size }).map_err(|why| match why {
+        Found::Unreadable(why) | Found::Unknown(why) | Found::Absent(why) | Found::Unsupported(why) => why,
+        Found::Version(version) => version,
+    })
 }
 
 /// The path of a feed as one of this system; a path of the other kind names nothing here.

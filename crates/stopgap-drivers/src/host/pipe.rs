@@ -14,7 +14,7 @@ const BUSY: i32 = 231;
 
 /// The pipe that stands for a socket at `path`: the name that the gateway (`control/windows.rs`) gives it.
 fn name(path: &Path) -> String {
-    format!("\\\\.\\pipe\\{}", path.to_string_lossy().replace('\\', "/").to_lowercase())
+    format!("\\\\.\\pipe\\{}", path.to_string_lossy().to_lowercase().replace(['\\', '/', ':'], "-"))
 }
 
 /// Asks over `socket`. The answer ends at its first line end, where `line_only`, else where the peer closes.

@@ -50,7 +50,7 @@ fn version(text: &str, pattern: &Pattern) -> Result<String, String> {
 }
 
 /// What any scheme could take for a version.
-fn is_version(text: &str) -> bool {
+pub(super) fn is_version(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_digit())
         && text.len() <= LONGEST
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-~:^_".contains(&b))

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+#[cfg(not(windows))]
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
@@ -53,6 +54,7 @@ pub fn run(args: Args, path: &Path) -> Outcome {
     findings.extend(writable(&config));
     findings.extend(service());
     findings.extend(beside_us(&config));
+    findings.extend(microsofts());
     findings.push(hub(&config)?);
     findings.extend(feeds(&config)?);
     findings.extend(targets_of(&config)?);
@@ -120,7 +122,57 @@ fn try_to_write(folder: &Path) -> std::io::Result<()> {
     fs::remove_file(&path)
 }
 
+/// Whether the service control manager runs the service.
+#[cfg(windows)]
+fn service() -> Option<Finding> {
+    use stopgap_drivers::host::services::{Start, State};
+    let name = stopgap_agent::windows::SERVICE;
+    Some(match one_service(name) {
+        Err(error) => finding(Level::Warning, "service", format_args!("cannot be looked at: {error}")),
+        Ok(None) => finding(
+            Level::Warning,
+            "service",
+            format_args!("{name} is not installed, so that nobody looks after this server: `stopgap agent install`"),
+        ),
+        Ok(Some(it)) if it.state == State::Running && it.start != Start::Disabled => {
+            finding(Level::Ok, "service", format_args!("{name} runs; its start is {}", it.start))
+        }
+        Ok(Some(it)) => finding(
+            Level::Warning,
+            "service",
+            format_args!(
+                "{name} is {}, its start {}: nobody looks after this server. `stopgap agent install`",
+                it.state, it.start
+            ),
+        ),
+    })
+}
+
+#[cfg(windows)]
+fn one_service(name: &str) -> std::io::Result<Option<stopgap_drivers::host::services::Service>> {
+    use stopgap_drivers::Host;
+    use stopgap_drivers::host::services::Ask;
+    Ok(Machine.services(&Ask::Show(&[name.to_owned()]), std::time::Duration::from_secs(30))?.pop())
+}
+
+/// Microsoft's own service: what it has put into IIS is in force by it, and nobody's here to change.
+#[cfg(windows)]
+fn microsofts() -> Option<Finding> {
+    let it = one_service("MSExchangeMitigation").ok()??;
+    let detail = format!(
+        "{} (MSExchangeMitigation) is {}, its start {}: rules named `EEMS` are its own, in force by it, and left alone",
+        it.display, it.state, it.start
+    );
+    Some(finding(Level::Ok, "beside us", detail))
+}
+
+#[cfg(not(windows))]
+fn microsofts() -> Option<Finding> {
+    None
+}
+
 /// Whether systemd, where it runs, runs the service.
+#[cfg(not(windows))]
 fn service() -> Option<Finding> {
     if !Path::new("/run/systemd/system").is_dir() {
         return None;
