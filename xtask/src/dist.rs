@@ -61,7 +61,8 @@ fn build(windows: bool) -> Result<PathBuf> {
     build.args(["build", "--profile", "dist", "--package", "stopgap"]);
     let folder = target_directory()?;
     if windows {
-        succeed(build.args(["--target", TARGET]))?;
+        // The hub is no part of what a Windows server gets.
+        succeed(build.args(["--target", TARGET, "--no-default-features", "--features", "demo"]))?;
         return Ok(folder.join(TARGET).join("dist/stopgap.exe"));
     }
     succeed(&mut build)?;
