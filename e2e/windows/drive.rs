@@ -34,7 +34,8 @@ impl Appcmd {
     pub fn put(pools: &[&str]) -> Appcmd {
         fs::create_dir_all(Path::new(APPCMD).parent().unwrap()).unwrap();
         fs::copy(r"C:\stopgap-test\appcmd.exe", APPCMD).unwrap();
-        fs::write(POOLS_BESIDE, pools.iter().map(|pool| format!("{pool}=Started\n")).collect::<String>()).unwrap();
+        fs::write(POOLS_BESIDE, pools.iter().map(|pool| format!("{pool}=Started\n")).collect::<String>())
+            .unwrap();
         Appcmd
     }
 
@@ -92,7 +93,8 @@ impl Drive {
 }
 
 fn files() -> BTreeMap<PathBuf, Vec<u8>> {
-    let folders = [exchange::HOST, exchange::ROOT, exchange::OWA, exchange::ECP].map(|file| Path::new(file).parent().unwrap());
+    let folders = [exchange::HOST, exchange::ROOT, exchange::OWA, exchange::ECP]
+        .map(|file| Path::new(file).parent().unwrap());
     let mut all = BTreeMap::new();
     for folder in folders {
         for entry in fs::read_dir(folder).unwrap() {

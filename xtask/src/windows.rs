@@ -135,7 +135,8 @@ pub fn has_library(install: bool) -> Result<bool> {
 
 fn library() -> Result<PathBuf> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    let said = output(rustc.current_dir(cargo::root()).args(["--print", "target-libdir", "--target", TARGET]))?;
+    let said =
+        output(rustc.current_dir(cargo::root()).args(["--print", "target-libdir", "--target", TARGET]))?;
     let folder = said.trim();
     if folder.is_empty() {
         bail!("rustc names no folder for {TARGET}");

@@ -27,7 +27,14 @@ const BELOW: &[(&str, &[&str])] = &[
     ("stopgap-hub", &["stopgap-core", "stopgap-feed"]),
     (
         "stopgap-agent",
-        &["stopgap-core", "stopgap-drivers", "stopgap-feed", "stopgap-iis", "stopgap-rules", "stopgap-windows"],
+        &[
+            "stopgap-core",
+            "stopgap-drivers",
+            "stopgap-feed",
+            "stopgap-iis",
+            "stopgap-rules",
+            "stopgap-windows",
+        ],
     ),
     ("stopgap-publish", &["stopgap-core", "stopgap-feed", "stopgap-rules"]),
     ("stopgap-gateway", &["stopgap-iis", "stopgap-rules"]),

@@ -24,7 +24,11 @@ pub use network::{Bypass, NetworkConfig};
 
 /// Where the configuration is looked for when nobody says otherwise.
 pub fn default_path() -> PathBuf {
-    if cfg!(windows) { program_data().join("stopgap.toml") } else { PathBuf::from("/etc/stopgap/stopgap.toml") }
+    if cfg!(windows) {
+        program_data().join("stopgap.toml")
+    } else {
+        PathBuf::from("/etc/stopgap/stopgap.toml")
+    }
 }
 
 /// The agent's folder on Windows: `%ProgramData%\\Stopgap`, with everything in it. Whoever can set the variable for the
@@ -422,7 +426,9 @@ impl Config {
 #[cfg(windows)]
 fn with_machine_proxy(network: NetworkConfig) -> NetworkConfig {
     let read = stopgap_windows::machine_proxy().map_err(|error| error.to_string());
-    match read.and_then(|found| found.map(|(at, bypass)| NetworkConfig::from_machine(&at, &bypass)).transpose()) {
+    match read
+        .and_then(|found| found.map(|(at, bypass)| NetworkConfig::from_machine(&at, &bypass)).transpose())
+    {
         Ok(None) => network,
         Ok(Some(machine)) => NetworkConfig { proxy: machine.proxy, bypass: machine.bypass, ..network },
         Err(error) => {

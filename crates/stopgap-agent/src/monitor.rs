@@ -153,8 +153,14 @@ mod tests {
 
     #[test]
     fn a_line_says_what_an_operator_wants_to_know_first() {
-        let report =
-            Report { mitigations: vec![], steps: None, feeds: vec![], warnings: vec![], paused: None, hub: None };
+        let report = Report {
+            mitigations: vec![],
+            steps: None,
+            feeds: vec![],
+            warnings: vec![],
+            paused: None,
+            hub: None,
+        };
         let now = "2026-11-22T03:00:01.5Z".parse().unwrap();
         assert_eq!(words(&report, now), "0 in force; last cycle 2026-11-22T03:00:01Z");
     }

@@ -65,7 +65,10 @@ impl WinService {
     /// A driver of the services of `settings`.
     pub fn new(settings: Settings) -> WinService {
         let folder = settings.folder.clone();
-        WinService { settings, sets: Sets { folder, files: &[RECORD], keep_folder: false, at_all_times: false } }
+        WinService {
+            settings,
+            sets: Sets { folder, files: &[RECORD], keep_folder: false, at_all_times: false },
+        }
     }
 
     /// The record that counts: the live one as it was written, else its copy, else what of the live one can
@@ -112,7 +115,9 @@ fn silent(error: &io::Error) -> String {
 fn read_one(host: &dyn Host, path: &Path) -> Result<Option<Result<Record, String>>, DriverError> {
     match host.read(path, 1 << 20) {
         Ok(octets) => Ok(Some(serde_json::from_slice(&octets).map_err(|error| error.to_string()))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(io_error("cannot read", path)(error)),
     }
 }
@@ -132,13 +137,18 @@ fn add(host: &dyn Host, seen: &mut Seen, names: Vec<String>) -> io::Result<()> {
     let mut asked: Vec<String> = Vec::new();
     let mut left = names;
     while !left.is_empty() {
-        left.extend(left.clone().iter().flat_map(|name| protect::watchdogs(name)).map(|&name| name.to_owned()));
+        left.extend(
+            left.clone().iter().flat_map(|name| protect::watchdogs(name)).map(|&name| name.to_owned()),
+        );
         left.retain(|name| !asked.iter().any(|known| known.eq_ignore_ascii_case(name)));
         left.sort();
         left.dedup();
         asked.extend(left.iter().cloned());
         if asked.len() > ask::SERVICES_MAX {
-            return Err(io::Error::other(format!("more than {} services depend on these", ask::SERVICES_MAX)));
+            return Err(io::Error::other(format!(
+                "more than {} services depend on these",
+                ask::SERVICES_MAX
+            )));
         }
         let shown = ask::show(host, &left)?;
         left = shown.iter().flat_map(|service| service.dependents.clone()).collect();
@@ -201,7 +211,8 @@ impl Driver for WinService {
             ActionKind::Service { names } => names.clone(),
             _ => Vec::new(),
         });
-        let valid = |name: &String| !name.is_empty() && name.len() <= 256 && !name.contains(['/', '\\', '\0']);
+        let valid =
+            |name: &String| !name.is_empty() && name.len() <= 256 && !name.contains(['/', '\\', '\0']);
         match add(host, &mut seen, names.filter(valid).collect()) {
             Ok(()) => keep(&mut observed, &seen),
             Err(error) => drop(observed.files.insert(PathBuf::from(ANSWERED), Err(silent(&error)))),
@@ -263,7 +274,8 @@ impl Driver for WinService {
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         if let Some(record) = change.after.as_ref().and_then(|after| after.files.get(RECORD)) {
             let copy = self.copy();
-            crate::host::replace(host, &copy, record.as_bytes(), 0o644).map_err(io_error("cannot write", &copy))?;
+            crate::host::replace(host, &copy, record.as_bytes(), 0o644)
+                .map_err(io_error("cannot write", &copy))?;
         }
         self.sets.settle(host, change)
     }

@@ -123,7 +123,9 @@ fn open(path: &Path) -> std::io::Result<std::fs::File> {
         Some(link.parent()?.join(to).join(name))
     };
     match opened {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => led().map_or(Err(error), std::fs::File::open),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            led().map_or(Err(error), std::fs::File::open)
+        }
         opened => opened,
     }
 }

@@ -9,5 +9,6 @@
 mod sys;
 
 pub use sys::{
-    EventLog, Severity, create_protected, machine_proxy, owner, protect, set_privileges, set_start_type, start_dispatcher,
+    EventLog, Severity, create_protected, machine_proxy, owner, protect, set_privileges, set_start_type,
+    start_dispatcher,
 };

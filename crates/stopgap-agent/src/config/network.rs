@@ -190,13 +190,17 @@ mod tests {
             ("http=one:8081", "http://one:8081/"),
             ("http://three:3128", "http://three:3128/"),
         ] {
-            let network = NetworkConfig::from_machine(proxy, "<local>;*.corp.example;10.0.0.0/8;192.168.*").unwrap();
+            let network =
+                NetworkConfig::from_machine(proxy, "<local>;*.corp.example;10.0.0.0/8;192.168.*").unwrap();
             let through = |at: &str| network.proxy_for(&url(at)).map(Url::as_str);
             assert_eq!(through("https://feed.example.org/feed.xml"), Some(expected), "{proxy}");
             for direct in ["https://intranet/x", "https://feed.corp.example/x", "https://10.1.2.3/x"] {
                 assert_eq!(through(direct), None, "{direct}");
             }
-            assert!(through("https://192.168.1.1/x").is_some(), "a pattern that is none of ours is no bypass");
+            assert!(
+                through("https://192.168.1.1/x").is_some(),
+                "a pattern that is none of ours is no bypass"
+            );
         }
         assert!(NetworkConfig::from_machine("socks=one:1080", "").is_err());
     }

@@ -71,15 +71,16 @@ pub fn register(program: &Path, arguments: &[OsString]) -> io::Result<Vec<String
         account_password: None,
     };
     let access = ServiceAccess::CHANGE_CONFIG | ServiceAccess::QUERY_CONFIG | ServiceAccess::START;
-    let service = match manager(ServiceManagerAccess::CREATE_SERVICE)?.create_service(&info, access).map_err(plain) {
-        Err(error) if error.raw_os_error() == Some(EXISTS) => {
-            let gone = || io::Error::other("it was removed in this moment: try again");
-            let service = open(access)?.ok_or_else(gone)?;
-            service.change_config(&info).map_err(plain)?;
-            service
-        }
-        service => service?,
-    };
+    let service =
+        match manager(ServiceManagerAccess::CREATE_SERVICE)?.create_service(&info, access).map_err(plain) {
+            Err(error) if error.raw_os_error() == Some(EXISTS) => {
+                let gone = || io::Error::other("it was removed in this moment: try again");
+                let service = open(access)?.ok_or_else(gone)?;
+                service.change_config(&info).map_err(plain)?;
+                service
+            }
+            service => service?,
+        };
     Ok(refine(&service))
 }
 
@@ -99,8 +100,14 @@ fn refine(service: &Service) -> Vec<String> {
         ("its description", service.set_description(DESCRIPTION).map_err(plain)),
         ("a delayed start", service.set_delayed_auto_start(true).map_err(plain)),
         ("recovery actions", service.update_failure_actions(recovery).map_err(plain)),
-        ("recovery also after an error", service.set_failure_actions_on_non_crash_failures(true).map_err(plain)),
-        ("an identity of its own", service.set_config_service_sid_info(ServiceSidType::Unrestricted).map_err(plain)),
+        (
+            "recovery also after an error",
+            service.set_failure_actions_on_non_crash_failures(true).map_err(plain),
+        ),
+        (
+            "an identity of its own",
+            service.set_config_service_sid_info(ServiceSidType::Unrestricted).map_err(plain),
+        ),
         ("time at shutdown", service.set_preshutdown_timeout(PRESHUTDOWN).map_err(plain)),
         ("least privileges", stopgap_windows::set_privileges(service, &PRIVILEGES)),
     ];

@@ -54,7 +54,10 @@ async fn exchange(socket: &Path, line: &str, octets: usize, line_only: bool) -> 
         match end {
             Some(end) => answer.truncate(end),
             None if read == 0 && line_only => {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed before the end of its answer"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "closed before the end of its answer",
+                ));
             }
             None if read == 0 => (),
             None if answer.len() > octets => {
@@ -62,6 +65,7 @@ async fn exchange(socket: &Path, line: &str, octets: usize, line_only: bool) -> 
             }
             None => continue,
         }
-        return String::from_utf8(answer).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"));
+        return String::from_utf8(answer)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"));
     }
 }

@@ -25,17 +25,21 @@ pub(super) fn target(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut octets = Vec::new();
     match File::open(path) {
         Ok(file) => file.take(MAX).read_to_end(&mut octets)?,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
-    let words = std::str::from_utf8(&octets).ok().and_then(|text| text.strip_prefix(MARK)?.strip_suffix('\n'));
+    let words =
+        std::str::from_utf8(&octets).ok().and_then(|text| text.strip_prefix(MARK)?.strip_suffix('\n'));
     Ok(words.map(PathBuf::from))
 }
 
 /// `path` without such files on the way: for a path that leads nowhere as it stands.
 pub(super) fn follow(path: &Path) -> PathBuf {
     for link in path.ancestors().skip(1) {
-        if let (Ok(Some(to)), Some(folder), Ok(rest)) = (target(link), link.parent(), path.strip_prefix(link)) {
+        if let (Ok(Some(to)), Some(folder), Ok(rest)) = (target(link), link.parent(), path.strip_prefix(link))
+        {
             return folder.join(to).join(rest);
         }
     }

@@ -62,7 +62,8 @@ fn environment() -> [(&'static str, &'static str); 2] {
 #[cfg(windows)]
 fn environment() -> Vec<(&'static str, std::ffi::OsString)> {
     const KEPT: [&str; 7] = ["SystemRoot", "SystemDrive", "windir", "ComSpec", "ProgramData", "TEMP", "TMP"];
-    let mut kept: Vec<_> = KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
+    let mut kept: Vec<_> =
+        KEPT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
     let root = std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into());
     let (mut path, root) = (std::path::PathBuf::from(&root).join("System32").into_os_string(), root);
     path.push(";");

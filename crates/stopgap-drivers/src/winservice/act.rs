@@ -32,8 +32,11 @@ fn take_off(host: &dyn Host, target: &str, switches: &[&Switch]) -> Result<(), D
     for switch in switches {
         let name = &switch.name;
         if show_one(host, target, name)?.is_some_and(|service| service.start != Start::Disabled) {
-            ask::set_start(host, name, Start::Disabled)
-                .map_err(not_taken(target, name, "cannot be disabled"))?;
+            ask::set_start(host, name, Start::Disabled).map_err(not_taken(
+                target,
+                name,
+                "cannot be disabled",
+            ))?;
         }
     }
     for switch in switches {
@@ -76,7 +79,11 @@ fn bring_back(
                 ask::set_start(host, name, before).map_err(not_taken(target, name, "cannot be enabled"))?;
             }
             _ if !disabled && !interrupted => {
-                tracing::warn!(target, service = name, "it was taken back into service by somebody: it is left");
+                tracing::warn!(
+                    target,
+                    service = name,
+                    "it was taken back into service by somebody: it is left"
+                );
                 continue;
             }
             _ => (),

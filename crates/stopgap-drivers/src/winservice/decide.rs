@@ -88,8 +88,7 @@ pub(super) fn render(settings: &Settings, wanted: &[Wanted], observed: &Observed
     let text = serde_json::to_string_pretty(&record).unwrap_or_default() + "\n";
     let files = BTreeMap::from([(RECORD.to_owned(), text)]);
     let unused = !switches.is_empty();
-    let change =
-        render::change(&settings.name, &settings.folder, &observed.live, unused, files, holds);
+    let change = render::change(&settings.name, &settings.folder, &observed.live, unused, files, holds);
     rendered.change = change.map(|mut change| {
         change.notes = switches.iter().filter_map(note).collect();
         change.switches = switches;
@@ -204,13 +203,14 @@ fn switches(record: &Record, seen: &Seen) -> Vec<Switch> {
         switch.also.retain(|name| !off_after(name));
         (!is_off(service)).then_some(switch)
     });
-    let on = seen.record.services.iter().rev().filter(|entry| !off_after(&entry.service)).filter_map(|entry| {
-        // Somebody has taken it back into service: it is theirs now.
-        let ours = seen.service(&entry.service).is_some_and(|service| service.start == Start::Disabled);
-        let mut switch = entry.on();
-        switch.also.retain(|name| !off_after(name) && !off_before(name));
-        ours.then_some(switch)
-    });
+    let on =
+        seen.record.services.iter().rev().filter(|entry| !off_after(&entry.service)).filter_map(|entry| {
+            // Somebody has taken it back into service: it is theirs now.
+            let ours = seen.service(&entry.service).is_some_and(|service| service.start == Start::Disabled);
+            let mut switch = entry.on();
+            switch.also.retain(|name| !off_after(name) && !off_before(name));
+            ours.then_some(switch)
+        });
     off.chain(on).collect()
 }
 
@@ -223,7 +223,10 @@ pub(super) fn foreign(seen: &Seen) -> Vec<String> {
             found.push(format!("{} was started again: it is {}", entry.service, service.state));
         }
         if service.start != Start::Disabled {
-            found.push(format!("{} is not disabled any more: its start type is {}", entry.service, service.start));
+            found.push(format!(
+                "{} is not disabled any more: its start type is {}",
+                entry.service, service.start
+            ));
         }
     }
     found

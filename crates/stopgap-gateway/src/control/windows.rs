@@ -36,7 +36,8 @@ impl ControlSocket {
 
 /// The name of the pipe that stands for a socket at `path`; the agent (`stopgap-drivers`, `host/pipe.rs`) finds it by it.
 fn end(path: &Path, first: bool) -> io::Result<NamedPipeServer> {
-    let name = format!("\\\\.\\pipe\\{}", path.to_string_lossy().to_lowercase().replace(['\\', '/', ':'], "-"));
+    let name =
+        format!("\\\\.\\pipe\\{}", path.to_string_lossy().to_lowercase().replace(['\\', '/', ':'], "-"));
     // Callers of other machines are refused: that is the default, and said here because it counts.
     ServerOptions::new().first_pipe_instance(first).reject_remote_clients(true).create(name)
 }

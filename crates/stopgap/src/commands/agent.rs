@@ -5,10 +5,10 @@ mod enroll;
 mod hook;
 #[cfg(unix)]
 mod install;
-mod leave;
 #[cfg(windows)]
 #[path = "agent/windows/install.rs"]
 mod install;
+mod leave;
 mod remains;
 mod run;
 #[cfg(unix)]

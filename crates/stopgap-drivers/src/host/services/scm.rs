@@ -7,7 +7,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use windows_registry::LOCAL_MACHINE;
-use windows_service::service::{self, ServiceAccess, ServiceControlAccept, ServiceStartType, ServiceState, ServiceType};
+use windows_service::service::{
+    self, ServiceAccess, ServiceControlAccept, ServiceStartType, ServiceState, ServiceType,
+};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::{Ask, Service, Start, State};
@@ -25,7 +27,8 @@ const NOT_ACTIVE: i32 = 1062;
 const ALREADY_RUNNING: i32 = 1056;
 
 pub(super) fn ask(ask: &Ask<'_>, time: Duration) -> io::Result<Vec<Service>> {
-    let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT).map_err(plain)?;
+    let manager =
+        ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT).map_err(plain)?;
     let open = |name: &str, access| manager.open_service(name, access).map_err(plain);
     let deadline = Instant::now() + time;
     match *ask {
@@ -65,8 +68,7 @@ fn show(
     name: &str,
     needing: &BTreeMap<String, Vec<String>>,
 ) -> io::Result<Service> {
-    let (config, status) =
-        (service.query_config().map_err(plain)?, service.query_status().map_err(plain)?);
+    let (config, status) = (service.query_config().map_err(plain)?, service.query_status().map_err(plain)?);
     let key = LOCAL_MACHINE.open(format!("{SERVICES}\\{name}"));
     let delayed = key.and_then(|key| key.get_u32("DelayedAutostart")).is_ok_and(|value| value != 0);
     Ok(Service {
@@ -110,7 +112,9 @@ fn needing() -> io::Result<BTreeMap<String, Vec<String>>> {
     let mut needing: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in services.keys().map_err(|error| failed(Err(error)))?.take(SERVICES_MAX) {
         // One that cannot be read is none that could be started.
-        let Ok(needs) = services.open(&name).and_then(|key| key.get_multi_string("DependOnService")) else { continue };
+        let Ok(needs) = services.open(&name).and_then(|key| key.get_multi_string("DependOnService")) else {
+            continue;
+        };
         let distinct: HashSet<String> = needs.iter().map(|needed| needed.to_lowercase()).collect();
         for needed in distinct.into_iter().filter(|needed| !needed.is_empty()) {
             needing.entry(needed).or_default().push(name.clone());

@@ -132,7 +132,9 @@ fn service() -> Option<Finding> {
         Ok(None) => finding(
             Level::Warning,
             "service",
-            format_args!("{name} is not installed, so that nobody looks after this server: `stopgap agent install`"),
+            format_args!(
+                "{name} is not installed, so that nobody looks after this server: `stopgap agent install`"
+            ),
         ),
         Ok(Some(it)) if it.state == State::Running && it.start != Start::Disabled => {
             finding(Level::Ok, "service", format_args!("{name} runs; its start is {}", it.start))

@@ -5,11 +5,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::Context;
 use super::super::local;
 use super::install::{self, ENABLED, PACKAGE_UNITS, PROGRAM, UNIT_FILE};
 use super::remains;
 use crate::exit::{Code, Outcome};
+use anyhow::Context;
 
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]

@@ -32,7 +32,8 @@ pub fn run(args: Args, config: &Path) -> Outcome {
         )));
     }
     let data = program_data();
-    folder::make(&data).with_context(|| format!("cannot make {} the administrators' alone", data.display()))?;
+    folder::make(&data)
+        .with_context(|| format!("cannot make {} the administrators' alone", data.display()))?;
     for name in ["feeds.d", "targets.d", "facts.d", "Data", "Logs"] {
         let made = data.join(name);
         fs::create_dir_all(&made).with_context(|| format!("cannot create {}", made.display()))?;
@@ -79,7 +80,8 @@ fn place() -> anyhow::Result<PathBuf> {
     let ourselves = std::env::current_exe().context("cannot tell where this program is")?;
     let program = program();
     let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let same = ourselves == program || fs::read(&program).is_ok_and(|there| read(&ourselves).is_ok_and(|us| us == there));
+    let same = ourselves == program
+        || fs::read(&program).is_ok_and(|there| read(&ourselves).is_ok_and(|us| us == there));
     if !same {
         let octets = read(&ourselves)?;
         registration::stop().with_context(|| format!("cannot stop {SERVICE}"))?;
