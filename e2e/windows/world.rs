@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a command did.
 #[derive(Debug)]
+#[allow(dead_code, reason = "what went wrong, where a test fails")]
 pub struct Ran {
     pub code: i32,
     pub stdout: String,

@@ -369,6 +369,8 @@ mod tests {
         );
     }
 
+    // This server's paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn a_site_has_the_server_s_hook_and_one_of_its_own() {
         let line = "IncludeOptional /d/apache/live/server*.conf";

@@ -284,6 +284,8 @@ mod tests {
         assert_eq!(server_names("default"), ["default", ""]);
     }
 
+    // This server's paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn a_site_is_covered_when_all_its_blocks_have_both_hooks() {
         let (http, server) = ("include /d/nginx/live/http*.conf;", "include /d/nginx/live/server*.conf;");
