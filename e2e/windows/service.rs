@@ -36,7 +36,7 @@ fn the_service_is_installed_protects_stops_and_leaves_to_the_byte() {
     let config = service().unwrap().query_config().unwrap();
     assert_eq!(config.start_type, ServiceStartType::AutoStart);
     let command = config.executable_path.to_string_lossy().into_owned();
-    assert!(command.contains(PROGRAM) && command.ends_with("agent run"), "{command}");
+    assert!(command.contains(PROGRAM) && command.ends_with("agent run --service"), "{command}");
     assert_eq!(state(), ServiceState::Stopped);
     drive.assert_untouched();
 

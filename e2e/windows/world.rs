@@ -77,7 +77,9 @@ impl World {
         fs::create_dir_all(&to).unwrap();
         for entry in fs::read_dir(Path::new(MITIGATIONS).join("M1")).unwrap() {
             let path = entry.unwrap().path();
-            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            if path.is_file() {
+                fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            }
         }
         world.publish();
         world

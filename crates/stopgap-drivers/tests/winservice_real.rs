@@ -11,8 +11,7 @@ use stopgap_drivers::host::services::{Start, State};
 use stopgap_drivers::winservice::{Settings, WinService};
 use stopgap_drivers::{Driver, Machine};
 
-/// What the services of these tests run: this test's program with this test alone. Otherwise it shows that a process
-/// that nobody started as a service is told so.
+/// What the services of these tests run: this test's program with this test alone.
 #[test]
 fn is_a_service_where_it_was_started_as_one() {
     run_as_service();

@@ -80,22 +80,22 @@ impl Drop for Services {
     }
 }
 
-/// Is a service until it is asked to stop; returns at once where nobody started this process as one.
+/// Is a service until it is asked to stop, where a name was given. The control manager of Wine is not asked otherwise:
+/// there such a question waits for half a minute.
 pub fn run_as_service() {
-    match stopgap_windows::start_dispatcher(&name(), serve) {
-        Ok(()) => (),
-        Err(windows_service::Error::Winapi(error)) => assert_eq!(error.raw_os_error(), Some(1063), "{error}"),
-        Err(error) => panic!("{error}"),
+    if let Some(name) = name() {
+        stopgap_windows::start_dispatcher(&name, serve).unwrap();
     }
 }
 
-fn name() -> String {
-    std::env::args().skip_while(|argument| argument != "--skip").nth(1).unwrap_or_default()
+/// What [`Services::create`] put behind the other arguments.
+fn name() -> Option<String> {
+    std::env::args().skip_while(|argument| argument != "--skip").nth(1)
 }
 
 fn serve() {
     let (say, hear) = mpsc::channel();
-    let handle = service_control_handler::register(name(), move |control| match control {
+    let handle = service_control_handler::register(name().unwrap(), move |control| match control {
         ServiceControl::Stop => {
             let _ = say.send(());
             ServiceControlHandlerResult::NoError

@@ -12,12 +12,19 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::system;
 
 #[derive(clap::Args)]
-pub struct Args {}
-
-/// On Windows as a service where the service control manager started this process, else as everywhere.
-pub fn run(_: Args, path: &Path) -> Outcome {
+pub struct Args {
+    /// The service control manager started this process
     #[cfg(windows)]
-    {
+    #[arg(long, hide = true)]
+    service: bool,
+}
+
+/// On Windows as a service where the registration says so, else as everywhere.
+pub fn run(args: Args, path: &Path) -> Outcome {
+    #[cfg(not(windows))]
+    let Args {} = args;
+    #[cfg(windows)]
+    if args.service {
         use stopgap_agent::windows::run::as_service;
         let at = path.to_owned();
         let work = move |mut stop: tokio::sync::watch::Receiver<bool>| {

@@ -61,7 +61,7 @@ pub fn run(args: Args, config: &Path) -> Outcome {
 }
 
 fn register(program: &Path) -> anyhow::Result<Vec<String>> {
-    let arguments = ["agent", "run"].map(OsString::from);
+    let arguments = ["agent", "run", "--service"].map(OsString::from);
     let mut notes = registration::register(program, &arguments)
         .with_context(|| format!("cannot register {SERVICE}: is this an administrator's prompt?"))?;
     output::line(format_args!("registered {SERVICE}"))?;
