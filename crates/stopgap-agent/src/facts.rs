@@ -51,7 +51,7 @@ pub fn of_system(host: &dyn Host, root: &Path) -> Facts {
         facts.set_read(ECOSYSTEM, ecosystem);
     }
     let distribution = matches!(facts.ecosystem(), Some(Fact::Version(_)));
-    let packages = packages(host, root, distribution);
+    let packages = if cfg!(windows) { Packages::None } else { packages(host, root, distribution) };
     if let Packages::Installed(installed) = &packages
         && let Some(kernel) = kernel::running(root, installed.scheme())
     {
@@ -74,6 +74,10 @@ fn databases(root: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Those of them that change with nothing but the packages. A log written ahead comes and goes with every reader.
 pub fn watched(root: &Path) -> Vec<PathBuf> {
+    // Windows has none of them; a path without a drive may still lead somewhere there.
+    if cfg!(windows) {
+        return Vec::new();
+    }
     databases(root).filter(|file| !file.to_string_lossy().ends_with("-wal")).collect()
 }
 

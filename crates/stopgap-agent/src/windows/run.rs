@@ -50,7 +50,6 @@ fn take() -> Option<Work> {
 /// The service, on the thread that the control manager's library gives it.
 fn main() {
     if let Err(why) = serve() {
-        tracing::error!("the service ended: {why}");
         let _ = FAILED.set(why);
     }
 }
@@ -84,6 +83,10 @@ fn serve() -> Result<(), String> {
         Some(work) => work(stopped),
         None => Err("there is nothing to do".to_owned()),
     };
+    if let Err(why) = &done {
+        // Once it has said that it stopped, the control manager may end this process at once.
+        tracing::error!("the service ended: {why}");
+    }
     let _ = say.send(Heard::Done);
     // Its last word must not come after ours.
     let _ = teller.join();
