@@ -33,6 +33,14 @@ pub trait Host: Send + Sync {
     /// The octets of a file. A file above `limit` octets is [`io::ErrorKind::FileTooLarge`].
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
 
+    /// The first octets of a file, `limit` of them at most: for one that the kernel writes while it is read, so that
+    /// the rest costs nothing.
+    fn read_head(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = self.read(path, u64::MAX)?;
+        bytes.truncate(limit);
+        Ok(bytes)
+    }
+
     /// What stands at `path` itself (a link is not followed); `None`: nothing.
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
 

@@ -555,3 +555,26 @@ fn nginx_without_a_mount_namespace_is_tested_swapped_and_restored() {
     );
     assert_eq!(target.data(), before);
 }
+
+/// The system lists them behind the sockets that listen: 23 MB of them here.
+#[test]
+fn a_server_with_very_many_connections_is_still_seen_to_listen() {
+    let Target { driver, host, .. } = apache();
+    let connection = format!(" 1: 0100007F:0050 0100007F:{:0<110}", "8000 06 0 0 0 0 0 0 ");
+    let rows = [" 0: a b 0A c d e 0 0 555\n".to_owned(), format!("{connection}\n").repeat(170_000)].concat();
+    host.put("/proc/7/net/tcp", format!("sl local\n{rows}"));
+    let change = driver.render(&[wanted("M1", "one")], &driver.observe(&host).unwrap()).change.unwrap();
+    driver.check(&host, &change).unwrap();
+    driver.apply(&host, &change).unwrap();
+}
+
+#[test]
+fn every_socket_of_very_many_that_listen_is_seen() {
+    let Target { driver, host, .. } = apache();
+    let others = (0..2_000).map(|n| format!(" 0: 0100007F:0050 00000000:0000 0A c d e 0 0 {}\n", 10_000 + n));
+    let rows: String = others.collect();
+    host.put("/proc/7/net/tcp", format!("sl local\n{rows} 0: a b 0A c d e 0 0 555\n"));
+    let change = driver.render(&[wanted("M1", "one")], &driver.observe(&host).unwrap()).change.unwrap();
+    driver.check(&host, &change).unwrap();
+    driver.apply(&host, &change).unwrap();
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::dump::{self, Dump};
 use crate::driver::DriverError;
 use crate::host::{Bind, Command, Host, Output};
-use crate::server::process::{Workers, in_pid_file, is_one_of, signal, sockets, tcp, wait, words};
+use crate::server::process::{self, Workers, in_pid_file, is_one_of, signal, sockets, wait, words};
 use crate::server::{Settings, Tested};
 
 /// Apache reads its whole configuration anew before it starts new workers; with thousands of virtual hosts that
@@ -72,7 +72,7 @@ pub(super) fn ending(settings: &Settings, host: &dyn Host, master: u32) -> usize
 /// The sockets on which the parent listens, which its workers share.
 fn listening(host: &dyn Host, master: u32) -> BTreeSet<u64> {
     let own = sockets(host, master).unwrap_or_default();
-    own.intersection(&tcp(host, master).0).copied().collect()
+    own.intersection(&process::listening(host, master)).copied().collect()
 }
 
 /// With the environment that its service has: Debian's configuration asks for it.

@@ -9,7 +9,7 @@ use stopgap_rules::translate::haproxy::{Entry, HaproxyConfig, Replacement, gate_
 use crate::driver::DriverError;
 use crate::host::{Bounds, Command, Host};
 use crate::server::process::{
-    Workers, children, in_pid_file, proc, read_if_there, signal, tcp, wait, where_one_of, words,
+    Workers, children, in_pid_file, listening, proc, read_if_there, signal, wait, where_one_of, words,
 };
 use crate::server::{Settings, Tested};
 
@@ -138,7 +138,7 @@ pub(super) fn reload(settings: &Settings, host: &dyn Host, master: u32) -> Resul
              socket … level admin`, by which rules need no reload",
         ));
     }
-    let now = || Workers::of(host, master, &programs(settings), &tcp(host, master).0);
+    let now = || Workers::of(host, master, &programs(settings), &listening(host, master));
     let before = now();
     signal(host, "USR2", master).map_err(|e| settings.not_taken(e.to_string()))?;
     // Where the workers cannot be seen, probes tell.
@@ -151,7 +151,7 @@ pub(super) fn reload(settings: &Settings, host: &dyn Host, master: u32) -> Resul
 
 /// How many workers of before a reload still end what they had begun.
 pub(super) fn ending(settings: &Settings, host: &dyn Host, master: u32) -> usize {
-    Workers::ending(host, master, &programs(settings), &tcp(host, master).0)
+    Workers::ending(host, master, &programs(settings), &listening(host, master))
 }
 
 fn programs(settings: &Settings) -> [&str; 2] {

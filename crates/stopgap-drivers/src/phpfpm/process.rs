@@ -9,7 +9,9 @@ use super::config::{Config, same};
 use crate::driver::DriverError;
 use crate::host::{Command, Host};
 use crate::server::Settings;
-use crate::server::process::{children, in_pid_file, is_one_of, proc, signal, sockets, wait, words};
+use crate::server::process::{
+    children, in_pid_file, is_one_of, proc, signal, sockets, tcp_listening, wait, words,
+};
 
 /// Beside the time that php-fpm itself grants to requests that are under way.
 const HANDOVER: Duration = Duration::from_secs(20);
@@ -102,17 +104,8 @@ impl Running {
                 running.local.insert(PathBuf::from(path));
             }
         }
-        for table in [table("net/tcp"), table("net/tcp6")] {
-            for line in String::from_utf8_lossy(&table).lines().skip(1) {
-                let words: Vec<&str> = line.split_whitespace().take(10).collect();
-                if let [_, local, _, "0A", _, _, _, _, _, inode] = words.as_slice()
-                    && inode.parse().is_ok_and(|inode| own.contains(&inode))
-                    && let Some((_, port)) = local.rsplit_once(':')
-                {
-                    running.ports.extend(u16::from_str_radix(port, 16));
-                }
-            }
-        }
+        let tcp = tcp_listening(host, master).into_iter().filter(|socket| own.contains(&socket.inode));
+        running.ports.extend(tcp.filter_map(|socket| socket.port));
         Some(running)
     }
 

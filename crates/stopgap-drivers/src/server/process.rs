@@ -78,27 +78,82 @@ pub(crate) fn sockets(host: &dyn Host, pid: u32) -> Option<BTreeSet<u64>> {
     Some(host.list(&folder).ok()?.into_iter().filter_map(inode).collect())
 }
 
-/// Of the TCP sockets that a process can see: those that listen, and the others, by inode.
-pub(crate) fn tcp(host: &dyn Host, pid: u32) -> (BTreeSet<u64>, BTreeSet<u64>) {
-    let (mut listening, mut others) = (BTreeSet::new(), BTreeSet::new());
-    for table in ["net/tcp", "net/tcp6"] {
-        let text = host.read(&proc(pid, table), TABLE_MAX).unwrap_or_default();
-        for line in String::from_utf8_lossy(&text).lines().skip(1) {
-            let mut words = line.split_whitespace().skip(3);
-            let (state, inode) = (words.next(), words.nth(5).and_then(|word| word.parse().ok()));
-            let Some(inode) = inode else { continue };
-            if state == Some(LISTEN) {
-                listening.insert(inode)
-            } else {
-                others.insert(inode)
-            };
-        }
-    }
-    (listening, others)
+/// A TCP socket, as the system lists it.
+struct Row<'a> {
+    /// Its own address and port, in the system's hex.
+    local: &'a str,
+    listens: bool,
+    inode: u64,
 }
 
+/// The rows of `/proc/net/tcp`; what is no row is left out.
+fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
+    table.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (local, state) = (words.nth(1)?, words.nth(1)?);
+        Some(Row { local, listens: state == LISTEN, inode: words.nth(5)?.parse().ok()? })
+    })
+}
+
+/// A socket on which somebody listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listening {
+    pub(crate) port: Option<u16>,
+    pub(crate) inode: u64,
+}
+
+/// The TCP sockets that take connections, of those that a process can see.
+///
+/// They are at the head of the system's tables, before all connections (Linux, Documentation/networking/proc_net_tcp),
+/// and nothing behind them is read: this is asked again and again while a server takes its rules, and a busy one has a
+/// hundred thousand connections.
+pub(crate) fn tcp_listening(host: &dyn Host, pid: u32) -> Vec<Listening> {
+    let mut found = Vec::new();
+    for table in TABLES {
+        let path = proc(pid, table);
+        let mut text = head(host, &path, HEAD);
+        if rows(&text).all(|row| row.listens) {
+            text = head(host, &path, HEAD_MAX);
+        }
+        found.extend(rows(&text).take_while(|row| row.listens).map(|row| {
+            let port = row.local.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+            Listening { port, inode: row.inode }
+        }));
+    }
+    found
+}
+
+/// The first lines of a table, each whole.
+fn head(host: &dyn Host, path: &Path, limit: usize) -> String {
+    let text = host.read_head(path, limit).unwrap_or_default();
+    let end = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
+    String::from_utf8_lossy(text.get(..end).unwrap_or_default()).into_owned()
+}
+
+/// Their inodes.
+pub(crate) fn listening(host: &dyn Host, pid: u32) -> BTreeSet<u64> {
+    tcp_listening(host, pid).into_iter().map(|socket| socket.inode).collect()
+}
+
+/// The TCP sockets that do not listen, of those that a process can see, by inode.
+fn connections(host: &dyn Host, pid: u32) -> BTreeSet<u64> {
+    let mut found = BTreeSet::new();
+    for table in TABLES {
+        let text = host.read(&proc(pid, table), TABLE_MAX).unwrap_or_default();
+        // A connection that nobody has open any more, such as one in TIME_WAIT, has inode 0.
+        let text = String::from_utf8_lossy(&text);
+        found.extend(rows(&text).filter(|row| !row.listens && row.inode != 0).map(|row| row.inode));
+    }
+    found
+}
+
+const TABLES: [&str; 2] = ["net/tcp", "net/tcp6"];
 /// State of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
+/// Some 400 sockets that listen; where there are more, [`HEAD_MAX`].
+const HEAD: usize = 64 << 10;
+/// Some 7,000.
+const HEAD_MAX: usize = 1 << 20;
 /// A hundred thousand connections; beyond, nothing is told of them.
 const TABLE_MAX: u64 = 16 << 20;
 
@@ -148,7 +203,7 @@ impl Workers {
             return 0;
         }
         // Helpers, such as Apache's mod_cgid, are children, too, and have no connections.
-        let (_, connections) = tcp(host, parent);
+        let connections = connections(host, parent);
         let serves = |pid: &&u32| sockets(host, **pid).is_some_and(|own| !own.is_disjoint(&connections));
         others.iter().filter(serves).count()
     }
