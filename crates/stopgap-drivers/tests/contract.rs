@@ -103,7 +103,9 @@ fn apache() -> Target {
         *memory.lock().unwrap() = host.peek("/data/apache/live/server.conf").unwrap_or_default();
         let children = host.peek("/proc/7/task/7/children").unwrap();
         let worker: u32 = String::from_utf8(children).unwrap().trim().parse().unwrap();
-        apache_worker(host, worker + 1);
+        apache_worker(host, worker + 1, worker + 1);
+        host.take("/proc/7/fd/5");
+        host.link("/proc/7/fd/5", format!("pipe:[{}]", worker + 1));
         done("")
     });
     host.put("/data/ledger", "");
@@ -112,15 +114,18 @@ fn apache() -> Target {
     host.put("/proc/7/comm", "apache2\n");
     host.put("/proc/7/net/tcp", "sl local\n 0: a b 0A c d e 0 0 555\n");
     host.link("/proc/7/fd/3", "socket:[555]");
-    apache_worker(&host, 8);
+    host.link("/proc/7/fd/5", "pipe:[8]");
+    apache_worker(&host, 8, 8);
     let settings = apache::settings("apache", "/data/apache".into(), "/".into());
     Target { driver: Box::new(apache::Apache::new(settings)), host, in_use }
 }
 
-fn apache_worker(host: &FakeHost, pid: u32) {
+/// `pipe`: what the workers of one reading of the files share with their parent.
+fn apache_worker(host: &FakeHost, pid: u32, pipe: u32) {
     host.put("/proc/7/task/7/children", format!("{pid} "));
     host.put(format!("/proc/{pid}/comm"), "apache2\n");
     host.link(format!("/proc/{pid}/fd/4"), "socket:[555]");
+    host.link(format!("/proc/{pid}/fd/5"), format!("pipe:[{pipe}]"));
 }
 
 const HAPROXY_MAP: &str = "/data/haproxy/live/rules.map";
@@ -577,4 +582,22 @@ fn every_socket_of_very_many_that_listen_is_seen() {
     let change = driver.render(&[wanted("M1", "one")], &driver.observe(&host).unwrap()).change.unwrap();
     driver.check(&host, &change).unwrap();
     driver.apply(&host, &change).unwrap();
+}
+
+/// Apache starts workers when it has too few that are idle, also between a look at them and a restart.
+#[test]
+fn a_worker_that_apache_started_by_the_old_files_is_not_taken_for_a_new_one() {
+    let Target { driver, host, .. } = apache();
+    let change = driver.render(&[wanted("M1", "one")], &driver.observe(&host).unwrap()).change.unwrap();
+    let late = host.on_run(|host, command| {
+        if command.program == Path::new("/bin/sh") {
+            apache_worker(host, 9, 8);
+            host.take("/proc/7/fd/5");
+            host.link("/proc/7/fd/5", "pipe:[9]");
+        }
+        let stdout = if command.args.len() > 3 { APACHE_DUMP } else { "" };
+        Ok(Output { status: Some(0), stdout: stdout.into(), ..Output::default() })
+    });
+    let error = driver.apply(&late, &change).unwrap_err();
+    assert!(matches!(&error, DriverError::NotTaken { .. }), "{error}");
 }

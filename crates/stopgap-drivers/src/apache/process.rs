@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::dump::{self, Dump};
 use crate::driver::DriverError;
 use crate::host::{Bind, Command, Host, Output};
-use crate::server::process::{self, Workers, in_pid_file, is_one_of, signal, sockets, wait, words};
+use crate::server::process::{self, Workers, in_pid_file, is_one_of, pipes, signal, sockets, wait, words};
 use crate::server::{Settings, Tested};
 
 /// Apache reads its whole configuration anew before it starts new workers; with thousands of virtual hosts that
@@ -51,10 +51,22 @@ pub(super) fn reload(settings: &Settings, host: &dyn Host, master: u32) -> Resul
     let listening = listening(host, master);
     let now = || Workers::of(host, master, &programs(settings), &listening);
     let before = now();
+    // Apache starts workers whenever it has too few that are idle, so that one by the old files may come after this look.
+    // All workers of one reading share with their parent a pipe by which it tells them to end, and the next reading
+    // makes a new one.
+    let before_pipes = pipes(host, master).unwrap_or_default();
+    let new_pipes = || -> BTreeSet<u64> { &pipes(host, master).unwrap_or_default() - &before_pipes };
     signal(host, "USR1", master).map_err(|e| settings.not_taken(e.to_string()))?;
     // Where the workers cannot be seen, probes tell.
     let Some(before) = before else { return Ok(()) };
-    if wait(host, HANDOVER, || now().is_some_and(|now| now.have_replaced(&before))) {
+    let replaced = || now().filter(|now| now.have_replaced(&before));
+    let taken = || {
+        let new = new_pipes();
+        let is_new = |pid: &u32| pipes(host, *pid).is_some_and(|own| !own.is_disjoint(&new));
+        replaced().is_some_and(|now| now.accepting().iter().all(is_new))
+    };
+    // A way of having workers that knows no such pipe is judged by their numbers alone.
+    if wait(host, HANDOVER, taken) || (new_pipes().is_empty() && replaced().is_some()) {
         return Ok(());
     }
     let why = match is_one_of(host, master, &programs(settings)) {

@@ -70,10 +70,19 @@ pub(crate) fn children(host: &dyn Host, pid: u32) -> Option<Vec<u32>> {
 
 /// The sockets that a process has open, by inode; `None` where it has ended or the system does not tell.
 pub(crate) fn sockets(host: &dyn Host, pid: u32) -> Option<BTreeSet<u64>> {
+    open(host, pid, "socket:[")
+}
+
+/// The pipes that a process has open, in the same way.
+pub(crate) fn pipes(host: &dyn Host, pid: u32) -> Option<BTreeSet<u64>> {
+    open(host, pid, "pipe:[")
+}
+
+fn open(host: &dyn Host, pid: u32, kind: &str) -> Option<BTreeSet<u64>> {
     let folder = proc(pid, "fd");
     let inode = |name: String| {
         let to = host.read_link(&folder.join(name)).ok()?;
-        to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        to.to_str()?.strip_prefix(kind)?.strip_suffix(']')?.parse().ok()
     };
     Some(host.list(&folder).ok()?.into_iter().filter_map(inode).collect())
 }
@@ -184,6 +193,11 @@ impl Workers {
     pub(crate) fn have_replaced(&self, before: &Workers) -> bool {
         let old = |pid: &u32| before.accepting.contains(pid) || before.others.contains(pid);
         !self.accepting.is_empty() && !self.accepting.iter().any(old)
+    }
+
+    /// Those that listen.
+    pub(crate) fn accepting(&self) -> &[u32] {
+        &self.accepting
     }
 
     /// None of them can be seen to listen.
