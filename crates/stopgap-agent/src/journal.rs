@@ -199,6 +199,7 @@ mod tests {
             folder: "/data".into(),
             before: None,
             after: None,
+            rest: None,
             edits: vec![],
             switches: vec![],
             notes: vec![],

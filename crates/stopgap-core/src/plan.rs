@@ -41,6 +41,9 @@ pub struct Change {
     pub before: Option<String>,
     /// The set that is live after; `None`: nothing of ours stays.
     pub after: Option<GeneratedSet>,
+    /// Where the link to the live set points while there is none, beside the sets; `None`: there is no link then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
     /// Edits of files that are somebody else's, in the order in which they are made; none for a server that
     /// reads files of ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -258,7 +261,17 @@ impl Change {
                     live.clone(),
                     "the server's own test without our files".into(),
                 ));
-                steps.push(step(StepKind::Remove, live, self.words()));
+                match &self.rest {
+                    Some(rest) => {
+                        let to = self.folder.join(rest);
+                        steps.push(step(
+                            StepKind::Swap,
+                            live,
+                            format!("to {} ({})", to.display(), self.words()),
+                        ));
+                    }
+                    None => steps.push(step(StepKind::Remove, live, self.words())),
+                }
             }
         }
         for note in &self.notes {
@@ -435,6 +448,7 @@ mod tests {
             folder: "/data/nginx".into(),
             before: None,
             after: Some(GeneratedSet::new([("http.conf".to_owned(), "x".to_owned())].into(), vec![])),
+            rest: None,
             edits: vec![],
             switches: vec![],
             notes: vec![],
@@ -445,5 +459,11 @@ mod tests {
         use StepKind::*;
         assert_eq!(kinds, [Write, Write, Check, Swap, Reload, Probe]);
         assert!(change.steps().iter().any(|s| s.detail.contains("puts on example M1.1")));
+        // Nothing of ours stays: there is no link, or it points at what a server needs at all times.
+        let off = Change { after: None, ..change };
+        assert_eq!(off.steps()[1].kind, Remove);
+        let rests = Change { rest: Some("none".into()), ..off };
+        assert_eq!(rests.steps()[1].kind, Swap);
+        assert!(rests.steps()[1].detail.starts_with("to /data/nginx/none "), "{:?}", rests.steps());
     }
 }

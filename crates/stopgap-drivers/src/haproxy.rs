@@ -30,7 +30,7 @@ use crate::hook::{Edit, Hooked, edit, insert, remove};
 use crate::host::{Bind, Host};
 use crate::render::{self, Translating};
 use crate::server::{self, Server, Settings, Tested};
-use crate::set::{LIVE, Sets};
+use crate::set::{LIVE, NONE, Sets};
 use config::Section;
 use runtime::{NotPut, Shown};
 
@@ -346,7 +346,11 @@ impl Driver for Haproxy {
     }
 
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {
-        render::render(self, wanted, observed, observed.live.active == Some(false))
+        let mut rendered = render::render(self, wanted, observed, observed.live.active == Some(false));
+        if let Some(change) = rendered.change.as_mut().filter(|change| change.after.is_none()) {
+            change.rest = Some(NONE.to_owned());
+        }
+        rendered
     }
 
     fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError> {

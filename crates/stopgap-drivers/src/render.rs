@@ -248,6 +248,7 @@ pub(crate) fn change_to(
         target: target.to_owned(),
         folder: folder.to_owned(),
         before: live.set.clone(),
+        rest: None,
         edits: Vec::new(),
         switches: Vec::new(),
         notes: Vec::new(),

@@ -53,7 +53,7 @@ const FILE_MODE: u32 = 0o644;
 pub const LIVE: &str = "live";
 const SETS: &str = "sets";
 const STAGED: &str = "staged";
-const NONE: &str = "none";
+pub(crate) const NONE: &str = "none";
 const NEW_LINK: &str = ".live-new";
 const NEW_SET: &str = ".new";
 

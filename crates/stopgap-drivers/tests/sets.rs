@@ -44,6 +44,7 @@ fn change(before: Option<&GeneratedSet>, after: Option<&GeneratedSet>) -> Change
         folder: FOLDER.into(),
         before: before.map(|set| set.id.clone()),
         after: after.cloned(),
+        rest: None,
         edits: vec![],
         switches: vec![],
         notes: vec![],
