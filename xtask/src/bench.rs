@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> Result<bool> {
 fn equip() -> Result<()> {
     let wanted: Vec<tools::Tool> = tools::TESTS
         .iter()
-        .filter(|tool| ["apache2", "haproxy", "nginx", "xmlsec1"].contains(&tool.name))
+        .filter(|tool| ["apache2", "haproxy", "nginx", "wrk", "xmlsec1"].contains(&tool.name))
         .chain(tools::BENCHMARKS)
         .copied()
         .collect();

@@ -30,6 +30,7 @@ pub const TESTS: &[Tool] = &[
     tool("/etc/php/8.2/fpm/php-fpm.conf", "php-fpm", "the php-fpm target against the real server"),
     // By a path that is the same for every version; the programs themselves are not in PATH.
     tool("/usr/share/postgresql-common/pg_wrapper", "postgresql", "the hub on PostgreSQL"),
+    tool("wrk", "wrk", "load on real servers while rules come and go"),
     tool("xmlsec1", "xmlsec1", "signatures against another implementation"),
     // The compiler and not only `java`: a single source file is run, which needs the compiler's module.
     tool("javac", "default-jdk-headless", "signatures against javax.xml.crypto.dsig"),
@@ -68,7 +69,6 @@ const SERVICES: &[(&str, &str)] = &[
 
 /// What the benchmarks need beside that.
 pub const BENCHMARKS: &[Tool] = &[
-    tool("wrk", "wrk", "load"),
     tool("cc", "gcc", "the peers of the rule engine"),
     tool("/usr/include/pcre2.h", "libpcre2-dev", "a peer of the rule engine"),
     tool("/usr/include/modsecurity/modsecurity.h", "libmodsecurity-dev", "a peer of the rule engine"),

@@ -103,6 +103,7 @@ fn apache() -> Target {
         *memory.lock().unwrap() = host.peek("/data/apache/live/server.conf").unwrap_or_default();
         let children = host.peek("/proc/7/task/7/children").unwrap();
         let worker: u32 = String::from_utf8(children).unwrap().trim().parse().unwrap();
+        host.take(format!("/proc/{worker}"));
         apache_worker(host, worker + 1, worker + 1);
         host.take("/proc/7/fd/5");
         host.link("/proc/7/fd/5", format!("pipe:[{}]", worker + 1));
@@ -591,6 +592,7 @@ fn a_worker_that_apache_started_by_the_old_files_is_not_taken_for_a_new_one() {
     let change = driver.render(&[wanted("M1", "one")], &driver.observe(&host).unwrap()).change.unwrap();
     let late = host.on_run(|host, command| {
         if command.program == Path::new("/bin/sh") {
+            host.take("/proc/8");
             apache_worker(host, 9, 8);
             host.take("/proc/7/fd/5");
             host.link("/proc/7/fd/5", "pipe:[9]");

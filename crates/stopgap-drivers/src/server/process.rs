@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use crate::host::{Command, Host, Output};
 
-/// How often it is looked whether a server has taken its rules.
-pub(crate) const POLL: Duration = Duration::from_millis(5);
+/// How soon it is looked again whether a server has taken its rules.
+const POLL: Duration = Duration::from_millis(5);
+
+/// How late at most.
+const POLL_MAX: Duration = Duration::from_millis(50);
 
 /// What is kept of a server's words in an error.
 const WORDS_MAX: usize = 2_000;
@@ -200,6 +203,12 @@ impl Workers {
         &self.accepting
     }
 
+    /// Whether one of those that listened still does; of the others nothing is read.
+    pub(crate) fn still_accept(&self, host: &dyn Host, listening: &BTreeSet<u64>) -> bool {
+        let accepts = |pid: &u32| sockets(host, *pid).is_some_and(|own| !own.is_disjoint(listening));
+        self.accepting.iter().any(accepts)
+    }
+
     /// None of them can be seen to listen.
     pub(crate) fn are_unseen(&self) -> bool {
         self.accepting.is_empty()
@@ -238,10 +247,12 @@ pub(crate) fn wait(host: &dyn Host, limit: Duration, mut done: impl FnMut() -> b
         if done() {
             return true;
         }
-        if host.monotonic().saturating_sub(start) >= limit {
+        let waited = host.monotonic().saturating_sub(start);
+        if waited >= limit {
             return false;
         }
-        host.pause(POLL);
+        // A look costs the server the processor that it needs for what is waited for: the longer it takes, the fewer.
+        host.pause((waited / 10).clamp(POLL, POLL_MAX));
     }
 }
 
