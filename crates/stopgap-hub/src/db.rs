@@ -18,6 +18,7 @@ mod listen;
 pub mod mirror;
 pub mod people;
 pub mod reports;
+pub mod retention;
 pub mod servers;
 pub mod tokens;
 pub mod turns;
@@ -200,6 +201,21 @@ impl Db {
     pub async fn settings_counter(&self) -> Result<u64, DbError> {
         let row = sqlx::query("SELECT value FROM counters WHERE name = 'settings'");
         Ok(u64::try_from(row.fetch_one(&self.reader).await?.try_get::<i64, _>(0)?).unwrap_or(0))
+    }
+
+    /// SHA-256, in hex, of the certificate of the authority that the hub made for itself, where it serves with that.
+    pub async fn pin(&self) -> Result<Option<String>, DbError> {
+        let row =
+            sqlx::query("SELECT value FROM meta WHERE name = 'pin'").fetch_optional(&self.reader).await?;
+        Ok(row.map(|row| row.try_get::<String, _>(0)).transpose()?.filter(|pin| !pin.is_empty()))
+    }
+
+    /// Keeps what [`Db::pin`] says.
+    pub async fn set_pin(&self, pin: Option<&str>) -> Result<(), DbError> {
+        let sql = "INSERT INTO meta (name, value) VALUES ('pin', $1) \
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        sqlx::query(sql).bind(pin.unwrap_or_default()).execute(&self.writer).await?;
+        Ok(())
     }
 
     /// Ends all connections. SQLite folds its write-ahead log into the file.

@@ -45,6 +45,8 @@ pub struct Settings {
     /// Certificate and key; `None`: plain HTTP on a loopback address, and anywhere else TLS by an authority
     /// of the hub's own, in the data folder.
     pub tls: Option<TlsFiles>,
+    /// Names under which the hub is reached, for a certificate of its own authority.
+    pub names: Vec<String>,
 }
 
 /// Serves until `shutdown` resolves.

@@ -2,9 +2,12 @@
 //!
 //! HTTP/1.1 alone: agents hold one stream each, and whoever wants HTTP/2 has a proxy in front.
 
+mod authority;
 mod door;
 mod headers;
 mod health;
+mod housekeeping;
+mod metrics;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +27,7 @@ use crate::{Settings, agents, api, console, tell};
 use door::Door;
 
 pub use door::TlsFiles;
+pub use metrics::Metrics;
 
 /// A request head comes within this time, or the connection is closed; it also ends idle ones.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,7 +81,12 @@ impl Hub {
         let listen = |source| HubError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let state = AppState::new(db, settings.data, door.is_secure(), None).await?;
+        let pin = door.pin()?;
+        // The command line makes enrollment tokens too, and has only the database.
+        if db.pin().await? != pin {
+            db.set_pin(pin.as_deref()).await?;
+        }
+        let state = AppState::new(db, settings.data, door.is_secure(), pin).await?;
         Ok(Hub { listener, address, door, state })
     }
 
@@ -100,7 +109,11 @@ impl Hub {
     /// Serves until `shutdown` resolves, then ends the streams and lets open answers finish.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Hub { listener, door, state, .. } = self;
-        let background = [tokio::spawn(agents::run(state.clone())), tokio::spawn(tell::run(state.clone()))];
+        let background = [
+            tokio::spawn(agents::run(state.clone())),
+            tokio::spawn(tell::run(state.clone())),
+            tokio::spawn(housekeeping::run(state.clone(), Arc::clone(&door))),
+        ];
         let graceful = GracefulShutdown::new();
         tokio::select! {
             () = shutdown => {}
@@ -124,6 +137,7 @@ impl Hub {
 pub fn router(state: AppState) -> Router {
     Router::new()
         .merge(health::router())
+        .merge(metrics::router())
         .nest("/v1", api::router().merge(tell::router()))
         .nest("/v1/agent", agents::router())
         .merge(console::router())
@@ -131,6 +145,7 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(api::other_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(axum::middleware::from_fn_with_state(state.clone(), headers::add))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), metrics::count))
         .with_state(state)
 }
 

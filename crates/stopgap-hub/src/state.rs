@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::db::tokens::{self, Token};
 use crate::db::{Db, DbError};
 use crate::people::{Limits, PLAIN_COOKIE, Passwords, SECURE_COOKIE};
+use crate::serve::Metrics;
 use crate::settings::{Latest, Organization};
 use crate::{agents, console, tell};
 
@@ -37,6 +38,8 @@ pub struct Inner {
     pub passwords: Passwords,
     /// How often somebody may try one.
     pub limits: Limits,
+    /// What `/metrics` counts.
+    pub metrics: Metrics,
     /// What the agents' part shares among its requests.
     pub agents: agents::Shared,
     /// What the console shares among its requests.
@@ -59,6 +62,7 @@ impl AppState {
             latest: Latest::default(),
             passwords: Passwords::default(),
             limits: Limits::default(),
+            metrics: Metrics::default(),
             agents: agents::Shared::default(),
             console: console::Shared::default(),
             tell: tell::Shared::default(),

@@ -6,6 +6,8 @@ mod agent;
 mod apply;
 #[cfg(feature = "agent")]
 mod approve;
+#[cfg(feature = "hub")]
+mod audit;
 #[cfg(feature = "agent")]
 mod block;
 #[cfg(feature = "demo")]
@@ -25,16 +27,20 @@ mod hub;
 mod iis;
 #[cfg(feature = "agent")]
 mod local;
+#[cfg(feature = "hub")]
+mod org;
 #[cfg(feature = "agent")]
 mod pause;
 #[cfg(feature = "agent")]
 mod plan;
+#[cfg(feature = "hub")]
+mod remote;
 #[cfg(feature = "agent")]
 mod replay;
 #[cfg(feature = "agent")]
 mod retry;
 mod rules;
-#[cfg(feature = "agent")]
+#[cfg(any(feature = "agent", feature = "hub"))]
 mod server;
 #[cfg(feature = "agent")]
 mod status;
@@ -118,10 +124,18 @@ enum Command {
     /// Try a mitigation again that failed, or a target again that was given up
     #[cfg(feature = "agent")]
     Retry(retry::Args),
-    /// Show and change the settings of a server
-    #[cfg(feature = "agent")]
+    /// Show and change the settings of servers
+    #[cfg(any(feature = "agent", feature = "hub"))]
     #[command(subcommand)]
     Server(server::Command),
+    /// Show and change the organization's settings, at its hub
+    #[cfg(feature = "hub")]
+    #[command(subcommand)]
+    Org(org::Command),
+    /// Search and check the hub's audit log
+    #[cfg(feature = "hub")]
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Run the organization's hub, and make its first tokens
     #[cfg(feature = "hub")]
     #[command(subcommand)]
@@ -146,7 +160,7 @@ enum Command {
 
 /// Runs the command.
 pub fn run(cli: Cli) -> Outcome {
-    #[cfg_attr(not(feature = "agent"), allow(unused_variables))]
+    #[cfg_attr(not(any(feature = "agent", feature = "hub")), allow(unused_variables))]
     let config = cli.config.as_path();
     match cli.command {
         #[cfg(feature = "demo")]
@@ -185,8 +199,12 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Resume(args) => pause::resume(args, config),
         #[cfg(feature = "agent")]
         Command::Retry(args) => retry::run(args, config),
-        #[cfg(feature = "agent")]
+        #[cfg(any(feature = "agent", feature = "hub"))]
         Command::Server(command) => server::run(command, config),
+        #[cfg(feature = "hub")]
+        Command::Org(command) => org::run(command),
+        #[cfg(feature = "hub")]
+        Command::Audit(command) => audit::run(command),
         #[cfg(feature = "hub")]
         Command::Hub(command) => hub::run(command),
         Command::Feed(command) => feed::run(command, config),

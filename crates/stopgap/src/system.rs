@@ -3,7 +3,7 @@
 use std::io;
 
 /// This server's name, for reports and waves.
-#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "agent", feature = "hub")), allow(dead_code))]
 pub fn hostname() -> String {
     #[cfg(unix)]
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());

@@ -134,6 +134,13 @@ pub async fn count<'c>(on: impl Executor<'c, Database = Any>) -> Result<u64, DbE
     Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }
 
+/// How many servers were not heard since this time.
+pub async fn quiet<'c>(on: impl Executor<'c, Database = Any>, since: Timestamp) -> Result<u64, DbError> {
+    let sql = "SELECT COUNT(*) FROM servers WHERE COALESCE(last_contact, enrolled_at) < $1";
+    let row = sqlx::query(sql).bind(time(since)).fetch_one(on).await?;
+    Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
+}
+
 /// Gives a server these labels and no others.
 pub async fn set_labels(
     change: &mut Change,

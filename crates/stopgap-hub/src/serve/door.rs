@@ -1,7 +1,6 @@
 //! A connection's lower half: TLS where it is asked for, with a certificate that may be renewed at any time.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +19,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use super::HubError;
+use super::authority::Authority;
 use crate::Settings;
 
 /// The files that TLS needs, both PEM. They are read again when they change.
@@ -33,7 +34,13 @@ pub struct TlsFiles {
 /// Where connections come in: as they are, or through TLS.
 pub(super) enum Door {
     Open,
-    Tls { files: TlsFiles, seen: ArcSwap<Option<[SystemTime; 2]>>, acceptor: ArcSwap<Acceptor> },
+    Tls {
+        files: TlsFiles,
+        /// Where the certificate is of the hub's own authority.
+        own: Option<Authority>,
+        seen: ArcSwap<Option<[SystemTime; 2]>>,
+        acceptor: ArcSwap<Acceptor>,
+    },
 }
 
 /// What makes connections of one certificate.
@@ -41,23 +48,42 @@ pub(super) struct Acceptor(TlsAcceptor);
 
 impl Door {
     pub(super) fn new(settings: &Settings) -> Result<Door, HubError> {
-        let files = match &settings.tls {
-            Some(files) => files.clone(),
+        let (files, own) = match &settings.tls {
+            Some(files) => (files.clone(), None),
             None if settings.listen.ip().is_loopback() => return Ok(Door::Open),
-            None => return Err(no_certificate(settings.listen)),
+            None => {
+                let own = Authority::open(settings, Timestamp::now())?;
+                (own.files(), Some(own))
+            }
         };
         let seen = ArcSwap::from_pointee(times(&files));
         let acceptor = ArcSwap::from_pointee(acceptor(&files)?);
-        Ok(Door::Tls { files, seen, acceptor })
+        Ok(Door::Tls { files, own, seen, acceptor })
     }
 
     pub(super) fn is_secure(&self) -> bool {
         matches!(self, Door::Tls { .. })
     }
 
+    /// SHA-256, in hex, of the certificate of the hub's own authority, where it serves with that.
+    pub(super) fn pin(&self) -> Result<Option<String>, HubError> {
+        match self {
+            Door::Tls { own: Some(own), .. } => own.pin().map(Some),
+            Door::Tls { own: None, .. } | Door::Open => Ok(None),
+        }
+    }
+
+    /// Renews a certificate of the hub's own authority in good time.
+    pub(super) fn renew(&self, now: Timestamp) {
+        let Door::Tls { own: Some(own), .. } = self else { return };
+        if let Err(error) = own.look(now) {
+            tracing::warn!(%error, "the hub's certificate could not be renewed");
+        }
+    }
+
     /// Takes over a new certificate. One that does not fit its key (half of a renewal) waits for the other half.
     fn look(&self) {
-        let Door::Tls { files, seen, acceptor: current } = self else { return };
+        let Door::Tls { files, seen, acceptor: current, .. } = self else { return };
         let now = times(files);
         if now == **seen.load() {
             return;
@@ -82,13 +108,6 @@ impl Door {
             }
         }
     }
-}
-
-fn no_certificate(address: SocketAddr) -> HubError {
-    let reason = format!(
-        "nobody sends a token in the clear: {address} is no loopback address; expected --tls-cert and --tls-key"
-    );
-    HubError::Tls { path: PathBuf::from("--listen"), reason }
 }
 
 fn times(files: &TlsFiles) -> Option<[SystemTime; 2]> {

@@ -179,8 +179,13 @@ impl Hub {
 type Served = (AppState, String, oneshot::Sender<()>, tokio::task::JoinHandle<()>);
 
 async fn serve(data: &Path, database: Option<String>) -> Served {
-    let settings =
-        Settings { data: data.to_owned(), listen: "127.0.0.1:0".parse().unwrap(), database, tls: None };
+    let settings = Settings {
+        data: data.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        database,
+        tls: None,
+        names: Vec::new(),
+    };
     let hub = stopgap_hub::Hub::bind(settings).await.unwrap();
     let (state, url) = (hub.state().clone(), hub.url());
     let (stop, stopped) = oneshot::channel::<()>();

@@ -14,7 +14,7 @@ const COLUMNS: [&str; 5] = ["Server", "ID", "Type", "Description", "Status"];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this server; without a hub there is only the one that you are on
+    /// Only this server; without a hub (STOPGAP_HUB) there is only the one that you are on
     #[arg(long, value_name = "NAME")]
     identity: Option<String>,
     /// Write CSV to this file instead
@@ -23,6 +23,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args, config: &Path) -> Outcome {
+    #[cfg(feature = "hub")]
+    if let Some(remote) = super::remote::Remote::named()? {
+        let rows = crate::system::runtime()?.block_on(of_all(&remote, args.identity.as_deref()))?;
+        return print(args.export_csv, rows.into_iter());
+    }
     let config = local::config(config)?;
     if let Some(other) = args.identity.filter(|name| !name.eq_ignore_ascii_case(&config.server)) {
         return Err(Failure::usage(format_args!(
@@ -41,7 +46,37 @@ pub fn run(args: Args, config: &Path) -> Outcome {
             format!("{:?}", mitigation.status),
         ]
     });
-    match args.export_csv {
+    print(args.export_csv, rows)
+}
+
+/// Every server's, as the hub has them.
+#[cfg(feature = "hub")]
+async fn of_all(remote: &super::remote::Remote, identity: Option<&str>) -> Result<Vec<Vec<String>>, Failure> {
+    let servers = match identity {
+        Some(name) => {
+            let mitigations = remote.get(&["servers", name, "mitigations"]).await?;
+            vec![serde_json::json!({"server": name, "mitigations": mitigations})]
+        }
+        None => remote.all(&["mitigations", "by-server"], &[]).await?,
+    };
+    let rows = servers.iter().flat_map(|server| {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let of = server["mitigations"].as_array().into_iter().flatten();
+        of.map(move |one| {
+            vec![
+                text(&server["server"]),
+                text(&one["id"]),
+                text(&one["type"]),
+                text(&one["description"]),
+                text(&one["status"]),
+            ]
+        })
+    });
+    Ok(rows.collect())
+}
+
+fn print(export_csv: Option<PathBuf>, rows: impl Iterator<Item = Vec<String>>) -> Outcome {
+    match export_csv {
         Some(path) => {
             let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
             output::csv(file, &COLUMNS, rows)?;

@@ -1,13 +1,16 @@
 //! `stopgap hub`: the organization's hub, run here, and what is done beside it on its own machine.
 
+mod enrollment;
 mod run;
 mod token;
+mod user;
 
 use std::path::PathBuf;
 
 use stopgap_hub::db::Db;
+use stopgap_hub::problem::Problem;
 
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Code, Failure, Outcome};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -16,12 +19,20 @@ pub enum Command {
     /// Make tokens of the API
     #[command(subcommand)]
     Token(token::Command),
+    /// Make accounts
+    #[command(subcommand)]
+    User(user::Command),
+    /// Make tokens with which servers join
+    #[command(subcommand)]
+    Enrollment(enrollment::Command),
 }
 
 pub fn run(command: Command) -> Outcome {
     match command {
         Command::Run(args) => run::run(args),
         Command::Token(command) => token::run(command),
+        Command::User(command) => user::run(command),
+        Command::Enrollment(command) => enrollment::run(command),
     }
 }
 
@@ -50,4 +61,13 @@ impl Place {
             )
         })
     }
+}
+
+/// A refusal of the hub's own rules, as a failure of the command.
+fn refused(problem: Problem) -> Failure {
+    Failure::new(anyhow::anyhow!("{}", problem.detail)).code(if problem.status == 422 {
+        Code::Usage
+    } else {
+        Code::Failed
+    })
 }

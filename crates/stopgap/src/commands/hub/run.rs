@@ -23,6 +23,9 @@ pub struct Args {
     /// The key of that certificate
     #[arg(long, value_name = "KEY.pem", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A name under which the hub is reached, for the certificate that it makes for itself; may be given several times
+    #[arg(long = "name", value_name = "HOST", conflicts_with = "tls_cert")]
+    names: Vec<String>,
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -35,6 +38,7 @@ pub fn run(args: Args) -> Outcome {
         database: args.place.database(),
         data: args.place.data,
         listen: args.listen,
+        names: if args.names.is_empty() { vec![system::hostname()] } else { args.names },
         tls: files.map(|(certificates, key)| TlsFiles { certificates, key }),
     };
     system::wide_runtime()?.block_on(async {

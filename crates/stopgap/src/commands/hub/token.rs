@@ -20,9 +20,9 @@ pub struct CreateArgs {
     /// viewer, operator, administrator or auditor
     #[arg(long)]
     role: Role,
-    /// What it is for; the audit log names it so
-    #[arg(long, value_name = "TEXT", default_value = "made on the hub")]
-    label: String,
+    /// What it is for; the audit log names it so. Without it, the role and the time
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
     /// How long it works (90d, 12h); without it, until it is removed
     #[arg(long, value_name = "DURATION")]
     expires: Option<SignedDuration>,
@@ -35,8 +35,8 @@ pub fn run(command: Command) -> Outcome {
         let db = args.place.open().await?;
         let mut change = db.begin().await?;
         let expires = args.expires.map(|after| now + after);
-        let (_, secret) =
-            issue::token(&mut change, &system::user(), &args.label, args.role, expires, now).await?;
+        let label = args.label.unwrap_or_else(|| format!("{} {now:.3}", args.role));
+        let (_, secret) = issue::token(&mut change, &system::user(), &label, args.role, expires, now).await?;
         change.commit().await?;
         db.close().await;
         output::line(secret)?;

@@ -1,0 +1,78 @@
+//! `stopgap org`: the organization's own settings, at the hub.
+
+use serde_json::{Map, Value, json};
+
+use super::remote::{Remote, texts};
+use super::server::Wanted;
+use super::server::wanted::Change;
+use crate::exit::{Code, Outcome};
+use crate::{output, system};
+
+const SETTINGS: &[&str] = &["organization", "settings"];
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Print the organization's settings
+    Get(GetArgs),
+    /// Change the organization's settings
+    Set(SetArgs),
+}
+
+#[derive(clap::Args)]
+pub struct GetArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct SetArgs {
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+pub fn run(command: Command) -> Outcome {
+    match command {
+        Command::Get(args) => {
+            let remote = Remote::needed()?;
+            system::runtime()?.block_on(get(&remote, args.json))
+        }
+        Command::Set(args) => {
+            let change = Change::of(&args.wanted)?;
+            let remote = Remote::needed()?;
+            system::runtime()?.block_on(change.carry_out(&remote, SETTINGS))?;
+            output::say("organization: settings changed");
+            Ok(Code::Done)
+        }
+    }
+}
+
+async fn get(remote: &Remote, json: bool) -> Outcome {
+    let settings = remote.get(SETTINGS).await?;
+    let mut settings: Map<String, Value> = settings.as_object().cloned().unwrap_or_default();
+    // Exchange's default, which counts where nobody said anything.
+    settings.entry("mitigations_enabled").or_insert(json!(true));
+    if json {
+        output::json(&settings)?;
+        return Ok(Code::Done);
+    }
+    let text = |name: &str| settings.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let truth = |name: &str, default: bool| {
+        let value = settings.get(name).and_then(Value::as_bool).unwrap_or(default);
+        if value { "True" } else { "False" }
+    };
+    let blocked = settings.get("mitigations_blocked").and_then(Value::as_array).into_iter().flatten();
+    let blocked: Vec<String> = blocked
+        .map(|block| match block["feed"].as_str() {
+            Some(feed) => format!("{feed}:{}", block["id"].as_str().unwrap_or_default()),
+            None => block["id"].as_str().unwrap_or_default().to_owned(),
+        })
+        .collect();
+    let bypass = settings.get("internet_web_proxy_bypass").map(texts).unwrap_or_default();
+    output::line(format_args!("MitigationsEnabled           : {}", truth("mitigations_enabled", true)))?;
+    output::line(format_args!("MitigationsBlocked           : {{{}}}", blocked.join(", ")))?;
+    output::line(format_args!("InternetWebProxy             : {}", text("internet_web_proxy")))?;
+    output::line(format_args!("InternetWebProxyBypassList   : {{{}}}", bypass.join(", ")))?;
+    output::line(format_args!("DataCollectionEnabled        : {}", truth("data_collection_enabled", false)))?;
+    Ok(Code::Done)
+}
