@@ -8,6 +8,7 @@ mod catalogue;
 mod cli;
 mod feeds;
 mod first_trust;
+mod hub;
 mod hub_agents;
 mod iis;
 mod kill;

@@ -218,6 +218,12 @@ impl Db {
         Ok(())
     }
 
+    /// Writes a copy of SQLite's database as of this moment into a new file; others go on meanwhile.
+    pub async fn copy_into(&self, path: &Path) -> Result<(), DbError> {
+        sqlx::query("VACUUM INTO $1").bind(path.to_string_lossy().into_owned()).execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// Ends all connections. SQLite folds its write-ahead log into the file.
     pub async fn close(&self) {
         self.reader.close().await;
@@ -237,7 +243,7 @@ fn migrator() -> Migrator {
 }
 
 /// Nobody but the hub reads its data: it holds hashes of everybody's secrets.
-fn make_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

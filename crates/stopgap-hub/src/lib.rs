@@ -17,6 +17,7 @@ pub mod agents;
 pub mod api;
 pub mod approvals;
 pub mod audit;
+pub mod backup;
 pub mod console;
 pub mod db;
 pub mod people;
@@ -45,7 +46,8 @@ pub struct Settings {
     /// Certificate and key; `None`: plain HTTP on a loopback address, and anywhere else TLS by an authority
     /// of the hub's own, in the data folder.
     pub tls: Option<TlsFiles>,
-    /// Names under which the hub is reached, for a certificate of its own authority.
+    /// Names under which the hub is reached, for a certificate of its own authority. With one, a loopback address is
+    /// served over TLS too.
     pub names: Vec<String>,
 }
 

@@ -50,7 +50,7 @@ impl Door {
     pub(super) fn new(settings: &Settings) -> Result<Door, HubError> {
         let (files, own) = match &settings.tls {
             Some(files) => (files.clone(), None),
-            None if settings.listen.ip().is_loopback() => return Ok(Door::Open),
+            None if settings.listen.ip().is_loopback() && settings.names.is_empty() => return Ok(Door::Open),
             None => {
                 let own = Authority::open(settings, Timestamp::now())?;
                 (own.files(), Some(own))

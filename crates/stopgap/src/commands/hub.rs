@@ -1,5 +1,6 @@
 //! `stopgap hub`: the organization's hub, run here, and what is done beside it on its own machine.
 
+mod backup;
 mod enrollment;
 mod run;
 mod token;
@@ -25,6 +26,10 @@ pub enum Command {
     /// Make tokens with which servers join
     #[command(subcommand)]
     Enrollment(enrollment::Command),
+    /// Write a backup of a hub, also while it runs
+    Backup(backup::BackupArgs),
+    /// Bring a backup into an empty data folder
+    Restore(backup::RestoreArgs),
 }
 
 pub fn run(command: Command) -> Outcome {
@@ -33,6 +38,8 @@ pub fn run(command: Command) -> Outcome {
         Command::Token(command) => token::run(command),
         Command::User(command) => user::run(command),
         Command::Enrollment(command) => enrollment::run(command),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
     }
 }
 

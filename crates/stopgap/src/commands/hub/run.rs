@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Outcome {
         database: args.place.database(),
         data: args.place.data,
         listen: args.listen,
-        names: if args.names.is_empty() { vec![system::hostname()] } else { args.names },
+        names: names(args.names, args.listen),
         tls: files.map(|(certificates, key)| TlsFiles { certificates, key }),
     };
     system::wide_runtime()?.block_on(async {
@@ -47,4 +47,9 @@ pub fn run(args: Args) -> Outcome {
         hub.run(system::stopped()).await;
         Ok(Code::Done)
     })
+}
+
+/// Others reach this machine by its name, where nothing else was said; a loopback address nobody else reaches.
+fn names(said: Vec<String>, listen: SocketAddr) -> Vec<String> {
+    if said.is_empty() && !listen.ip().is_loopback() { vec![system::hostname()] } else { said }
 }
