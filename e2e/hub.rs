@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::world::{Process, Ran, STOPGAP, run, stopgap, text, wait_until};
+use crate::world::{Origin, Process, Ran, STOPGAP, VULNERABLE, World, run, stopgap, text, wait_until};
 
 /// A hub with its data folder.
 struct Hub {
@@ -235,4 +235,78 @@ fn a_backup_of_a_running_hub_is_restored_whole() {
     let got: Value = run(command).stdout.parse().unwrap();
     assert_eq!(got["mitigations_enabled"], json!(false));
     wait_until("the hub ends", || hub.process.take().is_none_or(|process| process.terminate().success()));
+}
+
+#[test]
+fn the_documented_truth_table_blocking_listing_and_the_log_with_a_real_agent() {
+    let hub = Hub::start(&[]);
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("PING1");
+    publisher.add("M1");
+    publisher.publish();
+    let gateway = world.gateway(Origin::start().address);
+    world.config(&format!("soak = \"0s\"\n{}{}", publisher.table(), gateway.target()));
+    world.exchange(VULNERABLE);
+    let token =
+        stopgap(&["hub", "enrollment", "create", "--data", text(&hub.data()), "--label", "role=mail"]);
+    world.write("token", token.stdout.trim());
+    world.ok(&["agent", "enroll", "--hub", &hub.url, "--token-file", text(&world.path("token"))]);
+    let _agent = world.agent();
+    world.await_status("M1", "Applied");
+    let set = |scope: &[&str], args: &[&str]| {
+        hub.ok("operator", &[scope, args].concat());
+    };
+    let (org, server) = (&["org", "set"][..], &["server", "set", "server1"][..]);
+    for (organization, own, status, reason) in [
+        ("true", "true", "Applied", None),
+        ("true", "false", "Disabled", Some("server")),
+        ("false", "true", "Disabled", Some("organization")),
+        ("false", "false", "Disabled", Some("organization")),
+        ("true", "true", "Applied", None),
+    ] {
+        set(org, &["--mitigations-enabled", organization]);
+        set(server, &["--mitigations-enabled", own]);
+        wait_until(&format!("{organization} {own}: {status}, {reason:?}"), || {
+            let found = world.mitigation("M1");
+            let because = found["reason"].as_str().unwrap_or_default();
+            found["status"] == status && reason.is_none_or(|word| because.contains(word))
+        });
+    }
+    // Blocking does not take off; with --revert it does; unblocked, it comes back.
+    set(server, &["--mitigations-blocked", "M1", "--reason", "printing"]);
+    assert_eq!(world.await_status("M1", "Blocked")["in_force"], true);
+    let listed = |enabled: &str, applied: &str, blocked: &str| {
+        format!(
+            "Name                : Server1\nMitigationsEnabled  : {enabled}\nMitigationsApplied  : {{{applied}}}\n\
+             MitigationsBlocked  : {{{blocked}}}\n"
+        )
+    };
+    let get = || hub.ok("viewer", &["server", "get", "SERVER1"]).stdout;
+    wait_until("the hub lists it as blocked", || get() == listed("True", "M1, PING1", "M1"));
+    set(server, &["--mitigations-blocked", "+M1", "--revert"]);
+    wait_until("it is taken off", || get() == listed("True", "PING1", "M1"));
+    set(server, &["--mitigations-blocked", "-M1"]);
+    world.await_status("M1", "Applied");
+    wait_until("it is applied again", || get() == listed("True", "M1, PING1", ""));
+    let csv = world.path("all.csv");
+    hub.ok("viewer", &["get-mitigations", "--export-csv", text(&csv)]);
+    let csv = std::fs::read_to_string(csv).unwrap();
+    assert!(csv.starts_with("Server,ID,Type,Description,Status\nServer1,M1,UrlRewrite,"), "{csv}");
+    assert!(csv.lines().all(|line| line.ends_with(",Applied") || line.ends_with(",Status")), "{csv}");
+    let found = hub.ok("viewer", &["server", "list", "--label", "role=mail", "--json"]).stdout;
+    assert_eq!(found.parse::<Value>().unwrap()[0]["name"], "Server1");
+    let log: Value = hub
+        .ok("auditor", &["audit", "search", "--object", "server Server1", "--action", "settings", "--json"])
+        .stdout
+        .parse()
+        .unwrap();
+    let blocks = |entry: &Value| entry["after"]["mitigations_blocked"].as_array().map_or(0, Vec::len);
+    let last: Vec<usize> = log.as_array().unwrap().iter().take(3).map(blocks).collect();
+    assert_eq!(last, [0, 1, 1]);
+    assert_eq!(log[2]["reason"], "printing");
+    // Forgotten by the hub, the server goes on by itself.
+    hub.ok("administrator", &["server", "remove", "Server1", "--reason", "sold"]);
+    assert_eq!(hub.ask("viewer", &["server", "get", "Server1"]).code, 1);
+    assert_eq!(world.mitigation("M1")["in_force"], true);
 }

@@ -8,6 +8,7 @@ mod headers;
 mod health;
 mod housekeeping;
 mod metrics;
+mod patience;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -144,6 +145,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(api::nothing)
         .method_not_allowed_fallback(api::other_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(axum::middleware::from_fn(patience::bounded))
         .layer(axum::middleware::from_fn_with_state(state.clone(), headers::add))
         .layer(axum::middleware::from_fn_with_state(state.clone(), metrics::count))
         .with_state(state)

@@ -421,6 +421,7 @@ async fn what_one_hub_commits_wakes_the_agents_of_another() {
         listen: "127.0.0.1:0".parse().unwrap(),
         database: hub.database.clone(),
         tls: None,
+        names: Vec::new(),
     })
     .await
     .unwrap();

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use stopgap_hub::people::{Role, issue};
 
 use super::Place;
-use crate::exit::{Code, Outcome};
+use crate::exit::{Code, Failure, Outcome};
 use crate::{output, system};
 
 #[derive(clap::Subcommand)]
@@ -31,10 +31,14 @@ pub struct CreateArgs {
 pub fn run(command: Command) -> Outcome {
     let Command::Create(args) = command;
     let now = Timestamp::now();
+    let expires = args.expires.map(|after| now.checked_add(after)).transpose();
+    let expires = expires.map_err(|_| Failure::usage("--expires is too long"))?;
+    if expires.is_some_and(|end| end <= now) {
+        return Err(Failure::usage("--expires: expected a time to come, such as 90d"));
+    }
     system::runtime()?.block_on(async {
         let db = args.place.open().await?;
         let mut change = db.begin().await?;
-        let expires = args.expires.map(|after| now + after);
         let label = args.label.unwrap_or_else(|| format!("{} {now:.3}", args.role));
         let (_, secret) = issue::token(&mut change, &system::user(), &label, args.role, expires, now).await?;
         change.commit().await?;
