@@ -4,7 +4,7 @@
 //! package, in a folder of its own and on a local socket, started as an unprivileged user; tests that run at
 //! the same time share it, each with a database of its own.
 
-#![allow(dead_code, reason = "each file of tests uses some of it")]
+#![allow(dead_code, unused_macros, unused_imports, reason = "each file of tests uses some of it")]
 
 mod postgres;
 
