@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::remote::Remote;
+use super::remote::{Remote, at};
 use crate::exit::{Code, Failure, Outcome};
 use crate::{output, system};
 
@@ -66,13 +66,13 @@ async fn search(remote: &Remote, args: SearchArgs) -> Outcome {
     let query: Vec<(&str, String)> =
         query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let mut page = remote.ask(&["audit"], &query).await?;
-    let entries = page["items"].take();
+    let entries = page.get_mut("items").map(Value::take).unwrap_or_default();
     if args.json {
         output::json(&entries)?;
         return Ok(Code::Done);
     }
     let rows = entries.as_array().into_iter().flatten().map(|entry| {
-        let text = |name: &str| match &entry[name] {
+        let text = |name: &str| match at(entry, name) {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
             value => value.to_string(),
@@ -85,17 +85,17 @@ async fn search(remote: &Remote, args: SearchArgs) -> Outcome {
 
 async fn verify(remote: &Remote, json: bool) -> Outcome {
     let verified = remote.get(&["audit", "verify"]).await?;
-    let ok = verified["ok"].as_bool().unwrap_or(false);
+    let ok = at(&verified, "ok").as_bool().unwrap_or(false);
     if json {
         output::json(&verified)?;
     } else if ok {
-        let head = verified["head"].as_str().unwrap_or_default();
+        let head = at(&verified, "head").as_str().unwrap_or_default();
         output::line(format_args!(
             "{} entries, each follows the one before; head {head}",
-            verified["entries"]
+            at(&verified, "entries")
         ))?;
     } else {
-        output::line(format_args!("not whole: {}", verified["fault"].as_str().unwrap_or_default()))?;
+        output::line(format_args!("not whole: {}", at(&verified, "fault").as_str().unwrap_or_default()))?;
     }
     Ok(if ok { Code::Done } else { Code::Wanting })
 }

@@ -7,6 +7,8 @@ use anyhow::Context;
 use stopgap_agent::cycle::Mode;
 
 use super::local;
+#[cfg(feature = "hub")]
+use super::remote::at;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output;
 
@@ -61,14 +63,14 @@ async fn of_all(remote: &super::remote::Remote, identity: Option<&str>) -> Resul
     };
     let rows = servers.iter().flat_map(|server| {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let of = server["mitigations"].as_array().into_iter().flatten();
+        let of = at(server, "mitigations").as_array().into_iter().flatten();
         of.map(move |one| {
             vec![
-                text(&server["server"]),
-                text(&one["id"]),
-                text(&one["type"]),
-                text(&one["description"]),
-                text(&one["status"]),
+                text(at(server, "server")),
+                text(at(one, "id")),
+                text(at(one, "type")),
+                text(at(one, "description")),
+                text(at(one, "status")),
             ]
         })
     });

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::remote::{Remote, texts};
+use super::remote::{Remote, at, texts};
 use super::server::Wanted;
 use super::server::wanted::Change;
 use crate::exit::{Code, Outcome};
@@ -63,9 +63,9 @@ async fn get(remote: &Remote, json: bool) -> Outcome {
     };
     let blocked = settings.get("mitigations_blocked").and_then(Value::as_array).into_iter().flatten();
     let blocked: Vec<String> = blocked
-        .map(|block| match block["feed"].as_str() {
-            Some(feed) => format!("{feed}:{}", block["id"].as_str().unwrap_or_default()),
-            None => block["id"].as_str().unwrap_or_default().to_owned(),
+        .map(|block| match at(block, "feed").as_str() {
+            Some(feed) => format!("{feed}:{}", at(block, "id").as_str().unwrap_or_default()),
+            None => at(block, "id").as_str().unwrap_or_default().to_owned(),
         })
         .collect();
     let bypass = settings.get("internet_web_proxy_bypass").map(texts).unwrap_or_default();

@@ -99,7 +99,7 @@ impl Remote {
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
                 items.extend(more);
             }
-            after = page["next"].as_str().map(str::to_owned);
+            after = at(&page, "next").as_str().map(str::to_owned);
             if after.is_none() || items.len() >= MOST {
                 return Ok(items);
             }
@@ -187,13 +187,18 @@ async fn accepted(response: Response) -> Result<Response, Failure> {
         return Ok(response);
     }
     let problem: Value = response.json().await.unwrap_or_default();
-    let detail = problem["detail"].as_str().unwrap_or_default();
+    let detail = at(&problem, "detail").as_str().unwrap_or_default();
     let failure = Failure::new(anyhow::anyhow!("the hub refused ({status}): {detail}"));
     Err(match status {
         StatusCode::UNAUTHORIZED => failure.hint(format_args!("{TOKEN} is none of its tokens, or ended")),
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => failure.code(Code::Usage),
         _ => failure,
     })
+}
+
+/// A field of an object; null where it is missing.
+pub fn at<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
 }
 
 /// A list of texts.

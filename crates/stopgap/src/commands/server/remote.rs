@@ -2,7 +2,7 @@
 
 use super::wanted::Change;
 use super::{Command, GetArgs, ListArgs, RemoveArgs, SetArgs, list_form};
-use crate::commands::remote::{Remote, texts};
+use crate::commands::remote::{Remote, at, texts};
 use crate::exit::{Code, Failure, Outcome};
 use crate::{output, system};
 
@@ -28,10 +28,10 @@ async fn list(remote: &Remote, args: ListArgs) -> Outcome {
         return Ok(Code::Done);
     }
     let rows = servers.iter().map(|server| {
-        let labels = server["labels"].as_object().into_iter().flatten();
+        let labels = at(server, "labels").as_object().into_iter().flatten();
         let labels: Vec<String> =
             labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-        let text = |name: &str| server[name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| at(server, name).as_str().unwrap_or_default().to_owned();
         vec![text("name"), text("last_contact"), text("agent_version"), text("system"), labels.join(" ")]
     });
     output::line(output::table(&["NAME", "LAST CONTACT", "AGENT", "SYSTEM", "LABELS"], rows))?;
@@ -41,9 +41,9 @@ async fn list(remote: &Remote, args: ListArgs) -> Outcome {
 async fn get(remote: &Remote, args: GetArgs) -> Outcome {
     let name = args.name.unwrap_or_default();
     let server = remote.get(&["servers", &name]).await?;
-    let enabled = server["enabled"].as_bool().unwrap_or(true);
-    let (applied, blocked) = (texts(&server["applied"]), texts(&server["blocked"]));
-    let name = server["name"].as_str().unwrap_or(&name).to_owned();
+    let enabled = at(&server, "enabled").as_bool().unwrap_or(true);
+    let (applied, blocked) = (texts(at(&server, "applied")), texts(at(&server, "blocked")));
+    let name = at(&server, "name").as_str().unwrap_or(&name).to_owned();
     if !args.json {
         list_form(&name, enabled, &applied, &blocked)?;
         return Ok(Code::Done);
@@ -74,7 +74,7 @@ async fn set(remote: &Remote, args: SetArgs) -> Outcome {
     }
     let servers = remote.all(&["servers"], &[]).await?;
     let mut changed = 0;
-    for name in servers.iter().filter_map(|server| server["name"].as_str()) {
+    for name in servers.iter().filter_map(|server| at(server, "name").as_str()) {
         let done = change.carry_out(remote, &["servers", name, "settings"]).await;
         done.map_err(|failure: Failure| Failure {
             error: failure.error.context(format!("{changed} servers were changed, and {name} was not")),
