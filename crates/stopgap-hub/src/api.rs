@@ -5,9 +5,9 @@
 
 mod approvals;
 mod audit;
-mod enrollments;
+pub(crate) mod enrollments;
 pub mod extract;
-mod groups;
+pub(crate) mod groups;
 mod me;
 pub mod mitigations;
 mod once;
@@ -15,7 +15,7 @@ mod openapi;
 pub mod servers;
 mod session;
 mod settings;
-mod tokens;
+pub(crate) mod tokens;
 mod users;
 
 use axum::Router;

@@ -12,6 +12,8 @@ pub mod approvals;
 pub mod audit;
 mod change;
 pub mod enrollments;
+pub mod fleet;
+pub mod history;
 pub mod idempotency;
 pub mod layers;
 mod listen;
@@ -45,6 +47,7 @@ pub const FILE: &str = "hub.db";
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "organization", include_str!("../migrations/0001_organization.sql")),
     (2, "mirror", include_str!("../migrations/0002_mirror.sql")),
+    (3, "console", include_str!("../migrations/0003_console.sql")),
 ];
 
 /// Which database it is, where a statement cannot be the same.

@@ -160,6 +160,8 @@ async fn mitigations(
         let document = serde_json::to_string(mitigation).unwrap_or_default();
         if left.remove(&name(mitigation)).is_none_or(|(old, _)| old != document) {
             reports::put_mitigation(change, id, mitigation, &document).await?;
+            let since = mitigation.applied_at.map_or(newest.at, |applied| applied.min(newest.at));
+            reports::note_need(change, mitigation, since).await?;
         }
     }
     for name in left.into_keys() {

@@ -68,10 +68,7 @@ pub async fn create(
     Body(new): Body<NewEnrollment>,
 ) -> Answer<Response> {
     by.may(Right::Administer)?;
-    labels(&new.labels)?;
-    if !(1..=100_000).contains(&new.uses) || !(1..=8760).contains(&new.hours) {
-        return Err(Problem::unprocessable("expected uses from 1 to 100000, and hours from 1 to 8760"));
-    }
+    check(&new)?;
     let now = Timestamp::now();
     let mut change = state.db.begin().await?;
     if let Some(answered) = once.begin(&mut change, &by, &new, now).await? {
@@ -85,6 +82,15 @@ pub async fn create(
     change.commit().await?;
     made.secret = Some(secret);
     Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+/// What an enrollment token may be.
+pub(crate) fn check(new: &NewEnrollment) -> Answer<()> {
+    labels(&new.labels)?;
+    if !(1..=100_000).contains(&new.uses) || !(1..=8760).contains(&new.hours) {
+        return Err(Problem::unprocessable("expected uses from 1 to 100000, and hours from 1 to 8760"));
+    }
+    Ok(())
 }
 
 /// Remove an enrollment token. Servers that joined with it stay.

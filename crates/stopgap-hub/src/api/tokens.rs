@@ -64,13 +64,7 @@ pub async fn create(
     Body(new): Body<NewToken>,
 ) -> Answer<Response> {
     by.may(Right::Administer)?;
-    let letters = new.label.chars().count();
-    if letters == 0 || letters > MAX_WORD || new.label.chars().any(char::is_control) {
-        return Err(Problem::unprocessable(format_args!("a label has 1 to {MAX_WORD} letters")));
-    }
-    if new.hours.is_some_and(|hours| hours == 0 || hours > 87_600) {
-        return Err(Problem::unprocessable("hours is 1 to 87600, which is ten years"));
-    }
+    check(&new)?;
     let now = Timestamp::now();
     let mut change = state.db.begin().await?;
     if let Some(answered) = once.begin(&mut change, &by, &new, now).await? {
@@ -83,6 +77,18 @@ pub async fn create(
     change.commit().await?;
     made.secret = Some(secret);
     Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+/// What a token may be.
+pub(crate) fn check(new: &NewToken) -> Answer<()> {
+    let letters = new.label.chars().count();
+    if letters == 0 || letters > MAX_WORD || new.label.chars().any(char::is_control) {
+        return Err(Problem::unprocessable(format_args!("a label has 1 to {MAX_WORD} letters")));
+    }
+    if new.hours.is_some_and(|hours| hours == 0 || hours > 87_600) {
+        return Err(Problem::unprocessable("hours is 1 to 87600, which is ten years"));
+    }
+    Ok(())
 }
 
 /// Remove a token: it works no longer.

@@ -120,6 +120,24 @@ pub async fn put_mitigation(
     Ok(())
 }
 
+/// Verdicts of a server that does not need it. A word of a later agent is none of these.
+const NOT_NEEDED: &[&str] = &["NotApplicable", "Withdrawn", "Expired", "Unsupported"];
+
+/// Notes when a mitigation was first needed anywhere, where this server needs it.
+pub async fn note_need(
+    change: &mut Change,
+    mitigation: &Mitigation,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    if NOT_NEEDED.contains(&mitigation.verdict.as_str()) {
+        return Ok(());
+    }
+    let sql = "INSERT INTO needs (feed, id, since_at) VALUES ($1, $2, $3) ON CONFLICT (feed, id) DO NOTHING";
+    let query = sqlx::query(sql).bind(mitigation.feed.to_string()).bind(mitigation.id.to_string());
+    query.bind(time(at)).execute(change.on()).await?;
+    Ok(())
+}
+
 /// The server knows a mitigation no longer.
 pub async fn drop_mitigation(change: &mut Change, server: &str, (feed, id): &Name) -> Result<(), DbError> {
     let sql = "DELETE FROM server_mitigations WHERE server = $1 AND feed = $2 AND id = $3";

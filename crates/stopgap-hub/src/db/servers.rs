@@ -328,7 +328,7 @@ pub fn key(name: &str) -> String {
 }
 
 /// A pattern of LIKE: any text that holds this one.
-fn holding(text: &str) -> String {
+pub(super) fn holding(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in key(text).chars() {
         if matches!(c, '%' | '_' | '!') {

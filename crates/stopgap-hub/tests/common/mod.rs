@@ -6,6 +6,8 @@
 
 #![allow(dead_code, unused_macros, unused_imports, reason = "each file of tests uses some of it")]
 
+#[allow(dead_code, reason = "not every test looks at a whole fleet")]
+pub mod fleet;
 mod postgres;
 
 use std::path::{Path, PathBuf};
