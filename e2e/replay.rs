@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use stopgap_agent::replay::{Candidate, Finding, Question};
+use stopgap_agent::replay::{Candidate, Captures, Finding, Format, Question};
 use stopgap_rules::{Connection, Engine, EngineLimits, Request, RuleSet};
 
 use crate::world::*;
@@ -22,6 +22,8 @@ struct Logging {
     configuration: fn(&Path, SocketAddr) -> String,
     /// Whether its log holds the User-Agent.
     agents: bool,
+    /// The names of the request headers that HAProxy captures.
+    captures: Option<&'static str>,
 }
 
 const NGINX: Logging = Logging {
@@ -39,6 +41,7 @@ const NGINX: Logging = Logging {
         )
     },
     agents: true,
+    captures: None,
 };
 
 /// The same with a format of its own, which is found in its configuration.
@@ -69,6 +72,7 @@ const APACHE: Logging = Logging {
         )
     },
     agents: true,
+    captures: None,
 };
 
 const HAPROXY: Logging = Logging {
@@ -83,6 +87,19 @@ const HAPROXY: Logging = Logging {
         )
     },
     agents: false,
+    captures: None,
+};
+
+/// The same with headers that its log gives no names for, of the answer too.
+const HAPROXY_CAPTURES: Logging = Logging {
+    configuration: |folder, address| {
+        (HAPROXY.configuration)(folder, address)
+            + "    capture request header Host len 64\n    capture request header User-Agent len 200\n    capture request \
+               header X-None len 20\n    capture response header Server len 20\n"
+    },
+    agents: true,
+    captures: Some("Host,User-Agent,X-None"),
+    ..HAPROXY
 };
 
 struct Running {
@@ -251,12 +268,16 @@ fn what_is_logged_is_judged_as_the_request_was(server: &Logging, test: &str) {
         "nginx" => own_formats(&world, &running),
         _ => Vec::new(),
     };
+    let format = server.captures.map(|names| {
+        Format::named("haproxy").unwrap().with_captures(Captures::parse(names).unwrap()).unwrap()
+    });
     let engines: Vec<Engine> = candidates.iter().map(engine).collect();
     let (mut judged, mut refused, mut passed) = (0, [0; RULES.len()], [0; RULES.len()]);
     for line in &lines {
         let Some(head) = heads.get(number_of(line).unwrap()) else { continue };
         let shown = String::from_utf8_lossy(line).into_owned();
-        let question = Question::read(line, None, others.clone()).unwrap_or_else(|e| panic!("{e}: {shown}"));
+        let question =
+            Question::read(line, format.clone(), others.clone()).unwrap_or_else(|e| panic!("{e}: {shown}"));
         let connection = Connection::default();
         let request = Request::parse_head(head, &connection).unwrap();
         judged += 1;
@@ -295,7 +316,7 @@ fn what_is_logged_is_judged_as_the_request_was(server: &Logging, test: &str) {
 }
 
 /// What the configuration of this nginx adds to the known formats, as the agent reads it.
-fn own_formats(world: &World, running: &Running) -> Vec<stopgap_agent::replay::Format> {
+fn own_formats(world: &World, running: &Running) -> Vec<Format> {
     world.config(&format!(
         "[[target]]\nkind = \"nginx\"\nconfig = {:?}\n",
         text(&running.folder.join("server.conf"))
@@ -323,6 +344,12 @@ fn what_apache_logs_is_judged_as_the_request_was() {
 #[test]
 fn what_haproxy_logs_is_judged_as_the_request_was() {
     what_is_logged_is_judged_as_the_request_was(&HAPROXY, "what_haproxy_logs_is_judged_as_the_request_was");
+}
+
+#[test]
+fn headers_that_haproxy_captures_are_judged_by_the_names_that_an_operator_gives() {
+    let test = "headers_that_haproxy_captures_are_judged_by_the_names_that_an_operator_gives";
+    what_is_logged_is_judged_as_the_request_was(&HAPROXY_CAPTURES, test);
 }
 
 /// A gateway, M1 that reads the address, M3 that reads cookies; nothing is applied yet.
@@ -398,6 +425,10 @@ fn plan_tells_what_it_would_have_refused() {
     assert!(odd.stderr.contains("hello | world") && odd.stderr.contains("--format"), "{odd:?}");
     let usage = world.stopgap(&["plan", "--replay", text(&path), "--format", "x"]);
     assert_eq!(usage.code, 2, "{usage:?}");
+    let usage = world.stopgap(&["plan", "--replay", text(&path), "--captures", "Host,,"]);
+    assert!(usage.code == 2 && usage.stderr.contains("no header's name"), "{usage:?}");
+    let other = world.stopgap(&["plan", "--replay", text(&path), "--captures", "Host"]);
+    assert!(other.code == 1 && other.stderr.contains("read as combined"), "{other:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //!
 //! Not here: which mitigations those are (`rules` reads them out of a cycle's outcome), printing.
 
+mod compiled;
 mod configured;
 mod format;
 mod haproxy;
@@ -30,6 +31,7 @@ mod w3c;
 
 pub use configured::formats_of;
 pub use format::{Format, FormatError};
+pub use haproxy::Captures;
 pub use holds::Holds;
 pub use judge::{Candidate, Finding, Judge, Unjudged};
 pub use question::{Question, QuestionError};

@@ -1,6 +1,6 @@
 //! Which format a log has: as it is told, or the one that reads most of its first lines.
 
-use super::haproxy;
+use super::haproxy::{self, Captures};
 use super::holds::Holds;
 use super::line::{Read, printable};
 use super::template::Template;
@@ -16,7 +16,7 @@ pub struct Format {
 #[derive(Debug, Clone)]
 enum Kind {
     Template(Template),
-    Haproxy,
+    Haproxy(Captures),
     W3c(Fields),
 }
 
@@ -33,6 +33,12 @@ pub enum FormatError {
         text: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// Captured headers are named, and the log is none of HAProxy's.
+    #[error("the log is read as {format}, which has no captured headers: --captures is for `haproxy` alone")]
+    Captures {
+        /// What it is read as.
+        format: String,
     },
     /// No known format reads the log.
     #[error("no known format reads this log; it begins with: {}{hint}", lines.join(" | "))]
@@ -62,7 +68,9 @@ impl Format {
             "vhost_combined" => {
                 Format::template("combined with the site (Apache)", &format!("%v:%p {COMBINED}"))
             }
-            "haproxy" => Ok(Format { name: "HAProxy's httplog".into(), kind: Kind::Haproxy }),
+            "haproxy" => {
+                Ok(Format { name: "HAProxy's httplog".into(), kind: Kind::Haproxy(Captures::default()) })
+            }
             "w3c" => Format::w3c(USUAL.as_bytes()).ok_or_else(String::new),
             template if template.contains(['$', '%']) => Format::template("the given template", template),
             _ => Err("it is no name of one".into()),
@@ -87,11 +95,23 @@ impl Format {
         &self.name
     }
 
+    /// The same, with the names of the request headers that HAProxy captures.
+    ///
+    /// # Errors
+    /// [`FormatError::Captures`] in any other format.
+    pub fn with_captures(mut self, named: Captures) -> Result<Format, FormatError> {
+        match &mut self.kind {
+            Kind::Haproxy(captures) => *captures = named,
+            _ => return Err(FormatError::Captures { format: self.name }),
+        }
+        Ok(self)
+    }
+
     /// What it holds of each request.
     pub fn holds(&self) -> Holds {
         match &self.kind {
             Kind::Template(template) => template.holds(),
-            Kind::Haproxy => haproxy::holds(),
+            Kind::Haproxy(captures) => captures.holds(),
             Kind::W3c(fields) => fields.holds(),
         }
     }
@@ -102,7 +122,7 @@ impl Format {
         let decoded = match &self.kind {
             Kind::Template(template) => template.is_decoded(),
             Kind::W3c(fields) => fields.is_decoded(),
-            Kind::Haproxy => false,
+            Kind::Haproxy(_) => false,
         };
         if decoded {
             notes.push(
@@ -113,8 +133,16 @@ impl Format {
         if matches!(self.kind, Kind::W3c(_)) {
             notes.push("the log writes blanks as +: every + in a header is read as a blank");
         }
-        if matches!(self.kind, Kind::Haproxy) {
-            notes.push("captured headers have no names in the log and are not read");
+        match &self.kind {
+            Kind::Haproxy(captures) if captures.is_empty() => notes.push(
+                "captured headers have no names in the log and are not read; --captures Host,User-Agent names those of \
+                 the request",
+            ),
+            Kind::Haproxy(_) => notes.push(
+                "a captured header is as long as its `len` in HAProxy's configuration: what stood behind that is not \
+                 judged",
+            ),
+            _ => {}
         }
         notes
     }
@@ -124,14 +152,14 @@ impl Format {
         match &mut self.kind {
             Kind::Template(template) => template.narrow(reads),
             Kind::W3c(fields) => fields.narrow(reads),
-            Kind::Haproxy => {}
+            Kind::Haproxy(captures) => captures.narrow(reads),
         }
     }
 
     pub(super) fn read<'a>(&'a self, line: &'a [u8]) -> Read<'a> {
         match &self.kind {
             Kind::Template(template) => template.read(line),
-            Kind::Haproxy => haproxy::read(line),
+            Kind::Haproxy(captures) => haproxy::read(captures, line),
             Kind::W3c(fields) => fields.read(line),
         }
     }

@@ -11,6 +11,7 @@ use stopgap_feed::{Id, Key};
 use stopgap_rules::engine::Outcome;
 use stopgap_rules::{Engine, EngineLimits, Request, RuleSet};
 
+use super::compiled::Compiled;
 use super::holds::Holds;
 use super::relax::{reads, relax};
 use crate::cycle::words;
@@ -84,14 +85,6 @@ const BITS: usize = 64;
 /// Different lacks in one log, before what was compiled is forgotten: a log has one or two.
 const MAX_COMPILED: usize = 16;
 
-type Compiled = Vec<Option<One>>;
-
-/// One action for one [`Lacks`].
-struct One {
-    possible: Engine,
-    certain: Option<Engine>,
-}
-
 impl Judge {
     /// Ready to judge by these. One whose rules cannot be read or compiled refuses nothing, and
     /// [`Judge::not_judged`] says why.
@@ -151,24 +144,8 @@ impl Judge {
     }
 
     /// What each action's rules say to a request of which this is not known, in order.
-    pub(super) fn judge(&mut self, request: &Request, lacks: Lacks, mut say: impl FnMut(usize, Finding)) {
-        let compiled = self.compiled(lacks);
-        for (at, one) in compiled.iter().enumerate() {
-            let Some(one) = one else { continue };
-            let verdict = one.possible.evaluate(request);
-            if !verdict.is_refusal() {
-                continue;
-            }
-            let verdict = match &one.certain {
-                Some(certain) => certain.evaluate(request),
-                None => verdict,
-            };
-            let finding = match verdict.is_refusal() {
-                true => Finding::Refuses { rule: verdict.rule.unwrap_or_default(), outcome: verdict.action },
-                false => Finding::Undecided,
-            };
-            say(at, finding);
-        }
+    pub(super) fn judge(&mut self, request: &Request, lacks: Lacks, say: impl FnMut(usize, Finding)) {
+        self.compiled(lacks).judge(request, say);
     }
 
     fn compiled(&mut self, lacks: Lacks) -> Rc<Compiled> {
@@ -187,23 +164,11 @@ impl Judge {
         };
         let make = || {
             let rules = self.candidates.iter().map(|candidate| candidate.rules.as_ref().ok());
-            Rc::new(rules.map(|rules| One::compile(rules?, knows)).collect())
+            Rc::new(Compiled::new(rules, knows))
         };
         let compiled = Rc::clone(self.compiled.entry(lacks).or_insert_with(make));
         self.used = Some((lacks, Rc::clone(&compiled)));
         compiled
-    }
-}
-
-impl One {
-    /// Nothing where no rule is left; that what is given compiles was tried before.
-    fn compile(rules: &RuleSet, knows: impl Fn(&str) -> bool) -> Option<One> {
-        let relaxed = relax(rules, knows);
-        let limits = EngineLimits::default();
-        let possible =
-            Engine::compile(&relaxed.possible, &limits).ok().filter(|engine| !engine.is_empty())?;
-        let certain = relaxed.certain.and_then(|rules| Engine::compile(&rules, &limits).ok());
-        Some(One { possible, certain })
     }
 }
 

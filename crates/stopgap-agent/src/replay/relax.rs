@@ -180,6 +180,11 @@ fn anything(syntax: PatternSyntax) -> MatchUrl {
     MatchUrl { url: url.into(), ignore_case: true, negate }
 }
 
+/// Whether it is what [`anything`] makes, or as good as that; what else matches every path is not recognized.
+pub(super) fn is_anything(found: &MatchUrl, syntax: PatternSyntax) -> bool {
+    *found == MatchUrl { ignore_case: found.ignore_case, ..anything(syntax) }
+}
+
 #[cfg(test)]
 mod tests {
     use stopgap_rules::{Connection, Engine, EngineLimits, Request};

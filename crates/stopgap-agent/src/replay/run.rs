@@ -6,6 +6,7 @@ use std::io::{self, Read as Stream};
 use stopgap_feed::Key;
 
 use super::format::{Format, FormatError};
+use super::haproxy::Captures;
 use super::holds::Holds;
 use super::judge::{Candidate, Finding, Judge, Lacks, Unjudged};
 use super::line::{Line, Read, printable};
@@ -28,6 +29,8 @@ pub struct Reading {
     pub format: Option<Format>,
     /// Formats that this server's own configuration has, tried before the known ones.
     pub others: Vec<Format>,
+    /// The names of the request headers that HAProxy captures; nothing: they are not read.
+    pub captures: Option<Captures>,
 }
 
 /// Why a log could not be replayed.
@@ -74,6 +77,10 @@ pub fn replay(
             let empty = lines.is_empty();
             if empty { None } else { Some(Format::recognize(&lines, reading.others)?) }
         }
+    };
+    let format = match (format, reading.captures) {
+        (Some(format), Some(captures)) => Some(format.with_captures(captures)?),
+        (format, _) => format,
     };
     let mut run = Run::new(candidates, format);
     for (whole, line) in &first {
@@ -407,7 +414,7 @@ mod tests {
                 noise.iter_mut().for_each(|b| *b = LIKELY[usize::from(*b) % LIKELY.len()]);
             }
             for name in Format::NAMES {
-                let reading = Reading { format: Some(Format::named(name).unwrap()), others: Vec::new() };
+                let reading = Reading { format: Some(Format::named(name).unwrap()), ..Reading::default() };
                 let report = replay(noise.as_slice(), reading, &candidates(), |_| {}).unwrap();
                 let counted =
                     report.requests + report.without_request + report.cut_off + report.not_understood;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use stopgap_agent::cycle::Done;
 use stopgap_agent::operator::Named;
-use stopgap_agent::replay::{Format, Reading, ReplayReport, planned, replay};
+use stopgap_agent::replay::{Captures, Format, Reading, ReplayReport, planned, replay};
 
 use crate::exit::{Failure, Outcome};
 use crate::{exit, output};
@@ -25,6 +25,10 @@ pub struct ReplayArgs {
     /// LogFormat; without it the format is recognized
     #[arg(long, value_name = "FORMAT", requires = "replay")]
     format: Option<String>,
+    /// With --replay of a log of HAProxy's: the request headers that it captures, in the order of its configuration,
+    /// such as Host,User-Agent
+    #[arg(long, value_name = "NAMES", requires = "replay")]
+    captures: Option<String>,
     /// With --replay: print the samples as CSV
     #[arg(long, requires = "replay", conflicts_with = "json")]
     csv: bool,
@@ -42,7 +46,9 @@ pub fn run(args: &ReplayArgs, log: &Path, others: Vec<Format>, done: &Done, json
         return Err(Failure::new(anyhow::anyhow!("no mitigation {id} with rules is known here"))
             .hint("`stopgap status` lists them; `stopgap apply` asks the feeds"));
     }
-    let reading = Reading { format: format(args.format.as_deref())?, others };
+    let captures = args.captures.as_deref().map(Captures::parse).transpose();
+    let captures = captures.map_err(|why| Failure::usage(format_args!("--captures: {why}")))?;
+    let reading = Reading { format: format(args.format.as_deref())?, others, captures };
     let (stream, size) = open(log)?;
     let mut progress = Progress::new(size);
     let found = replay(stream, reading, &candidates, |read| progress.at(read));
