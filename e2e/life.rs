@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::world::{
-    Entry, FIXED, Gateway, Origin, Process, Publisher, STOPGAP, Seen, VULNERABLE, World, ask, differences,
-    free_port, run, snapshot, text, wait_until,
+    Entry, FIXED, Gateway, Origin, PATIENCE, Process, Publisher, STOPGAP, Seen, VULNERABLE, World, ask,
+    differences, free_port, run, snapshot, text, wait_until,
 };
 
 const ATTACK: &str = "/autodiscover/autodiscover.json?@evil.example/PowerShell/";
@@ -285,6 +285,73 @@ fn an_operators_word_is_asked_for_given_paused_and_kept_with_a_name() {
     assert_eq!(ask(gateway.address, ATTACK), Seen::Status(200));
     let after = snapshot(&world.data().join("gateway"), &["control.sock"]);
     assert_eq!(differences(&before, &after), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn another_interval_counts_at_once() {
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("PING1");
+    publisher.publish();
+    let gateway = world.gateway(Origin::start().address);
+    // A file announces nothing, and is not watched.
+    let tables = format!("{}{}", publisher.table(), gateway.target());
+    world.config(&format!("interval = \"24h\"\n{tables}"));
+    world.exchange(VULNERABLE);
+    let _agent = world.agent();
+    world.await_status("PING1", "Applied");
+    publisher.add("M1");
+    publisher.publish();
+    world.config(&format!("interval = \"1s\"\n{tables}"));
+    world.await_status("M1", "Applied");
+}
+
+#[test]
+fn a_service_that_is_asked_to_stop_in_a_hook_asks_for_the_time_that_hooks_have() {
+    use std::os::unix::net::UnixDatagram;
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("M1");
+    publisher.publish();
+    let gateway = world.gateway(Origin::start().address);
+    let (drain, undrain) = (hook(&world, "hooks/drain", 0), hook(&world, "hooks/undrain", 0));
+    // It lasts until it is told that it may end.
+    let script = fs::read_to_string(&drain).unwrap();
+    let (may_end, runs) = (world.path("may-end"), world.path("runs"));
+    let lasts =
+        format!("touch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\n", runs.display(), may_end.display());
+    fs::write(&drain, script.replace("exit 0", &lasts)).unwrap();
+    let hooks = format!("[hooks]\nbefore = [{drain:?}]\nafter = [{undrain:?}]\ntimeout = \"14m\"\n");
+    world.config(&format!("{hooks}{}{}", publisher.table(), gateway.target()));
+    world.exchange(VULNERABLE);
+
+    let socket = UnixDatagram::bind(world.path("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = world.command(&["agent", "run"]);
+    let command = command.env("NOTIFY_SOCKET", world.path("notify")).stderr(std::process::Stdio::null());
+    let agent = Process::start(command);
+    let mut said = String::new();
+    let mut hear = |words: &str| {
+        let mut message = [0; 4096];
+        while !said.contains(words) {
+            let length = socket.recv(&mut message).unwrap_or_else(|error| panic!("{words}: {error}: {said}"));
+            said = String::from_utf8_lossy(&message[..length]).into_owned();
+        }
+    };
+    hear("READY=1");
+    wait_until("the hook runs", || runs.exists());
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(agent.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    // 130 s, and fourteen minutes for each of two.
+    hear("EXTEND_TIMEOUT_USEC=1810000000");
+    fs::write(&may_end, "").unwrap();
+    hear("STOPPING=1");
+    assert!(agent.terminate().success());
+    assert_eq!(ask(gateway.address, ATTACK), Seen::Closed, "the change was carried to its end");
+    assert!(fs::read_to_string(world.path("told")).unwrap().contains("after gateway"));
 }
 
 fn send_cookie(address: SocketAddr) -> Seen {

@@ -11,7 +11,7 @@ use crate::world::*;
 const SITE: &str = "mail.example.org";
 
 /// What is the agent's own record, and not a server's configuration.
-const RECORDS: [&str; 5] = ["lock", "ledger.json", "journal.jsonl", "operator.json", "feeds"];
+const RECORDS: [&str; 6] = ["lock", "ledger.json", "journal.jsonl", "operator.json", "feeds", "wake.txt"];
 
 /// One vulnerable server: nginx with one hooked site in front of an origin, and a feed.
 struct Stage {
@@ -221,6 +221,22 @@ fn a_site_without_the_hook_makes_it_partial_until_it_is_inserted() {
     let second = stage.nginx.site_file(SECOND);
     assert_ne!(fs::read(&second).unwrap(), unhooked, "a revert leaves the hook");
     assert_eq!(tree(&stage).1, before.1);
+}
+
+#[test]
+fn an_agent_that_runs_sees_an_inserted_hook() {
+    let Some(mut stage) = Stage::set("an_agent_that_runs_sees_an_inserted_hook") else { return };
+    const SECOND: &str = "owa.example.org";
+    stage.nginx.add_site(SECOND);
+    stage.configure(&[SITE, SECOND]);
+    stage.release(3);
+    let _agent = stage.world.agent();
+    stage.world.await_status("M1", "Partial");
+    stage.world.ok(&["agent", "hook", "nginx", "--insert"]);
+    // The feed is asked every hour, and nothing else of this world changes.
+    wait_until("the second site is protected", || {
+        get(stage.nginx.address(SECOND), SECOND, ATTACK) == Seen::Closed
+    });
 }
 
 #[test]

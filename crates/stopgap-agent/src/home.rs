@@ -11,6 +11,7 @@
 //!   crls/NAME.json, NAME.SHA256.crl    the revocation lists that its signers name
 //!   TARGET/sets, live    generated files (stopgap-drivers, `set`)
 //!   hub/                 what the organization's hub is told and says; hub/enrollment.json is a secret
+//!   wake.txt             says nothing; replaced to have a service that runs look again
 //! ```
 //!
 //! Nothing else in it is secret; modes keep others from writing.
@@ -88,6 +89,15 @@ impl Home {
     /// A file or folder in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.data.join(name)
+    }
+
+    /// Has the service look again, where one runs: something changed that it does not watch.
+    pub fn wake(&self, host: &dyn Host) -> Result<(), HomeError> {
+        match self.write(host, "wake.txt", b"Replaced to have the service look again.\n") {
+            // Where there is no data folder no service runs.
+            Err(HomeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 
     /// Waits for the lock.

@@ -80,6 +80,27 @@ impl Drop for Monitor {
     }
 }
 
+/// The service is asked to stop while a cycle runs, which is carried to its end. What that takes beside hooks is
+/// `TimeoutStopSec` of the unit; programs of the operator's take what `[hooks]` gives them.
+pub fn stop_takes(config: &Config) {
+    if let Some(takes) = longest_stop(config) {
+        systemd::stop_takes(takes);
+    }
+}
+
+/// `TimeoutStopSec` of our unit.
+const STOP: Duration = Duration::from_secs(130);
+
+/// How long the end of a cycle may take, where its hooks may take any time: one change a target, every hook to its
+/// own end.
+fn longest_stop(config: &Config) -> Option<Duration> {
+    let hooks = &config.hooks;
+    let programs = u32::try_from(hooks.before.len().saturating_add(hooks.after.len())).unwrap_or(u32::MAX);
+    let changes = u32::try_from(config.targets.len()).unwrap_or(u32::MAX);
+    let of_hooks = hooks.timeout.unsigned_abs().saturating_mul(programs).saturating_mul(changes);
+    (!of_hooks.is_zero()).then(|| STOP.saturating_add(of_hooks).min(LONGEST_CYCLE))
+}
+
 /// A line for `systemctl status`.
 fn words(report: &Report, now: Timestamp) -> String {
     let in_force = report.mitigations.iter().filter(|mitigation| mitigation.in_force).count();
@@ -130,6 +151,12 @@ mod systemd {
         let _ = notify(&[NotifyState::Stopping]);
     }
 
+    /// In place of the unit's `TimeoutStopSec`, from now on.
+    pub fn stop_takes(longest: Duration) {
+        let microseconds = u32::try_from(longest.as_micros()).unwrap_or(u32::MAX);
+        let _ = notify(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
+    }
+
     /// How often the watchdog wants to hear of the service: in half of what it waits.
     pub fn watchdog() -> Option<Duration> {
         watchdog_enabled().map(|limit| limit / 2).filter(|every| !every.is_zero())
@@ -142,6 +169,7 @@ mod systemd {
     pub fn status(_: &str) {}
     pub fn alive() {}
     pub fn stopping() {}
+    pub fn stop_takes(_: std::time::Duration) {}
     pub fn watchdog() -> Option<std::time::Duration> {
         None
     }

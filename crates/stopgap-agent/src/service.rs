@@ -5,7 +5,8 @@
 //! pause ends), and some minutes after something failed. Signals end it between two cycles.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use crate::fetch::{Delivery, Failure, Fault, Fetched, Fetcher};
 use crate::follow::follow;
 use crate::home::{Home, HomeError};
 use crate::hub::{self, Enrollment, Link};
-use crate::monitor::Monitor;
+use crate::monitor::{self, Monitor};
 use crate::targets::targets;
 use crate::trust::{self, Standing};
 use crate::watch::watch;
@@ -93,9 +94,23 @@ enum Wake {
     Hub,
 }
 
+/// Resolves when the service is to end.
+pub type Shutdown = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Runs until `shutdown` resolves. The first cycle asks nobody, so that what a crash left is put
 /// right before any network is waited for.
-pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+///
+/// In a box, so that its code is compiled here and not where it is called from: among all commands it would lie
+/// scattered, and a service keeps the surroundings of what it runs in memory, too.
+pub fn run(
+    path: PathBuf,
+    hostname: String,
+    shutdown: Shutdown,
+) -> Pin<Box<dyn Future<Output = Result<(), AgentError>>>> {
+    Box::pin(async move { serve(&path, &hostname, shutdown).await })
+}
+
+async fn serve(path: &Path, hostname: &str, mut shutdown: Shutdown) -> Result<(), AgentError> {
     let mut config = hub::configured(path, hostname)?;
     let home = Home::open(&Machine, &config.data)?;
     let mut fetcher = ready(&config);
@@ -108,10 +123,9 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
     let mut failures = 0;
     let mut unfinished = 0;
     Event::Service { detail: format!("stopgap {} started", env!("CARGO_PKG_VERSION")) }.log();
-    tokio::pin!(shutdown);
     let mut monitor = Monitor::begin();
-    let _ = lap(&config, BTreeMap::new(), &mut monitor).await;
-    if Enrollment::is_there(&home, &Machine) {
+    let (_, mut stopping) = lap_to_its_end(&config, BTreeMap::new(), &mut monitor, &mut shutdown).await;
+    if !stopping && Enrollment::is_there(&home, &Machine) {
         // What it holds back is not to come into force a moment before its word arrives.
         tokio::select! {
             () = &mut shutdown => return goodbye(),
@@ -121,8 +135,9 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
         fetcher = ready(&config);
     }
     let mut wake = Wake::Feeds;
-    let mut ask_at = Instant::now();
-    loop {
+    let mut asked = Instant::now();
+    let mut ask_at = asked;
+    while !stopping {
         let mut fetched = BTreeMap::new();
         if wake == Wake::Feeds {
             match &fetcher {
@@ -136,9 +151,14 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
                 }
                 Err(error) => fetched = asked_in_vain(&config, error),
             }
-            ask_at = Instant::now() + next_wait(config.interval, fastrand::f64());
+            asked = Instant::now();
+            ask_at = asked + next_wait(config.interval, fastrand::f64());
         }
-        let lap = lap(&config, fetched, &mut monitor).await;
+        let lap;
+        (lap, stopping) = lap_to_its_end(&config, fetched, &mut monitor, &mut shutdown).await;
+        if stopping {
+            break;
+        }
         failures = if lap.well { 0 } else { failures + 1 };
         unfinished = if lap.unfinished { unfinished + 1 } else { 0 };
         link.nudge(&config);
@@ -174,6 +194,10 @@ pub async fn run(path: &Path, hostname: &str, shutdown: impl Future<Output = ()>
                 // A feed that was added an instant ago is not to be asked in an hour.
                 if changed.feeds != config.feeds {
                     wake = Wake::Feeds;
+                }
+                // Nor does another interval wait for the end of the one before.
+                if changed.interval != config.interval {
+                    ask_at = asked + next_wait(changed.interval, fastrand::f64());
                 }
                 config = changed;
             }
@@ -238,6 +262,25 @@ struct Lap {
     unfinished: bool,
     /// The wait until time alone changes something.
     due: Option<Duration>,
+}
+
+/// A cycle that has begun is carried to its end, whoever asks the service to stop meanwhile: then the second value is
+/// true, and whoever asked is told how long it may take.
+async fn lap_to_its_end(
+    config: &Config,
+    fetched: BTreeMap<FeedName, Delivery>,
+    monitor: &mut Monitor,
+    shutdown: &mut Shutdown,
+) -> (Lap, bool) {
+    let lap = lap(config, fetched, monitor);
+    tokio::pin!(lap);
+    tokio::select! {
+        biased;
+        lap = &mut lap => return (lap, false),
+        () = shutdown => {}
+    }
+    monitor::stop_takes(config);
+    (lap.await, true)
 }
 
 async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>, monitor: &mut Monitor) -> Lap {

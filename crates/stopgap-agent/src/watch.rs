@@ -108,6 +108,7 @@ mod tests {
             "/data/nginx/sets/x/server.conf",
             "/data/operator.json",
             "/data/hub/enrollment.json",
+            "/data/wake.txt",
             "/etc/stopgap/stopgap.toml",
             "/etc/stopgap/facts.d/exchange.toml",
             "/var/lib/dpkg/status",

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use stopgap_agent::config::{Config, TargetConfig};
+use stopgap_agent::home::Home;
 use stopgap_agent::targets;
 use stopgap_drivers::Machine;
 use stopgap_drivers::hook::Hooked;
@@ -34,7 +35,7 @@ pub fn run(args: Args, path: &Path) -> Outcome {
         ))
     })?;
     match targets::hooked(&config, target)? {
-        Some(driver) => place(&*driver, &args),
+        Some(driver) => place(&*driver, &args, &config),
         None => {
             output::line("the gateway needs no hook: it reads the rules itself")?;
             Ok(Code::Done)
@@ -46,13 +47,17 @@ fn names(config: &Config) -> String {
     config.targets.iter().map(TargetConfig::name).collect::<Vec<_>>().join(", ")
 }
 
-fn place(driver: &dyn Hooked, args: &Args) -> Outcome {
+fn place(driver: &dyn Hooked, args: &Args, config: &Config) -> Outcome {
     let edits = if args.remove { driver.unhook_edits(&Machine)? } else { driver.hook_edits(&Machine)? };
     if args.insert || args.remove {
         driver.edit(&Machine, &edits)?;
         let what = if args.insert { "inserted in" } else { "cut out of" };
         for edit in &edits {
             output::line(format_args!("{what} {}", edit.path.display()))?;
+        }
+        if !edits.is_empty() {
+            // A server's configuration is not watched: its own operator edits it in pieces.
+            Home::at(&config.data).wake(&Machine)?;
         }
         match driver.after_insert() {
             _ if edits.is_empty() => output::say("nothing to do"),

@@ -39,7 +39,7 @@ pub fn run(args: Args, path: &Path) -> Outcome {
 }
 
 /// `terminal`: somebody may read standard error.
-fn serve(path: &Path, terminal: bool, stopped: impl Future<Output = ()>) -> Outcome {
+fn serve(path: &Path, terminal: bool, stopped: impl Future<Output = ()> + 'static) -> Outcome {
     let config = local::config(path)?;
     let daily = events::daily_log(&config.logs).map_err(|message| Failure::new(anyhow::anyhow!(message)))?;
     let filter = || EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -52,6 +52,7 @@ fn serve(path: &Path, terminal: bool, stopped: impl Future<Output = ()>) -> Outc
         .with(terminal)
         .with(fmt::layer().with_writer(daily).with_ansi(false).with_target(false).with_filter(filter()))
         .init();
-    system::runtime()?.block_on(service::run(path, &system::hostname(), stopped))?;
+    let service = service::run(path.to_owned(), system::hostname(), Box::pin(stopped));
+    system::runtime()?.block_on(service)?;
     Ok(Code::Done)
 }
