@@ -67,7 +67,9 @@ pub struct Cli {
     command: Command,
 }
 
+// The arguments of commands that nobody called are not made: a service keeps in memory what it once touched.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Show the whole system on this machine, step by step, then stay up
     #[cfg(feature = "demo")]

@@ -29,8 +29,17 @@ pub struct Installed {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Named {
-    versions: BTreeSet<String>,
-    packages: BTreeSet<String>,
+    // Lists in order: nearly all have one entry, for which a tree of strings takes ten times as much memory.
+    versions: Vec<String>,
+    packages: Vec<String>,
+}
+
+fn add(list: &mut Vec<String>, one: &str) {
+    if let Err(at) = list.binary_search_by(|have| have.as_str().cmp(one)) {
+        // Not the room for four that a list makes by itself.
+        list.reserve_exact(1);
+        list.insert(at, one.to_owned());
+    }
 }
 
 impl Default for Installed {
@@ -54,8 +63,8 @@ impl Installed {
     pub fn insert(&mut self, package: (&str, &str), source: (&str, &str)) {
         for (name, version) in [package, source] {
             let named = Arc::make_mut(&mut self.names).entry(name.to_owned()).or_default();
-            named.versions.insert(version.to_owned());
-            named.packages.insert(package.0.to_owned());
+            add(&mut named.versions, version);
+            add(&mut named.packages, package.0);
         }
         if self.is_kernel(package.0) {
             Arc::make_mut(&mut self.kernels).insert(package.1.to_owned());

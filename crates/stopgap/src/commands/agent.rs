@@ -22,6 +22,7 @@ use std::path::Path;
 use crate::exit::Outcome;
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Run the service in the foreground
     Run(run::Args),

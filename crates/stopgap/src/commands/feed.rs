@@ -53,6 +53,7 @@ use std::path::Path;
 use crate::exit::Outcome;
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Follow a feed from now on, by its publisher's card
     #[cfg(feature = "agent")]

@@ -15,6 +15,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::{output, system};
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Run the reverse proxy in the foreground
     Run(RunArgs),

@@ -14,6 +14,7 @@ use stopgap_hub::problem::Problem;
 use crate::exit::{Code, Failure, Outcome};
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Run the hub in the foreground
     Run(run::Args),

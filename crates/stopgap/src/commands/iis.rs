@@ -6,6 +6,7 @@ pub mod disk;
 use crate::exit::Outcome;
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Show the effective rewrite rules of every application, and what would break it
     Check(check::Args),

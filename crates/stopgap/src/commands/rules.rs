@@ -12,6 +12,7 @@ use stopgap_rules::{Engine, EngineLimits, RuleSet};
 use crate::exit::{Code, Failure, Outcome};
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Check that rules are read and compiled
     Check(check::Args),

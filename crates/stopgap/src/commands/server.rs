@@ -17,6 +17,7 @@ use crate::exit::{Failure, Outcome};
 use crate::output;
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// List the organization's servers
     List(ListArgs),

@@ -8,6 +8,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::{output, system};
 
 #[derive(clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Make a token of the API and print it; it is shown this once
     Create(CreateArgs),
