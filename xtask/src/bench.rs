@@ -9,6 +9,7 @@ mod idle;
 mod iis;
 mod load;
 mod nginx;
+mod replay;
 mod report;
 mod rules;
 mod server;
@@ -44,6 +45,8 @@ enum What {
     Iis,
     /// The agent with nothing to do, beside CrowdSec's
     Idle,
+    /// `plan --replay` of a million lines by all shipped mitigations
+    Replay,
     /// All of them
     All,
 }
@@ -52,7 +55,7 @@ enum What {
 struct Bench {
     /// The binary that is measured.
     stopgap: PathBuf,
-    /// The same as it is shipped; there where the gateway is measured.
+    /// The same as it is shipped; there where that is measured.
     dist: PathBuf,
     /// A folder of this run's own.
     scratch: PathBuf,
@@ -94,10 +97,17 @@ pub fn run(options: &Options) -> Result<bool> {
         report::write(&page, "iis", &section)?;
     }
     if matches!(options.what, What::Idle | What::All) {
-        succeed(cargo().args(["build", "--release", "--package", "stopgap"]))?;
+        // What is shipped is what stays in memory.
+        succeed(cargo().args(["build", "--profile", "dist", "--package", "stopgap"]))?;
         let section = idle::run(&bench, options.minutes)?;
         println!("\n{section}");
         report::write(&page, "idle", &section)?;
+    }
+    if matches!(options.what, What::Replay | What::All) {
+        succeed(cargo().args(["build", "--profile", "dist", "--package", "stopgap"]))?;
+        let section = replay::run(&bench)?;
+        println!("\n{section}");
+        report::write(&page, "replay", &section)?;
     }
     println!("written to {}", page.display());
     Ok(true)

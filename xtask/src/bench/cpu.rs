@@ -37,7 +37,8 @@ fn duration(time: TimeVal) -> Duration {
 /// Counted in clock ticks (10 ms): measure over seconds.
 pub fn of_running(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
-    let mut total = ticks(&stat).with_context(|| format!("/proc/{pid}/stat has an unknown form"))?;
+    let mut total =
+        ticks(&stat, USER_AND_SYSTEM).with_context(|| format!("/proc/{pid}/stat has an unknown form"))?;
     for child in children(pid)? {
         total += of_running(child)?;
     }
@@ -53,11 +54,21 @@ fn children(pid: u32) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// Fields 14 and 15 of `/proc/PID/stat` (proc(5)). The second field may hold blanks and
-/// parentheses, so counting starts behind its last parenthesis.
-fn ticks(stat: &str) -> Option<Duration> {
+/// User and system time of the children of a process that have ended and that it has waited for.
+/// Counted in clock ticks (10 ms): measure over many.
+pub fn of_ended_children(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
+    ticks(&stat, OF_CHILDREN).with_context(|| format!("/proc/{pid}/stat has an unknown form"))
+}
+
+/// Fields 14 and 15 of `/proc/PID/stat`, and 16 and 17 (proc(5)), counted from the third.
+const USER_AND_SYSTEM: usize = 11;
+const OF_CHILDREN: usize = 13;
+
+/// Two fields of it. The second may hold blanks and parentheses, so counting starts behind its last parenthesis.
+fn ticks(stat: &str, from: usize) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
+    let mut fields = rest.split_whitespace().skip(from);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
@@ -77,9 +88,10 @@ mod tests {
 
     #[test]
     fn user_and_system_ticks_are_read_behind_any_name() {
-        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 5 6 7";
-        assert_eq!(ticks(stat), Some(Duration::from_secs(2)));
-        assert_eq!(ticks("7 (a"), None);
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 70 30 20 0 1 0 5 6 7";
+        assert_eq!(ticks(stat, USER_AND_SYSTEM), Some(Duration::from_secs(2)));
+        assert_eq!(ticks(stat, OF_CHILDREN), Some(Duration::from_secs(1)));
+        assert_eq!(ticks("7 (a", USER_AND_SYSTEM), None);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! The agent follows a feed over HTTP, with its event stream open, and has a mitigation in force on a gateway.
 //! CrowdSec is Debian's package as it comes, in a root of its own that this makes with debootstrap; both
-//! measured by the clock that the kernel keeps for a process.
+//! measured by the clock that the kernel keeps for a process. That leaves out what a process starts: an agent with
+//! an nginx asks `nginx -T` in each cycle, so such cycles are measured, too, and what was started beside them.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
+use super::cpu::of_ended_children;
 use super::server::{Server, free_address};
 use super::{Bench, report};
 use crate::cargo::{output, root, succeed};
@@ -41,13 +43,13 @@ pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
     succeed(Command::new("cp").arg("-r").arg(from).arg(feed.join("mitigations/M1")))?;
     stopgap(bench, &["feed", "publish", text(&feed)?])?;
     let address = free_address()?;
-    let mut serve = Command::new(&bench.stopgap);
+    let mut serve = Command::new(&bench.dist);
     serve.args(["feed", "serve", text(&feed)?, "--listen", &address.to_string()]).stderr(Stdio::null());
     let publisher = Server::start(&mut serve, address)?;
     // What is behind the gateway answers, whatever it says.
     let upstream = format!("http://{}", publisher.address);
     let address = free_address()?;
-    let mut gateway = Command::new(&bench.stopgap);
+    let mut gateway = Command::new(&bench.dist);
     gateway.args(["gateway", "run", "--listen", &address.to_string(), "--upstream", &upstream]);
     let data = folder.join("data/gateway");
     fs::create_dir_all(&data)?;
@@ -60,21 +62,22 @@ pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
     let before = (agent.cpu()?, crowdsec.as_ref().ok().map(|peer| cpu(peer.pid)).transpose()?);
     std::thread::sleep(Duration::from_secs(u64::from(minutes) * 60));
     let ours = agent.cpu()? - before.0;
-    let (resident, highest) = memory(agent.process.id())?;
+    let taken = memory(agent.process.id())?;
     let mut rows = vec![vec![
         String::new(),
         "memory (RSS)".into(),
         "at most".into(),
+        "its own".into(),
         format!("CPU in {minutes} min"),
         "scaled to ten".into(),
     ]];
-    let mut row = |name: &str, (resident, highest): (f64, f64), spent: Duration| {
+    let mut row = |name: &str, taken: Memory, spent: Duration| {
         let ms = spent.as_secs_f64() * 1e3;
         let scaled = ms * 10.0 / f64::from(minutes);
-        let cells = [format!("{resident:.1} MB"), format!("{highest:.1} MB"), format!("{ms:.1} ms")];
-        rows.push([vec![name.to_owned()], cells.to_vec(), vec![format!("{scaled:.1} ms")]].concat());
+        let of = [taken.resident, taken.highest, taken.own].map(|value| format!("{value:.1} MB"));
+        rows.push([&[name.to_owned()][..], &of, &[ms, scaled].map(|ms| format!("{ms:.1} ms"))].concat());
     };
-    row("stopgap agent", (resident, highest), ours);
+    row("stopgap agent", taken, ours);
     let mut peers: Vec<String> = Vec::new();
     match (&crowdsec, before.1) {
         (Ok(peer), Some(before)) => {
@@ -84,24 +87,70 @@ pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
         (Err(error), _) => peers.push(format!("crowdsec not measured: {error:#}")),
         _ => {}
     }
-    let (cycles, spent) = agent.cycle_every_second()?;
-    drop((crowdsec, gateway, publisher));
+    drop(crowdsec);
+    let alone = agent.cycle_every_second("")?;
+    let (nginx, target) = nginx(&folder.join("nginx"))?;
+    let beside = agent.cycle_every_second(&target)?;
+    let after = memory(agent.process.id())?;
+    drop((nginx, gateway, publisher));
     Ok(format!(
-        "{}\nA cycle with nothing to do, the feed asked included: {:.1} ms CPU ({cycles} cycles in {} s).\n\n\
-         Made by `cargo xtask bench idle --minutes {minutes}`, after {} s of settling; {PROMISED}. {}. {}.\n",
+        "{}\nA cycle with nothing to do, the feed asked included: {:.1} ms CPU ({} cycles in {} s). With an nginx of \
+         one site as a second target {:.1} ms, and beside that {:.1} ms of `nginx -T` and what else it starts. After \
+         these cycles: {:.1} MB, at most {:.1} MB.\n\n\
+         Made by `cargo xtask bench idle --minutes {minutes}`, after {} s of settling; {PROMISED}. The binary is the \
+         one that is shipped (profile `dist`). {}. {}.\n",
         report::table(&rows),
-        spent.as_secs_f64() * 1e3 / cycles as f64,
+        alone.each_ms(alone.own),
+        alone.count,
         CYCLING.as_secs(),
+        beside.each_ms(beside.own),
+        beside.each_ms(beside.started),
+        after.resident,
+        after.highest,
         SETTLING.as_secs(),
         report::machine(&[]),
         peers.join("; "),
     ))
 }
 
+/// An nginx with one site that has no hook, and the table that makes it a target.
+fn nginx(folder: &Path) -> Result<(Server, String)> {
+    fs::create_dir_all(folder)?;
+    let address = free_address()?;
+    let folder = text(folder)?;
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary = temporary.map(|of| format!("{of}_temp_path {folder}/{of};")).concat();
+    let configuration = format!(
+        "daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\nevents {{}}\n\
+         http {{ {temporary} access_log off;\n\
+         server {{ listen {address}; server_name www.example.org; location / {{ return 200 ok; }} }} }}\n"
+    );
+    let file = format!("{folder}/nginx.conf");
+    fs::write(&file, configuration)?;
+    let server = Server::start(Command::new(NGINX).args(["-c", &file]).stderr(Stdio::null()), address)?;
+    Ok((server, format!("[[target]]\nkind = \"nginx\"\nbinary = {NGINX:?}\nconfig = {file:?}\n")))
+}
+
+const NGINX: &str = "/usr/sbin/nginx";
+
+/// Cycles that followed each other.
+struct Cycles {
+    count: u64,
+    /// CPU time of all, the agent's.
+    own: Duration,
+    /// Of the programs that it started, counted in clock ticks.
+    started: Duration,
+}
+
+impl Cycles {
+    fn each_ms(&self, spent: Duration) -> f64 {
+        spent.as_secs_f64() * 1e3 / self.count as f64
+    }
+}
+
 /// The agent under measurement.
 struct Agent {
     process: Child,
-    program: PathBuf,
     folder: PathBuf,
     config: String,
 }
@@ -120,9 +169,8 @@ impl Agent {
         );
         let path = folder.join("stopgap.toml");
         fs::write(&path, &config)?;
-        let process = spawn(&bench.stopgap, folder)?;
-        let program = bench.stopgap.clone();
-        let agent = Agent { process, program, folder: folder.to_owned(), config };
+        let process = spawn(&bench.dist, folder)?;
+        let agent = Agent { process, folder: folder.to_owned(), config };
         let deadline = Instant::now() + PATIENCE;
         while agent.metric("stopgap_mitigation_in_force{") != Some(1.0) {
             if Instant::now() > deadline {
@@ -143,25 +191,23 @@ impl Agent {
         text.lines().find(|line| line.starts_with(start))?.rsplit(' ').next()?.parse().ok()
     }
 
-    /// How many cycles it ran, and the CPU time of all.
-    fn cycle_every_second(&mut self) -> Result<(u64, Duration)> {
-        fs::write(self.folder.join("stopgap.toml"), format!("interval = \"1s\"\n{}", self.config))?;
-        // Another interval counts from the next time that the feed is asked: at once, after a start.
-        let _ = self.process.kill();
-        self.process.wait()?;
-        self.process = spawn(&self.program, &self.folder)?;
+    /// A cycle every second for a while, with `more` tables in its configuration.
+    fn cycle_every_second(&mut self, more: &str) -> Result<Cycles> {
+        let new = format!("interval = \"1s\"\n{}{more}", self.config);
+        fs::write(self.folder.join("stopgap.toml"), new)?;
         std::thread::sleep(Duration::from_secs(5));
         let state = || {
-            Ok::<_, anyhow::Error>((self.metric("stopgap_cycles_total ").context("metrics")?, self.cpu()?))
+            let cycles = self.metric("stopgap_cycles_total ").context("metrics")?;
+            Ok::<_, anyhow::Error>((cycles, self.cpu()?, of_ended_children(self.process.id())?))
         };
         let before = state()?;
         std::thread::sleep(CYCLING);
         let after = state()?;
-        let cycles = after.0 - before.0;
-        if cycles < 1.0 {
+        let count = after.0 - before.0;
+        if count < 1.0 {
             bail!("the agent ran no cycle within {} s", CYCLING.as_secs());
         }
-        Ok((cycles as u64, after.1 - before.1))
+        Ok(Cycles { count: count as u64, own: after.1 - before.1, started: after.2 - before.2 })
     }
 }
 
@@ -249,19 +295,33 @@ fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from(clock.now().with_context(|| format!("process {pid} has ended"))?))
 }
 
-/// Resident memory now and at most, in MB.
-fn memory(pid: u32) -> Result<(f64, f64)> {
+/// Memory of a process, in MB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// Resident now: its own, and pages of files that are mapped.
+    pub(super) resident: f64,
+    /// The same at most so far.
+    pub(super) highest: f64,
+    /// Of it what no file holds.
+    pub(super) own: f64,
+}
+
+pub(super) fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let megabytes = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;
         Some(kibibytes * 1024.0 / 1e6)
     };
-    megabytes("VmRSS:").zip(megabytes("VmHWM:")).context("/proc/PID/status has an unknown form")
+    let [resident, highest, own] = ["VmRSS:", "VmHWM:", "RssAnon:"].map(megabytes);
+    let found = resident.zip(highest).zip(own);
+    found
+        .map(|((resident, highest), own)| Memory { resident, highest, own })
+        .context("/proc/PID/status has an unknown form")
 }
 
 fn stopgap(bench: &Bench, args: &[&str]) -> Result<()> {
-    output(Command::new(&bench.stopgap).args(args)).map(drop)
+    output(Command::new(&bench.dist).args(args)).map(drop)
 }
 
 fn text(path: &Path) -> Result<&str> {
