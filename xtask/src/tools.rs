@@ -37,6 +37,8 @@ pub const TESTS: &[Tool] = &[
     tool("xmllint", "libxml2-utils", "canonical form and the XML Schema"),
     tool("/usr/include/libxml2/libxml/c14n.h", "libxml2-dev", "canonical form of what the fuzzer writes"),
     tool("node", "nodejs", "patterns against a browser's engine"),
+    tool("npm", "npm", "the packages of the console's test, by their lock file"),
+    tool("chromium", "chromium", "the console in a real browser, with axe"),
     tool("openssl", "openssl", "keys and certificates of another make"),
     tool("script", "bsdutils", "questions on a terminal"),
     tool("dpkg", "dpkg", "package versions against those who define them"),

@@ -15,6 +15,10 @@ use crate::server::{Settings, Tested};
 /// takes seconds.
 const HANDOVER: Duration = Duration::from_secs(20);
 
+/// At the start of a restart its workers close kept connections that are idle, and more of them are, the longer the
+/// clients wait for the processor: it is theirs alone until then. No restart is shorter.
+const UNDISTURBED: Duration = Duration::from_millis(25);
+
 /// What Apache prints of its configuration, with a folder laid over another if asked.
 pub(super) fn dump(settings: &Settings, host: &dyn Host, bind: Option<Bind>) -> Result<Dump, DriverError> {
     let output = run(settings, host, &dump::ARGS, bind).map_err(|e| settings.cannot_run(e))?;
@@ -59,6 +63,7 @@ pub(super) fn reload(settings: &Settings, host: &dyn Host, master: u32) -> Resul
     signal(host, "USR1", master).map_err(|e| settings.not_taken(e.to_string()))?;
     // Where the workers cannot be seen, probes tell.
     let Some(before) = before else { return Ok(()) };
+    host.pause(UNDISTURBED);
     let replaced = || now().filter(|now| now.have_replaced(&before));
     let taken = || {
         if before.still_accept(host, &listening) {

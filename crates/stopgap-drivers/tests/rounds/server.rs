@@ -59,9 +59,6 @@ impl Kind {
     }
 }
 
-/// Between two changes of Apache, about.
-const PACE: Duration = Duration::from_millis(400);
-
 /// A driver whose server has a hook.
 pub trait Web: Driver + Hooked {}
 
@@ -160,18 +157,14 @@ impl Server {
         text.split_whitespace().map(|word| word.parse().unwrap()).collect()
     }
 
-    /// A reload as an operator makes it, until new workers are there and none of before is; how long that took. Apache
-    /// keeps those of before for up to a second, and closes fewer kept connections at rarer restarts: that would be no
-    /// control.
+    /// A reload as an operator makes it, until new workers are there and none of before is; how long that took.
     pub fn reload(&self) -> Duration {
         let start = Instant::now();
         let before = self.workers();
         kill(self.pid(), self.kind.reload()).unwrap();
         until(|| {
             let now = self.workers();
-            let is_new = |worker: &u32| !before.contains(worker);
-            let is_time = self.kind == Kind::Apache && start.elapsed() >= PACE;
-            now.iter().any(is_new) && (is_time || now.iter().all(is_new))
+            !now.is_empty() && now.iter().all(|worker| !before.contains(worker))
         });
         start.elapsed()
     }
