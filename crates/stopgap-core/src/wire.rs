@@ -16,6 +16,8 @@ use crate::policy::{Approval, Approved, Block};
 
 /// A batch holds no more reports than this; an agent that was away sends several batches.
 pub const MAX_REPORTS: usize = 64;
+/// Sequences that one side skips at most. Whoever says more would end the counting.
+pub const MAX_STEP: u64 = 1 << 32;
 /// Octets of a request's body, before and after decompression.
 pub const MAX_BODY: usize = 4 << 20;
 
@@ -228,6 +230,9 @@ pub struct Happened {
 pub struct Turn {
     /// What it would change, as `feed:id`.
     pub mitigations: Vec<String>,
+    /// The sequence of the newest report that was made: this one and those before cannot know how it went.
+    #[serde(default)]
+    pub sequence: u64,
 }
 
 /// The answer to [`Turn`].

@@ -16,11 +16,13 @@ CREATE TABLE mirrored_beside (
 );
 
 -- Whose turn it is to change something, where servers change one after another. `failed`: why the next one waits.
+-- `after_sequence`: reports up to this one were made before the turn began, and do not end it.
 CREATE TABLE turns (
     scope TEXT NOT NULL,
     server TEXT NOT NULL,
     mitigations TEXT NOT NULL,
     granted_at TEXT NOT NULL,
+    after_sequence BIGINT NOT NULL DEFAULT 0,
     failed TEXT,
     PRIMARY KEY (scope, server)
 );

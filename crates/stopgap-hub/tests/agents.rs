@@ -328,6 +328,91 @@ on_both!(one_server_after_another_and_nobody_after_a_failure, async |hub: Hub| {
     assert_eq!(ask(&two).await["granted"], true);
 });
 
+on_both!(a_report_of_before_does_not_end_a_turn_and_trying_again_is_no_success, async |hub: Hub| {
+    let mut credentials = Vec::new();
+    for name in ["Server1", "Server2", "Server3"] {
+        credentials.push(server(&hub, name).await.1);
+    }
+    say(&hub, &Target::organization(), json!({ "max_parallel": 2 })).await;
+    let ask = async |who: usize, id: &str, sequence: u64| {
+        let body = json!({ "mitigations": [format!("example:{id}")], "sequence": sequence });
+        let answer = hub.ask("POST", "/v1/agent/turn", &credentials[who]).json(&body).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["granted"].as_bool().unwrap()
+    };
+    let at = "2026-11-22T03:00:00Z";
+    assert!(ask(0, "M2", 1).await && ask(1, "M2", 0).await);
+    // It was made before the feed brought M2, and waited to be sent.
+    tell(&hub, &credentials[0], "Server1", &[report(1, at, true)]).await;
+    assert!(!ask(2, "M2", 0).await, "two servers are at it");
+    tell(&hub, &credentials[0], "Server1", &[report(2, at, true)]).await;
+    assert!(ask(2, "M2", 0).await, "M2 was withdrawn meanwhile");
+    tell(&hub, &credentials[1], "Server2", &[report(1, at, true)]).await;
+    let mut failed = report(1, at, false);
+    failed["mitigations"][0]["id"] = "M2".into();
+    failed["mitigations"][0]["status"] = "Failed".into();
+    tell(&hub, &credentials[2], "Server3", &[failed.clone()]).await;
+    assert!(!ask(0, "M2", 2).await, "nobody after a failure");
+    assert!(ask(2, "M2", 1).await, "who failed may try again");
+    assert!(!ask(0, "M2", 2).await, "that it tries again is no success");
+    assert!(ask(2, "M3", 1).await);
+    failed["sequence"] = 2.into();
+    tell(&hub, &credentials[2], "Server3", &[failed]).await;
+    assert!(!ask(0, "M2", 2).await, "something else that went well is none either");
+    tell(&hub, &credentials[2], "Server3", &[report(3, at, true)]).await;
+    assert!(ask(0, "M2", 2).await);
+});
+
+on_both!(no_words_keep_the_hub_from_a_report, async |hub: Hub| {
+    let (_, credential) = server(&hub, "Server1").await;
+    let mut odd = report(1, "2026-11-22T03:00:00Z", true);
+    let long = "x".repeat(100_000);
+    odd["events"][0]["text"] = format!("a\0b{long}").into();
+    odd["mitigations"][0]["reason"] = "a\0b".into();
+    odd["feeds"][0]["error"] = "a\0b".into();
+    odd["warnings"][0] = "a\0b".into();
+    let (status, said) = tell(&hub, &credential, "Server1", &[odd]).await;
+    assert_eq!((status, &said["through"]), (200, &json!(1)), "{said}");
+    let kept = cells(&hub, "SELECT text FROM events").await;
+    assert!(kept[0][0].starts_with("abx") && kept[0][0].len() == 2000);
+    assert_eq!(cells(&hub, "SELECT reason FROM server_mitigations").await, [["ab"]]);
+});
+
+on_both!(nobody_ends_the_counting_of_a_servers_reports, async |hub: Hub| {
+    let (_, credential) = server(&hub, "Server1").await;
+    let at = "2026-11-22T03:00:00Z";
+    let last = u64::try_from(i64::MAX).unwrap();
+    assert_eq!(tell(&hub, &credential, "Server1", &[report(last, at, true)]).await.0, 422);
+    assert_eq!(
+        tell(&hub, &credential, "Server1", &[report(1, at, true), report(last, at, true)]).await.0,
+        422
+    );
+    assert_eq!(tell(&hub, &credential, "Server1", &[report(30, at, true)]).await.1["through"], 30);
+});
+
+on_both!(a_mirror_never_goes_back_and_knows_what_stands_beside_a_feed, async |hub: Hub| {
+    let document = |serial: u64| Document {
+        feed: "example".into(),
+        serial,
+        hash: serial.to_string(),
+        last_seen: None,
+        octets: serial.to_string().into_bytes(),
+    };
+    let beside = |name: &str| Beside { feed: "example".into(), name: name.into(), octets: Vec::new() };
+    let mut all = ["list-b", "cosignature-2", "list-a", "cosignature-10", "cosignature-1"].map(beside);
+    let put = async |serial: u64, all: &[Beside]| {
+        let mut change = hub.state.db.begin().await.unwrap();
+        mirror::put(&mut change, &document(serial), all, Timestamp::now()).await.unwrap();
+        change.commit().await.unwrap();
+    };
+    put(12, &all).await;
+    put(11, &[]).await;
+    assert_eq!(mirror::documents(hub.state.db.reader()).await.unwrap(), [document(12)]);
+    mirror::in_order(&mut all);
+    assert_eq!(mirror::beside(hub.state.db.reader()).await.unwrap(), all);
+    put(12, &[]).await;
+    assert!(mirror::beside(hub.state.db.reader()).await.unwrap().is_empty());
+});
+
 on_both!(a_server_that_was_removed_is_heard_no_more, async |hub: Hub| {
     let (_, credential) = server(&hub, "Server1").await;
     settings_of(&hub, &credential).await;

@@ -8,7 +8,7 @@ use axum::extract::State;
 use http::HeaderMap;
 use http::header::DATE;
 use jiff::Timestamp;
-use stopgap_core::wire::{Accepted, Happened, MAX_REPORTS, Mitigation, Reports, ServerReport};
+use stopgap_core::wire::{Accepted, Happened, MAX_REPORTS, MAX_STEP, Mitigation, Reports, ServerReport};
 
 use super::{Agent, turn};
 use crate::db::reports::{self, Last, Name};
@@ -19,14 +19,18 @@ use crate::state::AppState;
 /// Mitigations of one report: more than every feed of the world has.
 const MAX_MITIGATIONS: usize = 10_000;
 
+/// Characters of what a server says in words.
+const MAX_TEXT: usize = 2000;
+
 /// Takes a batch.
 pub async fn post(
     State(state): State<AppState>,
     agent: Agent,
     headers: HeaderMap,
-    Json(batch): Json<Reports>,
+    Json(mut batch): Json<Reports>,
 ) -> Answer<Json<Accepted>> {
     check(&batch)?;
+    batch.reports.iter_mut().for_each(tidy);
     let now = Timestamp::now();
     let id = &agent.server.id;
     let mut change = state.db.begin().await?;
@@ -34,6 +38,12 @@ pub async fn post(
     let last = last.ok_or_else(|| Problem::unauthorized("this server was removed"))?;
     let new: Vec<&ServerReport> =
         batch.reports.iter().filter(|report| report.sequence > last.sequence).collect();
+    if let Some(first) = new.first().filter(|first| first.sequence - last.sequence > MAX_STEP) {
+        return Err(Problem::unprocessable(format_args!(
+            "the report after {} is {}: nobody made so many",
+            last.sequence, first.sequence
+        )));
+    }
     if batch.machine != last.machine || steps_back(&last, &batch) {
         reports::clone_seen(&mut change, id, now).await?;
     }
@@ -61,7 +71,8 @@ fn check(batch: &Reports) -> Answer<()> {
         )));
     }
     let sequences: Vec<u64> = batch.reports.iter().map(|report| report.sequence).collect();
-    let grows = sequences.iter().zip(sequences.iter().skip(1)).all(|(one, next)| one < next);
+    let mut steps = sequences.iter().zip(sequences.iter().skip(1));
+    let grows = steps.all(|(one, next)| one < next && next - one <= MAX_STEP);
     if !grows || sequences.iter().any(|sequence| *sequence == 0 || i64::try_from(*sequence).is_err()) {
         return Err(Problem::unprocessable(
             "the sequence of reports grows from 1 on, one report after another",
@@ -73,6 +84,24 @@ fn check(batch: &Reports) -> Answer<()> {
         )));
     }
     Ok(())
+}
+
+/// Words as every database takes them: PostgreSQL's have no NUL, and one program's output that has it must not keep
+/// the hub from all that a server says.
+fn tidy(report: &mut ServerReport) {
+    let mut words = vec![&mut report.agent_version, &mut report.system, &mut report.settings];
+    for one in &mut report.mitigations {
+        words.extend([&mut one.digest, &mut one.verdict, &mut one.status]);
+        words.extend(&mut one.reason);
+    }
+    words.extend(report.feeds.iter_mut().filter_map(|feed| feed.error.as_mut()));
+    for event in &mut report.events {
+        words.push(&mut event.text);
+        words.extend(&mut event.mitigation);
+    }
+    for text in words.into_iter().filter(|text| text.len() > MAX_TEXT || text.contains('\0')) {
+        *text = text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect();
+    }
 }
 
 /// Whether somebody else told the hub what this server believes to tell it first: a clone of it, or itself before

@@ -42,13 +42,25 @@ pub async fn post(
     let others: Vec<&Turn> = taken.iter().filter(|turn| turn.server != *id).collect();
     let answer = match waits(&others, most) {
         None => {
-            turns::grant(&mut change, &scope, id, &asked.mitigations, now).await?;
+            let failed = taken.iter().find(|turn| turn.server == *id && turn.failed.is_some());
+            let all = with_failed(asked.mitigations, failed);
+            turns::grant(&mut change, &scope, id, &all, asked.sequence, now).await?;
             granted
         }
         reason => TurnAnswer { granted: false, reason },
     };
     change.commit().await?;
     Ok(Json(answer))
+}
+
+/// What failed belongs to the turn until it is well, whatever else the server goes on with.
+fn with_failed(mut asked: Vec<String>, failed: Option<&Turn>) -> Vec<String> {
+    let before = failed.into_iter().flat_map(|turn| &turn.mitigations);
+    asked.extend(before.cloned());
+    asked.sort();
+    asked.dedup();
+    asked.truncate(MAX_MITIGATIONS);
+    asked
 }
 
 /// For whom a server waits.
@@ -66,9 +78,9 @@ fn waits(others: &[&Turn], most: u32) -> Option<String> {
 pub(super) async fn reported(change: &mut Change, id: &str, report: &ServerReport) -> Result<(), DbError> {
     for turn in turns::of_server(change, id).await? {
         match outcome(&turn, report) {
-            Some(Ok(())) => turns::end(change, id).await?,
+            Some(Ok(())) if report.sequence > turn.after => turns::end(change, id).await?,
             Some(Err(why)) if turn.failed.as_ref() != Some(&why) => turns::fail(change, id, &why).await?,
-            Some(Err(_)) | None => {}
+            Some(Ok(()) | Err(_)) | None => {}
         }
     }
     Ok(())
@@ -101,6 +113,7 @@ mod tests {
             name: "Server1".into(),
             mitigations: vec!["example:M1".into()],
             granted_at: Timestamp::UNIX_EPOCH,
+            after: 0,
             failed: failed.map(str::to_owned),
         }
     }

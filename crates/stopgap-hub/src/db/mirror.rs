@@ -60,15 +60,22 @@ pub async fn documents<'c>(on: impl Executor<'c, Database = Any>) -> Result<Vec<
 pub async fn beside<'c>(on: impl Executor<'c, Database = Any>) -> Result<Vec<Beside>, DbError> {
     let rows = sqlx::query("SELECT feed, name, octets FROM mirrored_beside ORDER BY feed, name");
     let rows = rows.fetch_all(on).await?;
-    rows.iter()
-        .map(|row| {
-            let cells = Cells { table: "mirrored_beside", row };
-            Ok(Beside { feed: cells.text("feed")?, name: cells.text("name")?, octets: octets(&cells)? })
-        })
-        .collect()
+    let read = rows.iter().map(|row| {
+        let cells = Cells { table: "mirrored_beside", row };
+        Ok(Beside { feed: cells.text("feed")?, name: cells.text("name")?, octets: octets(&cells)? })
+    });
+    let mut all: Vec<Beside> = read.collect::<Result<_, DbError>>()?;
+    in_order(&mut all);
+    Ok(all)
 }
 
-/// From here on this document is served, with this beside it and nothing else.
+/// The order in which they are compared, whatever a database's order of text is.
+pub fn in_order(beside: &mut [Beside]) {
+    beside.sort_by(|one, other| (&one.feed, &one.name).cmp(&(&other.feed, &other.name)));
+}
+
+/// From here on this document is served, with this beside it and nothing else; not where another hub on the same
+/// database has a later one already.
 pub async fn put(
     change: &mut Change,
     document: &Document,
@@ -88,14 +95,17 @@ pub async fn put(
         .await?;
     let sql = "INSERT INTO mirrored (feed, serial, hash, last_seen) VALUES ($1, $2, $3, $4) \
                ON CONFLICT (feed) DO UPDATE SET serial = excluded.serial, hash = excluded.hash, \
-               last_seen = excluded.last_seen";
-    sqlx::query(sql)
+               last_seen = excluded.last_seen WHERE mirrored.serial <= excluded.serial";
+    let done = sqlx::query(sql)
         .bind(&document.feed)
         .bind(serial)
         .bind(&document.hash)
         .bind(serde_json::to_string(&document.last_seen).unwrap_or_default())
         .execute(change.on())
         .await?;
+    if done.rows_affected() == 0 {
+        return Ok(());
+    }
     sqlx::query("DELETE FROM mirrored_beside WHERE feed = $1")
         .bind(&document.feed)
         .execute(change.on())

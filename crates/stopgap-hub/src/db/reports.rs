@@ -209,13 +209,14 @@ pub async fn put_feeds(change: &mut Change, server: &str, feeds: &[Feed]) -> Res
     Ok(())
 }
 
-/// Events that are kept already, among those that happened at `since` or later: time, number and words.
+/// The newest events that are kept already, among those that happened at `since` or later: time, number and words.
 pub async fn events_since(
     change: &mut Change,
     server: &str,
     since: Timestamp,
 ) -> Result<Vec<(String, i64, String)>, DbError> {
-    let sql = "SELECT at, event, text FROM events WHERE server = $1 AND at >= $2 LIMIT 100000";
+    let sql =
+        "SELECT at, event, text FROM events WHERE server = $1 AND at >= $2 ORDER BY seq DESC LIMIT 10000";
     let rows = sqlx::query(sql).bind(server).bind(time(since)).fetch_all(change.on()).await?;
     rows.iter()
         .map(|row| {

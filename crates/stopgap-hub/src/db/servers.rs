@@ -181,6 +181,7 @@ pub async fn remove(change: &mut Change, id: &str, now: Timestamp) -> Result<(),
         "DELETE FROM server_mitigations WHERE server = $1",
         "DELETE FROM server_feeds WHERE server = $1",
         "DELETE FROM events WHERE server = $1",
+        "DELETE FROM turns WHERE server = $1",
         "DELETE FROM layers WHERE level = 'server' AND name = $1",
         "DELETE FROM servers WHERE id = $1",
     ] {

@@ -15,6 +15,8 @@ pub struct Turn {
     pub mitigations: Vec<String>,
     /// Since when.
     pub granted_at: Timestamp,
+    /// Reports up to this one were made before it began.
+    pub after: u64,
     /// Why nobody else may follow.
     pub failed: Option<String>,
 }
@@ -35,7 +37,7 @@ pub async fn forget(change: &mut Change, before: Timestamp) -> Result<(), DbErro
 
 /// Who has a turn in a scope. A server that was removed has none.
 pub async fn of_scope(change: &mut Change, scope: &str) -> Result<Vec<Turn>, DbError> {
-    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.failed FROM turns t \
+    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.after_sequence, t.failed FROM turns t \
                JOIN servers s ON s.id = t.server WHERE t.scope = $1 ORDER BY t.granted_at";
     let rows = sqlx::query(sql).bind(scope).fetch_all(change.on()).await?;
     rows.iter().map(turn).collect()
@@ -43,28 +45,32 @@ pub async fn of_scope(change: &mut Change, scope: &str) -> Result<Vec<Turn>, DbE
 
 /// The turns that a server has.
 pub async fn of_server(change: &mut Change, server: &str) -> Result<Vec<Turn>, DbError> {
-    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.failed FROM turns t \
+    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.after_sequence, t.failed FROM turns t \
                JOIN servers s ON s.id = t.server WHERE t.server = $1";
     let rows = sqlx::query(sql).bind(server).fetch_all(change.on()).await?;
     rows.iter().map(turn).collect()
 }
 
-/// It is a server's turn.
+/// It is a server's turn. That it tries again does not make what failed well: a report does.
 pub async fn grant(
     change: &mut Change,
     scope: &str,
     server: &str,
     mitigations: &[String],
+    after: u64,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let sql = "INSERT INTO turns (scope, server, mitigations, granted_at) VALUES ($1, $2, $3, $4) \
-               ON CONFLICT (scope, server) DO UPDATE SET mitigations = excluded.mitigations, \
-               granted_at = excluded.granted_at, failed = NULL";
+    let sql = "INSERT INTO turns (scope, server, mitigations, granted_at, after_sequence) \
+               VALUES ($1, $2, $3, $4, $5) ON CONFLICT (scope, server) DO UPDATE SET \
+               after_sequence = CASE WHEN turns.mitigations = excluded.mitigations \
+               THEN turns.after_sequence ELSE excluded.after_sequence END, \
+               mitigations = excluded.mitigations, granted_at = excluded.granted_at";
     sqlx::query(sql)
         .bind(scope)
         .bind(server)
         .bind(serde_json::to_string(mitigations).unwrap_or_default())
         .bind(time(now))
+        .bind(i64::try_from(after).unwrap_or(i64::MAX))
         .execute(change.on())
         .await?;
     Ok(())
@@ -90,6 +96,7 @@ fn turn(row: &sqlx::any::AnyRow) -> Result<Turn, DbError> {
         name: cells.text("name")?,
         mitigations: cells.json("mitigations")?,
         granted_at: cells.time("granted_at")?,
+        after: u64::try_from(cells.number("after_sequence")?).unwrap_or(0),
         failed: cells.maybe("failed")?,
     })
 }

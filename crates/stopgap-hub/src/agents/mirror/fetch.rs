@@ -11,7 +11,7 @@ use stopgap_feed::chain::MAX_CRL_BYTES;
 use stopgap_feed::cosignature::{MAX_COSIGNATURE_BYTES, MAX_COSIGNATURES, beside};
 use stopgap_feed::{FeedName, Presented, RevocationMode, Trust, distribution_points, verify_presented};
 
-use crate::db::mirror::{Beside, Document};
+use crate::db::mirror::{Beside, Document, in_order};
 
 /// Octets of a document: the verifier's own limit.
 const MAX_DOCUMENT: usize = 16 << 20;
@@ -64,6 +64,7 @@ impl Publisher {
                 all.push(Beside { feed: feed.clone(), name, octets });
             }
         }
+        in_order(&mut all);
         let last_seen = last.and_then(|last| last.last_seen.as_ref());
         let verified = verify_presented(&self.trust, &presented, last_seen, &revocation, now)
             .map_err(|refusal| format!("{}: {refusal}", refusal.code()))?;
