@@ -51,7 +51,11 @@ pub(super) struct Books {
 
 impl Books {
     pub(super) fn load(home: &Home, host: &dyn Host) -> Result<Books, HomeError> {
-        Ok(home.load(host, FILE)?.unwrap_or_default())
+        match home.load(host, FILE) {
+            // What is damaged begins anew, or the hub would never be told anything again; it says where it stands.
+            Err(HomeError::Damaged { .. }) => Ok(Books::default()),
+            kept => Ok(kept?.unwrap_or_default()),
+        }
     }
 
     /// Replaces them. The caller holds the lock.
@@ -253,6 +257,15 @@ mod tests {
         assert!(take("2026-11-22T03:54:00Z", "Partial", &[]));
         let sequences: Vec<u64> = books.waiting.iter().map(|report| report.sequence).collect();
         assert_eq!(sequences, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_damaged_file_does_not_keep_the_hub_from_what_comes_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&stopgap_drivers::Machine, folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("hub")).unwrap();
+        std::fs::write(folder.path().join(FILE), "{\"sequence\":7,").unwrap();
+        assert_eq!(Books::load(&home, &stopgap_drivers::Machine).unwrap(), Books::default());
     }
 
     #[test]

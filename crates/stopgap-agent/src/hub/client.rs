@@ -105,7 +105,14 @@ impl Client {
 
     /// Joins.
     pub(super) async fn enroll(&self, enroll: &Enroll) -> Result<Enrolled, HubError> {
-        read(self.post("v1/agent/enroll", enroll)?).await
+        let enrolled: Enrolled = read(self.post("v1/agent/enroll", enroll)?).await?;
+        // One is shown on terminals, the other goes into a header.
+        let is_word =
+            |text: &str| (1..=MAX_WORDS).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+        if !is_word(&enrolled.server) || !is_word(&enrolled.credential) {
+            return Err(HubError::Unreadable("expected an identity and a credential, each one word".into()));
+        }
+        Ok(enrolled)
     }
 
     /// What the organization wants; `None`: what `version` stands for.

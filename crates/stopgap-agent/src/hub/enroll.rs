@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use stopgap_core::wire::Enroll;
 use stopgap_drivers::Machine;
+use stopgap_drivers::host::remove_if_there;
 
 use super::address::{Address, Token};
 use super::books::Books;
@@ -95,6 +96,13 @@ pub fn leave(config: &Config) -> Result<Option<String>, HomeError> {
     let _lock = home.lock()?;
     let before = Contact::load(&home, &Machine).ok().flatten().map(|contact| contact.hub);
     let folder = home.path(super::FOLDER);
+    // The first one: without it nothing of the rest counts, wherever this is cut off.
+    let joined = Enrollment::path(&home);
+    remove_if_there(&Machine, &joined).map_err(|source| HomeError::Io {
+        what: "remove",
+        path: joined,
+        source,
+    })?;
     match std::fs::remove_dir_all(&folder) {
         Ok(()) => Ok(Some(before.unwrap_or_else(|| "a hub".into()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

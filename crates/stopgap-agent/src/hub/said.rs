@@ -14,6 +14,7 @@ use stopgap_core::wire::Settings;
 use stopgap_drivers::{Host, Machine};
 
 use super::contact::Contact;
+use super::enrollment::Enrollment;
 use crate::config::{Config, ConfigError};
 use crate::home::{Home, HomeError};
 
@@ -29,8 +30,12 @@ pub struct Said {
 }
 
 impl Said {
-    /// What is kept; `None` where nothing was ever said.
+    /// What is kept; `None` where nothing was ever said, or this server belongs to no hub: what a cut-off enrollment
+    /// or leave left there does not count.
     pub fn load(home: &Home, host: &dyn Host) -> Result<Option<Said>, HomeError> {
+        if !Enrollment::is_there(home, host) {
+            return Ok(None);
+        }
         home.load(host, FILE)
     }
 
@@ -197,6 +202,16 @@ mod tests {
         assert_eq!(later.paused_until, until("2026-11-22T05:00:00Z"));
         assert_eq!(policy(&frozen("2026-11-22T02:00:00Z"), own).paused_until, until("2026-11-22T04:00:00Z"));
         assert_eq!(policy(&frozen("2026-11-22T02:00:00Z"), Policy::default()).paused_until, None);
+    }
+
+    #[test]
+    fn without_an_enrollment_nothing_that_was_said_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&Machine, folder.path()).unwrap();
+        said("").save(&home, &Machine).unwrap();
+        assert!(Said::load(&home, &Machine).unwrap().is_none());
+        home.save(&Machine, "hub/enrollment.json", &0).unwrap();
+        assert!(Said::load(&home, &Machine).unwrap().is_some());
     }
 
     #[test]

@@ -170,7 +170,7 @@ async fn run(
         };
         if Instant::now() >= due.not_before {
             let met = exchange(&home, &now_config, tied, &mut due, &wake).await;
-            if let Err(error) = in_touch(&home, &tied.enrollment, met.as_ref().err()) {
+            if let Err(error) = in_touch(&home, &tied.enrollment, met.as_ref().err()).await {
                 tracing::debug!("hub/contact.json: {}", words(&error));
             }
             match met {

@@ -15,6 +15,7 @@ use stopgap_drivers::host::remove_if_there;
 use stopgap_drivers::{Host, Machine};
 use tokio::time::timeout;
 
+use super::books::Books;
 use super::client::Client;
 use super::enrollment::Enrollment;
 use super::said::Said;
@@ -45,7 +46,8 @@ impl Waiting {
     /// What holds now.
     pub(crate) fn load(home: &Home, host: &dyn Host, now: Timestamp) -> Result<Option<Waiting>, HomeError> {
         let kept: Option<Waiting> = home.load(host, FILE)?;
-        Ok(kept.filter(|waiting| now < waiting.until))
+        // One that began in the future was written by a clock that was wrong.
+        Ok(kept.filter(|waiting| waiting.since <= now && now < waiting.until))
     }
 
     /// As a pause.
@@ -86,7 +88,9 @@ pub(crate) async fn ask(config: &Config, plan: &Plan) {
     let home = Home::at(&config.data);
     let Ok(Some(enrollment)) = Enrollment::load(&home, &Machine) else { return };
     let Ok(client) = Client::new(&enrollment, &config.network) else { return };
-    let Ok(Ok(answer)) = timeout(QUESTION, client.turn(&Turn { mitigations })).await else { return };
+    let sequence = Books::load(&home, &Machine).map_or(0, |books| books.sequence);
+    let turn = Turn { mitigations, sequence };
+    let Ok(Ok(answer)) = timeout(QUESTION, client.turn(&turn)).await else { return };
     if answer.granted {
         return;
     }
@@ -96,5 +100,22 @@ pub(crate) async fn ask(config: &Config, plan: &Plan) {
     let waiting = Waiting { until, since: now, reason: answer.reason };
     if let Err(error) = home.save(&Machine, FILE, &waiting) {
         tracing::warn!("this server does not wait for its turn: {}", crate::cycle::words(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_wrong_makes_nobody_wait_for_years() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&Machine, folder.path()).unwrap();
+        home.make_folder(&Machine, "hub").unwrap();
+        let [before, since, during, until] =
+            [0, 10, 20, 30].map(|second| Timestamp::from_second(second).unwrap());
+        home.save(&Machine, FILE, &Waiting { until, since, reason: None }).unwrap();
+        let holds = |now| Waiting::load(&home, &Machine, now).unwrap().is_some();
+        assert_eq!([before, since, during, until].map(holds), [false, true, true, false]);
     }
 }

@@ -1,14 +1,14 @@
 //! The parts of one meeting with the hub, each of which ends with what is on the disk.
 
 use jiff::Timestamp;
-use stopgap_core::wire::Reports;
+use stopgap_core::wire::{MAX_STEP, Reports};
 use stopgap_drivers::Machine;
 
 use super::{locked, still};
 use crate::config::Config;
 use crate::cycle::words;
 use crate::events::Event;
-use crate::home::{Home, HomeError};
+use crate::home::Home;
 use crate::hub::books::Books;
 use crate::hub::client::{Client, HubError};
 use crate::hub::contact::Contact;
@@ -53,6 +53,7 @@ pub(super) async fn tell(
     // What the hub will never take must not keep it from what comes after.
     let never = matches!(answer, Err(HubError::Refused { status: 400 | 413 | 422, .. }));
     let through = match &answer {
+        Ok(accepted) if accepted.through.saturating_sub(newest) > MAX_STEP => 0,
         Ok(accepted) => accepted.through,
         Err(_) if never => newest,
         Err(_) => 0,
@@ -71,7 +72,20 @@ pub(super) async fn tell(
     };
     let said = locked(home, drop_kept).await?;
     let accepted = answer?;
+    if !is_progress(newest, accepted.through) {
+        // To tell it again at once would never end.
+        return Err(HubError::Unreadable(format!(
+            "it keeps reports through {}, expected {newest}",
+            accepted.through
+        )));
+    }
     Ok(said.is_some_and(|said| said.settings.version != accepted.settings))
+}
+
+/// Whether a hub that was told everything through `newest` keeps it, or a little more: it may know this server from
+/// before its disk was put back.
+fn is_progress(newest: u64, through: u64) -> bool {
+    through.checked_sub(newest).is_some_and(|more| more <= MAX_STEP)
 }
 
 /// Another credential. It is on the disk before it is used; until it was used the one before works.
@@ -84,11 +98,11 @@ pub(super) async fn renew(home: &Home, client: &Client, enrollment: &Enrollment)
 }
 
 /// Keeps how the hub was met; it is written where that is another way than before, and once an hour.
-pub(super) fn in_touch(
+pub(super) async fn in_touch(
     home: &Home,
     enrollment: &Enrollment,
     failed: Option<&HubError>,
-) -> Result<(), HomeError> {
+) -> Result<(), HubError> {
     let now = Timestamp::now();
     let before = Contact::load(home, &Machine).ok().flatten();
     let silent_since = before.as_ref().and_then(|before| before.silent_since);
@@ -111,12 +125,49 @@ pub(super) fn in_touch(
         }
         _ => {}
     }
-    let passed = now.duration_since(heard_at) > jiff::SignedDuration::from_mins(50);
+    let passed = now.duration_since(heard_at).abs() > jiff::SignedDuration::from_mins(50);
     let same =
         before.as_ref().is_some_and(|b| (&b.error, b.silent_since) == (&after.error, after.silent_since));
     if same && (failed.is_some() || !passed) {
         return Ok(());
     }
-    let _lock = home.lock()?;
-    if still(home, enrollment)? { after.save(home, &Machine) } else { Ok(()) }
+    let enrollment = enrollment.clone();
+    // A cycle that restarts services has the lock for minutes.
+    locked(home, move |home| if still(home, &enrollment)? { after.save(home, &Machine) } else { Ok(()) })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_hub_that_keeps_less_than_it_was_told_or_more_than_there_is_makes_no_progress() {
+        let found = [(7, 7), (7, 9), (7, 6), (7, 0), (7, u64::MAX)]
+            .map(|(newest, through)| is_progress(newest, through));
+        assert_eq!(found, [true, true, false, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_cycle_that_has_the_lock_holds_up_nothing_else_of_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&Machine, folder.path()).unwrap();
+        let enrollment = Enrollment {
+            hub: "http://127.0.0.1:1".into(),
+            server: "1".into(),
+            credential: "secret".into(),
+            credential_since: Timestamp::UNIX_EPOCH,
+            ca: None,
+        };
+        enrollment.save(&home, &Machine).unwrap();
+        let lock = home.lock().unwrap();
+        let mut met = std::pin::pin!(in_touch(&home, &enrollment, None));
+        let waits = tokio::time::timeout(Duration::from_millis(50), &mut met).await;
+        assert!(waits.is_err());
+        drop(lock);
+        met.await.unwrap();
+        assert!(Contact::load(&home, &Machine).unwrap().is_some());
+    }
 }

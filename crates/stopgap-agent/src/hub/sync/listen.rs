@@ -16,6 +16,9 @@ use crate::hub::client::Client;
 /// Beside the growing wait: ten thousand servers come back within this time at the earliest.
 const SPREAD: Duration = Duration::from_secs(5);
 
+/// Octets of an event's id.
+const MAX_ID: usize = 256;
+
 /// What was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -69,7 +72,8 @@ async fn connection(
     while let Ok(Some(chunk)) = timeout(SILENCE, stream.next()).await {
         let chunk = chunk.map_err(|error| error.to_string())?;
         for announced in reader.push(&chunk).map_err(str::to_owned)? {
-            if announced.id.is_some() {
+            // It is sent in a header: a long one would keep the stream from being opened ever again.
+            if announced.id.as_ref().is_some_and(|id| id.len() <= MAX_ID) {
                 last.clone_from(&announced.id);
             }
             let Some(heard) = heard(&announced) else { continue };
