@@ -124,11 +124,7 @@ pub async fn put_mitigation(
 const NOT_NEEDED: &[&str] = &["NotApplicable", "Withdrawn", "Expired", "Unsupported"];
 
 /// Notes when a mitigation was first needed anywhere, where this server needs it.
-pub async fn note_need(
-    change: &mut Change,
-    mitigation: &Mitigation,
-    at: Timestamp,
-) -> Result<(), DbError> {
+pub async fn note_need(change: &mut Change, mitigation: &Mitigation, at: Timestamp) -> Result<(), DbError> {
     if NOT_NEEDED.contains(&mitigation.verdict.as_str()) {
         return Ok(());
     }
