@@ -34,10 +34,17 @@ pub async fn request(
     now: Timestamp,
 ) -> Answer<Approval> {
     by.may(Right::Operate)?;
+    let mut name = wanted.name.clone();
     let there = match wanted.level {
         Scope::Organization => wanted.name.is_empty(),
         Scope::Group => layers::group(change.on(), &wanted.name).await?.is_some(),
-        Scope::Server => servers::by_name(change.on(), &wanted.name).await?.is_some(),
+        Scope::Server => match servers::by_name(change.on(), &wanted.name).await? {
+            Some(server) => {
+                name = server.name;
+                true
+            }
+            None => false,
+        },
     };
     if !there {
         let (level, name) = (json!(wanted.level), &wanted.name);
@@ -51,7 +58,7 @@ pub async fn request(
         mitigation: wanted.key.id.to_string(),
         digest: digest(change, &wanted).await?,
         level: wanted.level,
-        name: wanted.name,
+        name,
         state: State::Requested,
         requested_by: by.user.clone(),
         requested_at: now,
@@ -96,7 +103,7 @@ pub async fn decide(
 ) -> Answer<Approval> {
     by.may(Right::Operate)?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let found = approvals::by_id(change.on(), id).await?;
     let (mut approval, asker) = found.ok_or_else(|| Problem::not_found(format_args!("approval {id:?}")))?;
     let (from, action) = match to {

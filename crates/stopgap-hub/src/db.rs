@@ -77,8 +77,8 @@ pub enum DbError {
         /// What was given.
         url: String,
     },
-    /// The data folder.
-    #[error("cannot make the data folder {}", path.display())]
+    /// The data folder, or the file in it.
+    #[error("cannot make {}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -123,6 +123,12 @@ impl DbError {
         }
     }
 
+    /// Whether a text held U+0000, which PostgreSQL's TEXT has no place for.
+    pub(crate) fn is_zero(&self) -> bool {
+        let DbError::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| code == "22021")
+    }
+
     /// A name that is taken, where a unique index refused.
     pub(crate) fn or_taken(error: sqlx::Error, what: impl std::fmt::Display) -> DbError {
         match &error {
@@ -151,6 +157,7 @@ impl Db {
     async fn sqlite(data: &Path) -> Result<Db, DbError> {
         make_folder(data).map_err(|source| DbError::Folder { path: data.to_owned(), source })?;
         let path = data.join(FILE);
+        make_file(&path).map_err(|source| DbError::Folder { path: path.clone(), source })?;
         let mut url = url_of_file(&path);
         url.push_str("?mode=rwc");
         let options = AnyConnectOptions::from_str(&url)?;
@@ -192,6 +199,14 @@ impl Db {
     /// Begins a change: one transaction, with its entries of the audit log.
     pub async fn begin(&self) -> Result<Change, DbError> {
         Ok(Change::new(self.kind, self.writer.begin().await?))
+    }
+
+    /// Begins a change that no other of these runs beside, on this hub or on another: what it reads stays so until
+    /// it is committed, and no two of them wait for each other's rows.
+    pub async fn begin_alone(&self) -> Result<Change, DbError> {
+        let mut change = self.begin().await?;
+        change.lock().await?;
+        Ok(change)
     }
 
     /// Whether the database answers.
@@ -258,6 +273,18 @@ pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
         builder.mode(0o700);
     }
     builder.create(path)
+}
+
+/// The folder may have been made by somebody else, and be open to all. SQLite gives the files beside it its mode.
+fn make_file(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path).map(|_| ())
 }
 
 /// A path as a URL's: what has a meaning there is written in percent form.

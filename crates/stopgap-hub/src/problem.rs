@@ -127,6 +127,9 @@ impl From<DbError> for Problem {
             tracing::warn!(error = %Causes(&error), "the database does not answer");
             return Problem::unavailable();
         }
+        if error.is_zero() {
+            return Problem::bad_request("a text holds the character U+0000, which cannot be kept");
+        }
         if let DbError::Taken(_) = &error {
             return Problem::conflict(error);
         }

@@ -84,7 +84,7 @@ pub async fn put(
     by.may(Right::Operate)?;
     let layer = check::checked(layer, target.level())?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let before = layers::layer(change.on(), &target.place).await?;
     if before.version != expected {
         return Err(stale(target, before.version));

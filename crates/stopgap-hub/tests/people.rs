@@ -311,3 +311,34 @@ on_both!(every_refusal_is_a_problem, async |hub: Hub| {
         assert_eq!(answer.json::<Value>().await.unwrap()["status"], expected);
     }
 });
+
+on_both!(an_approval_goes_with_its_server_and_ends_with_it, async |hub: Hub| {
+    hub.server("S", &[]).await;
+    let administrator = hub.token(Role::Administrator).await;
+    let (asks, decides) =
+        (hub.token_named(Role::Operator, "a").await, hub.token_named(Role::Operator, "b").await);
+    let group = json!({"label_key": "a", "label_value": "b"});
+    assert_eq!(hub.json("PUT", "/v1/groups/g", &administrator, group).await.0, 200);
+    let mut ids = Vec::new();
+    for (level, name) in [("server", "s"), ("group", "g")] {
+        let digest = "0".repeat(64);
+        let wanted = json!({"mitigation": "example:M1", "digest": digest, "level": level, "name": name});
+        let (status, asked) = hub.json("POST", "/v1/approvals", &asks, wanted).await;
+        assert_eq!(status, 201, "{asked}");
+        let path = format!("/v1/approvals/{}", asked["id"].as_str().unwrap());
+        assert_eq!(hub.json("PUT", &path, &decides, json!({"state": "approved"})).await.0, 200);
+        ids.push(asked["id"].clone());
+    }
+    let of = async |id: &Value| {
+        let (_, found) = hub.get("/v1/approvals", &decides).await;
+        let found = found["items"].as_array().unwrap().iter().find(|one| one["id"] == *id).cloned().unwrap();
+        (found["name"].clone(), found["state"].clone())
+    };
+    assert_eq!(hub.json("PATCH", "/v1/servers/S", &administrator, json!({"name": "T"})).await.0, 200);
+    assert_eq!(of(&ids[0]).await, (json!("T"), json!("approved")));
+    for path in ["/v1/servers/T", "/v1/groups/g"] {
+        assert_eq!(hub.ask("DELETE", path, &administrator).send().await.unwrap().status(), 204);
+    }
+    assert_eq!(of(&ids[0]).await, (json!("T"), json!("withdrawn")));
+    assert_eq!(of(&ids[1]).await, (json!("g"), json!("withdrawn")));
+});

@@ -64,3 +64,19 @@ on_both!(entries_of_the_log_follow_each_other_however_many_write_at_once, async 
     assert!(chain.end(seq, &head).ok);
     assert_eq!(seq, 40);
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_is_its_owners_in_a_folder_that_is_open_to_all() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let db = stopgap_hub::db::Db::open(&data, None).await.unwrap();
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?} has mode {mode:o}", entry.file_name());
+    }
+    db.close().await;
+}

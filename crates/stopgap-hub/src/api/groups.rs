@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::extract::{Asked, At, Body, Why};
 use super::servers::{MAX_WORD, labels};
+use crate::db::approvals::{self, Scope};
 use crate::db::layers::{self, Group};
 use crate::people::{Principal, Right};
 use crate::problem::{Answer, Problem};
@@ -56,7 +57,7 @@ pub async fn put(
         )));
     }
     let group = Group { name, label_key, label_value, position };
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let before = layers::group(change.on(), &group.name).await?.map(|(group, _)| group);
     if before.as_ref() == Some(&group) {
         return Ok(Json(group));
@@ -84,13 +85,15 @@ pub async fn remove(
     Asked(why): Asked<Why>,
 ) -> Answer<StatusCode> {
     by.may(Right::Administer)?;
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let found = layers::group(change.on(), &name).await?;
     let (group, said) = found.ok_or_else(|| Problem::not_found(format_args!("group {name:?}")))?;
+    let now = Timestamp::now();
     layers::remove_group(&mut change, &name).await?;
+    approvals::end(&mut change, Scope::Group, &name, &by.user, now).await?;
     let before = json!({"group": group, "settings": said.layer});
     let said = by.said("group.remove", &format!("group {name}")).from(before);
-    change.audit(Timestamp::now(), &said.because(why.reason())).await?;
+    change.audit(now, &said.because(why.reason())).await?;
     let counter = change.bump_settings().await?;
     change.commit().await?;
     state.wake(counter);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::extract::{Asked, At, Body, Page, Part, Why};
+use crate::db::approvals::{self, Scope};
 use crate::db::servers::{self, Event, Filter, Server};
 use crate::people::{Principal, Right};
 use crate::problem::{Answer, Problem};
@@ -157,12 +158,13 @@ pub async fn patch(
 ) -> Answer<Json<Server>> {
     by.may(Right::Administer)?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let found = servers::by_name(change.on(), &name).await?;
     let before = found.ok_or_else(|| Problem::not_found(format_args!("server {name:?}")))?;
     if let Some(new) = &patch.name {
         server_name(new)?;
         servers::rename(&mut change, &before.id, new).await?;
+        approvals::rename(&mut change, &before.name, new).await?;
     }
     if let Some(new) = &patch.labels {
         labels(new)?;
@@ -194,10 +196,11 @@ pub async fn remove(
 ) -> Answer<StatusCode> {
     by.may(Right::Administer)?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let found = servers::by_name(change.on(), &name).await?;
     let server = found.ok_or_else(|| Problem::not_found(format_args!("server {name:?}")))?;
     servers::remove(&mut change, &server.id, now).await?;
+    approvals::end(&mut change, Scope::Server, &server.name, &by.user, now).await?;
     let about = json!({"id": server.id, "labels": server.labels});
     let said = by.said("server.remove", &format!("server {}", server.name)).from(about);
     change.audit(now, &said.because(why.reason())).await?;

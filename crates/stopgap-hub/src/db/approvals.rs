@@ -160,6 +160,28 @@ pub async fn decide(
     Ok(query.execute(change.on()).await?.rows_affected() == 1)
 }
 
+/// What was asked or approved for a group or server that is no more: it must not count for another of that name.
+pub async fn end(
+    change: &mut Change,
+    level: Scope,
+    name: &str,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "UPDATE approvals SET state = CASE state WHEN 'approved' THEN 'withdrawn' ELSE 'rejected' END, \
+               decided_by = $1, decided_at = $2 \
+               WHERE level = $3 AND name = $4 AND state IN ('approved', 'requested')";
+    sqlx::query(sql).bind(by).bind(time(now)).bind(level.word()).bind(name).execute(change.on()).await?;
+    Ok(())
+}
+
+/// What was approved for a server stays its own under another name.
+pub async fn rename(change: &mut Change, before: &str, after: &str) -> Result<(), DbError> {
+    let sql = "UPDATE approvals SET name = $1 WHERE level = 'server' AND name = $2";
+    sqlx::query(sql).bind(after).bind(before).execute(change.on()).await?;
+    Ok(())
+}
+
 /// Requests, newest first: those before `before`, at most `limit`, in one state or in any.
 pub async fn page<'c>(
     on: impl Executor<'c, Database = Any>,

@@ -22,6 +22,12 @@ impl Change {
         &mut self.transaction
     }
 
+    /// Waits for whoever else writes to the audit log, and keeps them waiting. Taken before any other row.
+    pub(super) async fn lock(&mut self) -> Result<(), DbError> {
+        sqlx::query("UPDATE audit_head SET seq = seq WHERE one = 1").execute(self.on()).await?;
+        Ok(())
+    }
+
     /// Grows the settings counter, which wakes agents on this hub and, once committed, on every other.
     pub async fn bump_settings(&mut self) -> Result<u64, DbError> {
         let sql = "UPDATE counters SET value = value + 1 WHERE name = 'settings' RETURNING value";

@@ -34,14 +34,18 @@ pub async fn sign_in(state: &AppState, name: &str, password: &str, from: IpAddr)
     state.limits.attempt(name, from)?;
     let found = people::with_password(state.db.reader(), name).await?;
     let (user, kept) = found.map_or((None, None), |(user, kept)| (Some(user), Some(kept)));
-    let fits = state.passwords.check(password, kept).await?;
+    let fits = state.passwords.check(password, kept.clone()).await?;
     let Some(user) = user.filter(|user| fits && !user.disabled) else {
-        tracing::warn!(account = %name.escape_debug(), %from, "a sign-in was refused");
-        return Err(Problem::unauthorized("name or password is wrong"));
+        return Err(refused(name, from));
     };
     let now = Timestamp::now();
     let (value, csrf) = (secret::new("")?, secret::new("")?);
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
+    // Checking took a while: a password that was changed meanwhile has ended all sessions, and begins none.
+    let present = people::with_password(change.on(), name).await?;
+    if !present.is_some_and(|(user, password)| !user.disabled && kept == Some(password)) {
+        return Err(refused(name, from));
+    }
     people::insert_session(&mut change, &user.name, &secret::hash(&value), &csrf, now, now + SESSION).await?;
     let said = Said {
         user: user.name.clone(),
@@ -56,10 +60,16 @@ pub async fn sign_in(state: &AppState, name: &str, password: &str, from: IpAddr)
     Ok(SignedIn { user, csrf, set_cookie })
 }
 
+fn refused(name: &str, from: IpAddr) -> Problem {
+    let account: String = name.chars().take(MAX_NAME).collect();
+    tracing::warn!(account = %account.escape_debug(), %from, "a sign-in was refused");
+    Problem::unauthorized("name or password is wrong")
+}
+
 /// Ends a session. Returns the `Set-Cookie` header that removes its cookie.
 pub async fn sign_out(state: &AppState, by: &Principal) -> Answer<String> {
     if let Via::Session { hash, .. } = &by.via {
-        let mut change = state.db.begin().await?;
+        let mut change = state.db.begin_alone().await?;
         people::end_session(&mut change, hash).await?;
         change.audit(Timestamp::now(), &by.said("session.end", &format!("user {}", by.user))).await?;
         change.commit().await?;
@@ -124,7 +134,7 @@ pub async fn update(state: &AppState, by: &Principal, name: &str, update: Update
         None => None,
     };
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let (mut user, _) = people::with_password(change.on(), name).await?.ok_or_else(|| nobody(name))?;
     let before = json!({"role": user.role, "disabled": user.disabled});
     user.role = update.role.unwrap_or(user.role);
@@ -147,7 +157,7 @@ pub async fn update(state: &AppState, by: &Principal, name: &str, update: Update
 /// Removes an account; its sessions end. The last administrator stays.
 pub async fn remove(state: &AppState, by: &Principal, name: &str) -> Answer<()> {
     by.may(Right::Administer)?;
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let (user, _) = people::with_password(change.on(), name).await?.ok_or_else(|| nobody(name))?;
     let before = json!({"role": user.role, "disabled": user.disabled});
     people::remove(&mut change, name).await?;
