@@ -240,7 +240,7 @@ fn seconds(text: &str) -> Option<u64> {
 
 /// In the largest unit that says it whole.
 pub(super) fn duration(seconds: u64) -> String {
-    let fits = |(_, length): &(char, u64)| seconds > 0 && seconds % length == 0;
+    let fits = |(_, length): &(char, u64)| seconds > 0 && seconds.is_multiple_of(*length);
     let (unit, length) = UNITS.into_iter().find(fits).unwrap_or(('h', 3600));
     format!("{}{unit}", seconds / length)
 }
