@@ -141,7 +141,9 @@ pub fn stop() -> io::Result<bool> {
     let Some(service) = open(ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)? else { return Ok(false) };
     match service.stop().map_err(plain) {
         Err(error) if error.raw_os_error() == Some(NOT_ACTIVE) => (),
-        stopped => drop(stopped?),
+        stopped => {
+            stopped?;
+        }
     }
     until(&service, STOP, |state| (state == ServiceState::Stopped).then_some(Ok(())))?;
     Ok(true)

@@ -150,7 +150,9 @@ fn stop(service: &service::Service, deadline: Instant) -> io::Result<()> {
                 Err(error) if error.raw_os_error() == Some(NOT_ACTIVE) => (),
                 // It is on its way from one state to another.
                 Err(error) if error.raw_os_error() == Some(CANNOT_ACCEPT_CONTROL) => (),
-                stopped => drop(stopped?),
+                stopped => {
+                    stopped?;
+                }
             },
             _ => (),
         }
