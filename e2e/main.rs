@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod cli;
+mod console;
 mod feeds;
 mod first_trust;
 mod hub;
@@ -15,6 +16,8 @@ mod kill;
 mod life;
 mod load;
 mod nginx;
+#[path = "console/node.rs"]
+mod node;
 mod package;
 mod phpfpm;
 mod proxies;
