@@ -25,7 +25,8 @@ mod fold;
 mod linear;
 pub(crate) mod literal;
 // Without a browser's engine to ask it shows little, and there is none under Wine.
-#[cfg(all(test, not(windows)))]
+#[cfg(test)]
+#[cfg(not(windows))]
 mod oracle;
 mod parser;
 mod vm;

@@ -135,5 +135,6 @@ fn open_to_all(_: &Path, _: &Path) -> Result<(), String> {
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

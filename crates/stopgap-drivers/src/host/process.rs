@@ -124,7 +124,8 @@ fn drained(output: Option<Collected>) -> (Vec<u8>, bool) {
     output.and_then(|receive| receive.recv_timeout(DRAIN).ok()).unwrap_or((Vec::new(), true))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::host::{Bind, Host, Machine};
