@@ -56,7 +56,10 @@ fn a_call_that_is_refused_once_is_made_good() {
         for error in [io::ErrorKind::Other, io::ErrorKind::StorageFull] {
             for at in points.iter().step_by(share()) {
                 // Without a baseline no harm can be seen: the rule stays, unproven.
-                if story.name.contains("harm") && calls[*at].starts_with("exchange with") {
+                // Nor where what is in force cannot be read at that moment; whether a later cycle should look
+                // for the harm again is not decided.
+                let blind = ["exchange with", "control "].iter().any(|call| calls[*at].starts_with(call));
+                if story.name.contains("harm") && blind {
                     continue;
                 }
                 // A service that may start again and does not is its owner's matter: told in the log, and no
