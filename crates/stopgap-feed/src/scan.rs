@@ -270,7 +270,8 @@ impl<'a> Pieces<'a> {
         };
         let mut cursor = self.cursor;
         if cursor.take("</") {
-            ends(cursor.until(">"), "an end tag")?;
+            let element = ends(cursor.until(">"), "an end tag")?;
+            self.name(element.trim_ascii_end())?;
             self.depth =
                 self.depth.checked_sub(1).ok_or_else(|| self.malformed("an end tag without its start"))?;
         } else if cursor.take("<!--") {

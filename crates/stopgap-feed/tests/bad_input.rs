@@ -85,6 +85,8 @@ fn each_kind_of_bad_input_has_its_own_refusal() {
         ),
         ("a name that begins with a colon", b"<a :b=\"\"/>".to_vec(), "malformed-xml"),
         ("a name that ends with a colon", b"<a xmlns:b=\"u:b\"><b: /></a>".to_vec(), "malformed-xml"),
+        ("an end tag whose name begins with a colon", b"<a></:a>".to_vec(), "malformed-xml"),
+        ("an end tag without a name", b"<a></>".to_vec(), "malformed-xml"),
         ("a name with two colons", b"<a xmlns:b=\"u:b\" b:c:d=\"\"/>".to_vec(), "malformed-xml"),
         ("a prefix declared that is none", b"<a xmlns:=\"u:b\"/>".to_vec(), "malformed-xml"),
         ("an instruction's name with a colon first", b"<?:p?><a/>".to_vec(), "malformed-xml"),
@@ -131,6 +133,8 @@ fn a_refusal_of_a_name_says_what_was_found_in_its_place() {
         ("<a :b=\"\"/>", "expected a colon within a name, once, found `:b`"),
         ("<a xmlns:b=\"u:b\"><b: /></a>", "expected a colon within a name, once, found `b:`"),
         ("<a xmlns:b=\"u:b\" b:c:d=\"\"/>", "expected a colon within a name, once, found `b:c:d`"),
+        ("<a></:a>", "expected a colon within a name, once, found `:a`"),
+        ("<a></ >", "expected a name, found none"),
         ("<a \"b\"/>", "expected a name, found none"),
         ("<a =\"b\"/>", "expected a name, found none"),
         ("< a/>", "expected a name, found none"),
@@ -144,7 +148,7 @@ fn a_refusal_of_a_name_says_what_was_found_in_its_place() {
         let error = scan(text.as_bytes(), &Limits::default()).unwrap_err();
         assert_eq!(error.to_string(), format!("line 1: not well-formed XML: {expected}"), "{text}");
     }
-    assert!(scan(b"<b:a xmlns:b=\"u:b\" b:c=\"\"/>", &Limits::default()).is_ok());
+    assert!(scan(b"<b:a xmlns:b=\"u:b\" b:c=\"\"></b:a >", &Limits::default()).is_ok());
 }
 
 /// Letters that are not ASCII are no white space before a name, but its beginning.

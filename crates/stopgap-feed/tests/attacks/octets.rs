@@ -86,6 +86,10 @@ attacks! {
         "An attribute `:id`, which one parser reads as `id` and another as itself",
         "Names of Namespaces in XML", "malformed-xml",
         |s| changed(s, "<Config id=", "<Config :id=");
+    an_end_tag_that_begins_with_a_colon:
+        "An end tag `</:Config>`, which one parser takes for the end of `Config`",
+        "Names of Namespaces in XML", "malformed-xml",
+        |s| changed(s, "</Config>", "</:Config>");
     xml_1_1:
         "XML 1.1, which has other line ends and characters",
         "XML 1.0", "malformed-xml",
