@@ -1,17 +1,6 @@
 //! The store and the door: both databases, made from nothing, asked, and found again.
 
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test may fail loudly"
-)]
-
-mod common;
-
-use common::{Hub, on_both};
+use crate::common::{Hub, on_both};
 use stopgap_hub::audit::{Chain, Said};
 use stopgap_hub::people::Role;
 

@@ -1,19 +1,7 @@
 //! The console's pages, over HTTP and without a script: what they show, what forms do, and what is refused.
 
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test may fail loudly"
-)]
-
-mod common;
-
-use common::fleet::{self, PASSWORD};
-use common::{Hub, on_both};
+use crate::common::fleet::{self, PASSWORD};
+use crate::common::{Hub, on_both};
 use serde_json::json;
 use stopgap_hub::people::Role;
 

@@ -1,20 +1,8 @@
 //! A database that goes away under load, and comes back.
 
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test may fail loudly"
-)]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, Hub, Store};
+use crate::common::{Cluster, Hub};
 use serde_json::json;
 use stopgap_hub::people::Role;
 
@@ -23,8 +11,8 @@ const PATH: &str = "/v1/organization/settings";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_restarted_and_the_hub_goes_on_by_itself() {
     let test = "postgresql_is_restarted_and_the_hub_goes_on_by_itself";
-    let Some(cluster) = Cluster::shared(test) else { return };
-    let hub = Hub::start(Store::Postgres, test).await.unwrap();
+    let Some(cluster) = Cluster::private(test) else { return };
+    let hub = Hub::start_on(Some(cluster.clone())).await;
     let token = hub.token(Role::Administrator).await;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let (http, url, bearer) = (hub.http.clone(), hub.url.clone(), token.clone());

@@ -1,18 +1,6 @@
 //! People who change things at the same moment: nobody's change is lost, refused for another's sake, or half seen.
 
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test may fail loudly"
-)]
-
-mod common;
-
-use common::{Hub, on_both};
+use crate::common::{Hub, on_both};
 use serde_json::json;
 use stopgap_hub::people::Role;
 

@@ -28,14 +28,19 @@ impl Cluster {
         if let Some(cluster) = shared.upgrade() {
             return Some(cluster);
         }
+        let cluster = Cluster::private(test)?;
+        *shared = Arc::downgrade(&cluster);
+        Some(cluster)
+    }
+
+    /// A cluster of this test alone, which may stop it.
+    pub fn private(test: &str) -> Option<Arc<Cluster>> {
         let Some(programs) = programs() else {
             assert!(std::env::var_os("CI").is_none(), "postgres is missing: Debian's package postgresql");
             println!("skipped (no postgres): {test}");
             return None;
         };
-        let cluster = Arc::new(Cluster::make(programs));
-        *shared = Arc::downgrade(&cluster);
-        Some(cluster)
+        Some(Arc::new(Cluster::make(programs)))
     }
 
     fn make(programs: PathBuf) -> Cluster {

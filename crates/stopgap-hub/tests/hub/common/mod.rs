@@ -4,13 +4,11 @@
 //! package, in a folder of its own and on a local socket, started as an unprivileged user; tests that run at
 //! the same time share it, each with a database of its own.
 
-#![allow(dead_code, unused_macros, unused_imports, reason = "each file of tests uses some of it")]
-
-#[allow(dead_code, reason = "not every test looks at a whole fleet")]
 pub mod fleet;
 mod postgres;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -38,23 +36,27 @@ pub struct Hub {
     stop: Option<oneshot::Sender<()>>,
     task: Option<tokio::task::JoinHandle<()>>,
     folder: TempDir,
-    _cluster: Option<std::sync::Arc<Cluster>>,
+    _cluster: Option<Arc<Cluster>>,
 }
 
 impl Hub {
     /// Starts one with an empty database; `None`: this machine has no PostgreSQL, which was said.
     pub async fn start(store: Store, test: &str) -> Option<Hub> {
+        match store {
+            Store::Sqlite => Some(Hub::start_on(None).await),
+            Store::Postgres => Some(Hub::start_on(Some(Cluster::shared(test)?)).await),
+        }
+    }
+
+    /// The same with a database on this cluster; `None`: on SQLite.
+    pub async fn start_on(cluster: Option<Arc<Cluster>>) -> Hub {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let cluster = match store {
-            Store::Sqlite => None,
-            Store::Postgres => Some(Cluster::shared(test)?),
-        };
         let database = cluster.as_ref().map(|cluster| cluster.database());
         let folder = tempfile::tempdir().unwrap();
         let (state, url, stop, task) = serve(folder.path(), database.clone()).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let (stop, task) = (Some(stop), Some(task));
-        Some(Hub { url, state, http, database, stop, task, folder, _cluster: cluster })
+        Hub { url, state, http, database, stop, task, folder, _cluster: cluster }
     }
 
     /// The data folder.
@@ -209,14 +211,17 @@ macro_rules! on_both {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_sqlite() {
                 let test = concat!(stringify!($name), "::on_sqlite");
-                let hub = common::Hub::start(common::Store::Sqlite, test).await.unwrap();
+                let hub = $crate::common::Hub::start($crate::common::Store::Sqlite, test).await.unwrap();
                 ($body)(hub).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_postgresql() {
                 let test = concat!(stringify!($name), "::on_postgresql");
-                let Some(hub) = common::Hub::start(common::Store::Postgres, test).await else { return };
+                let Some(hub) = $crate::common::Hub::start($crate::common::Store::Postgres, test).await
+                else {
+                    return;
+                };
                 ($body)(hub).await;
             }
         }

@@ -1,18 +1,6 @@
 //! Who may do what: roles, sessions, tokens, approvals, and what is sent twice.
 
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test may fail loudly"
-)]
-
-mod common;
-
-use common::{Hub, on_both};
+use crate::common::{Hub, on_both};
 use serde_json::{Value, json};
 use stopgap_hub::people::Role;
 

@@ -1,20 +1,9 @@
 //! The hub as agents meet it, on each database: joining, settings, the event stream, reports.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "helpers of tests fail as tests do"
-)]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{Hub, on_both};
+use crate::common::{Hub, Store, on_both};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -499,7 +488,7 @@ on_both!(a_batch_that_is_wrong_is_refused_whole, async |hub: Hub| {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_hub_commits_wakes_the_agents_of_another() {
     let test = "what_one_hub_commits_wakes_the_agents_of_another";
-    let Some(hub) = Hub::start(common::Store::Postgres, test).await else { return };
+    let Some(hub) = Hub::start(Store::Postgres, test).await else { return };
     let (_, credential) = server(&hub, "Server1").await;
     let other = stopgap_hub::Hub::bind(stopgap_hub::Settings {
         data: hub.data(),

@@ -1,28 +1,14 @@
 //! Every page of the console in a real browser, over a fleet with a past (e2e/console/pages.mjs): no serious fault by
 //! axe, nothing that the security policy refuses, usable on a telephone and by keyboard.
 //!
-//! `STOPGAP_SCREENSHOTS=$PWD/docs/console cargo test -p stopgap-hub --test browser` takes the pictures of the manual.
+//! `STOPGAP_SCREENSHOTS=$PWD/docs/console cargo test -p stopgap-hub --test hub browser` takes the pictures of the manual.
 
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "a test may fail loudly, and needs a part of what is shared"
-)]
-
-mod common;
-#[path = "../../../e2e/console/node.rs"]
+#[path = "../../../../e2e/console/node.rs"]
 mod node;
 
 use std::path::Path;
 
-use common::{Hub, Store, fleet};
+use crate::common::{Hub, Store, fleet};
 use serde_json::json;
 use stopgap_hub::people::Role;
 

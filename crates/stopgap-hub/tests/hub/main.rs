@@ -1,0 +1,23 @@
+//! The hub over its interfaces: what people, scripts and agents may ask, and its console, on each database.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may fail loudly"
+)]
+
+mod common;
+
+mod agents;
+#[cfg(target_os = "linux")]
+mod browser;
+mod console;
+mod outage;
+mod people;
+mod settings;
+mod store;
+mod together;
