@@ -185,8 +185,9 @@ async fn serve(path: &Path, hostname: &str, mut shutdown: Shutdown) -> Result<()
         }
         // A drop-in folder may be new. It is watched before it is read, so that what is written in between
         // wakes the next lap. Without a new watch the old one goes on.
-        match watch(&config, wake_file.clone()) {
-            Ok(new) => watching = new,
+        match watching.renewed(&config, &wake_file) {
+            Ok(None) => {}
+            Ok(Some(new)) => watching = new,
             Err(error) => Event::Failed { detail: format!("cannot watch files: {error}") }.log(),
         }
         match hub::configured(path, hostname) {

@@ -1,8 +1,11 @@
 //! Watching files: ours on every target, those of a server that ours are put into, the operator's word, the drop-in
 //! facts and the package database. A change of any of them starts a cycle, which finds out what changed by looking.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use stopgap_drivers::{Machine, iis};
@@ -12,7 +15,22 @@ use crate::config::{Config, TargetKind};
 use crate::facts;
 
 /// Watches until dropped.
-pub struct Watch(#[allow(dead_code)] RecommendedWatcher);
+pub struct Watch {
+    /// Watches for as long as it is kept.
+    _watcher: RecommendedWatcher,
+    places: Places,
+    folders: BTreeMap<PathBuf, Folder>,
+    /// Something was not told: what is watched is not what it was.
+    lost: Arc<AtomicBool>,
+}
+
+/// A folder that is watched. One of the same name that took its place is another.
+#[derive(Debug, PartialEq, Eq)]
+struct Folder {
+    recursive: bool,
+    /// Its device and number, and when it was made: numbers are given out again.
+    is: Option<((u64, u64), Option<SystemTime>)>,
+}
 
 /// Files that a cycle itself writes whatever happens; they are no news.
 const OURS: [&str; 5] = ["lock", "ledger.json", "packages.json", "journal.jsonl", "journal.1.jsonl"];
@@ -23,37 +41,68 @@ const DROP_INS: [&str; 3] = ["feeds.d", "targets.d", "facts.d"];
 /// Watches the data folder (with the targets' folders below it), the configuration and its drop-in
 /// folders. Sends one message a change.
 pub fn watch(config: &Config, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
-    let of_iis = config.targets.iter().filter(|target| target.kind == TargetKind::Iis);
-    let of_iis = of_iis.flat_map(|target| iis::watched(&Machine, &target.root));
-    let places = Places {
-        data: config.data.clone(),
-        logs: config.logs.clone(),
-        configuration: config.path.clone(),
-        packages: facts::watched(Path::new("/")).into_iter().chain(of_iis).collect(),
-    };
-    let packages: BTreeSet<PathBuf> = places.packages.iter().filter_map(|file| folder(file)).collect();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        let Ok(event) = event else { return };
-        let is_news = || event.paths.iter().any(|path| places.is_news(path));
-        if !matches!(event.kind, EventKind::Access(_)) && is_news() {
-            // A full queue already holds the same message.
-            let _ = wake.try_send(());
-        }
-    })?;
-    watcher.watch(&config.data, RecursiveMode::Recursive)?;
-    // An update can end what a mitigation is needed for.
-    for folder in packages.iter().filter(|folder| folder.is_dir()) {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
-    }
-    if let Some(folder) = config.path.parent() {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
-        for drop_in in DROP_INS.map(|name| folder.join(name)).iter().filter(|folder| folder.is_dir()) {
-            watcher.watch(drop_in, RecursiveMode::NonRecursive)?;
-        }
-    }
-    Ok(Watch(watcher))
+    Watch::begin(Places::of(config), wake)
 }
 
+impl Watch {
+    /// Another watch, where these are other folders than at its beginning; nothing where this one goes on. Each
+    /// has a thread and a queue of the kernel's, which a service is not to make in each cycle.
+    ///
+    /// # Errors
+    /// What cannot be watched; this one goes on.
+    pub fn renewed(&self, config: &Config, wake: &mpsc::Sender<()>) -> notify::Result<Option<Watch>> {
+        let places = Places::of(config);
+        let is_same = places == self.places && places.folders() == self.folders;
+        if is_same && !self.lost.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        Watch::begin(places, wake.clone()).map(Some)
+    }
+
+    fn begin(places: Places, wake: mpsc::Sender<()>) -> notify::Result<Watch> {
+        // Before they are watched: one that is replaced in between is another the next time.
+        let folders = places.folders();
+        let lost = Arc::new(AtomicBool::new(false));
+        let (seen, is_lost) = (places.clone(), Arc::clone(&lost));
+        let mut watcher = notify::recommended_watcher(move |event| {
+            let news = news(&seen, &event);
+            if news == News::Lost {
+                is_lost.store(true, Ordering::Relaxed);
+            }
+            if news != News::None {
+                // A full queue already holds the same message.
+                let _ = wake.try_send(());
+            }
+        })?;
+        for (path, folder) in &folders {
+            let mode = if folder.recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+            watcher.watch(path, mode)?;
+        }
+        Ok(Watch { _watcher: watcher, places, folders, lost })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    None,
+    Some,
+    /// The kernel's queue was full, or a folder could not be watched.
+    Lost,
+}
+
+fn news(places: &Places, event: &notify::Result<Event>) -> News {
+    let Ok(event) = event else { return News::Lost };
+    if event.need_rescan() {
+        return News::Lost;
+    }
+    let is_news = || event.paths.iter().any(|path| places.is_news(path));
+    match !matches!(event.kind, EventKind::Access(_)) && is_news() {
+        true => News::Some,
+        false => News::None,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Places {
     data: PathBuf,
     logs: PathBuf,
@@ -62,11 +111,47 @@ struct Places {
     packages: Vec<PathBuf>,
 }
 
-fn folder(file: &Path) -> Option<PathBuf> {
-    file.parent().map(Path::to_owned)
+impl Folder {
+    /// Nothing where there is no such folder.
+    fn at(path: &Path, recursive: bool) -> Option<Folder> {
+        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_dir)?;
+        #[cfg(unix)]
+        let number = {
+            use std::os::unix::fs::MetadataExt;
+            (metadata.dev(), metadata.ino())
+        };
+        #[cfg(not(unix))]
+        let number = (0, 0);
+        Some(Folder { recursive, is: Some((number, metadata.created().ok())) })
+    }
 }
 
 impl Places {
+    fn of(config: &Config) -> Places {
+        let of_iis = config.targets.iter().filter(|target| target.kind == TargetKind::Iis);
+        let of_iis = of_iis.flat_map(|target| iis::watched(&Machine, &target.root));
+        Places {
+            data: config.data.clone(),
+            logs: config.logs.clone(),
+            configuration: config.path.clone(),
+            packages: facts::watched(Path::new("/")).into_iter().chain(of_iis).collect(),
+        }
+    }
+
+    /// The folders that are to be watched.
+    fn folders(&self) -> BTreeMap<PathBuf, Folder> {
+        let beside = self.configuration.parent();
+        let drop_ins = beside.iter().flat_map(|folder| DROP_INS.map(|name| folder.join(name)));
+        // An update can end what a mitigation is needed for.
+        let packages = self.packages.iter().filter_map(|file| file.parent());
+        let flat = packages.chain(beside).map(Path::to_owned).chain(drop_ins);
+        let flat = flat.filter_map(|path| Folder::at(&path, false).map(|folder| (path, folder)));
+        let mut folders: BTreeMap<PathBuf, Folder> = flat.collect();
+        let data = Folder::at(&self.data, true).unwrap_or(Folder { recursive: true, is: None });
+        folders.insert(self.data.clone(), data);
+        folders
+    }
+
     fn is_news(&self, path: &Path) -> bool {
         if path.starts_with(&self.logs) {
             return false;
