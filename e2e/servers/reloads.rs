@@ -324,7 +324,7 @@ impl Nginx {
 
 fn write_nginx(folder: &Path, address: SocketAddr, origin: SocketAddr, number: u64) {
     let rules = RuleSet::parse(&rules(number)).unwrap();
-    let site = SiteRules { marker: "example M1.1".into(), sites: None, rules };
+    let site = SiteRules { observe: false, marker: "example M1.1".into(), sites: None, rules };
     let sites = [("www.example.org".to_owned(), address)];
     nginx::write(folder, &sites, &translate(&[site]).unwrap(), origin);
 }

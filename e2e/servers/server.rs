@@ -82,6 +82,7 @@ impl Server {
 /// A book's rules, for its own site.
 fn site(n: usize, book: &Book) -> SiteRules {
     SiteRules {
+        observe: false,
         marker: format!("example {}", book.name),
         sites: Some(vec![format!("site{n}.example")]),
         rules: book.rules.clone(),

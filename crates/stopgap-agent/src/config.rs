@@ -102,6 +102,8 @@ pub struct Config {
     pub settle: SignedDuration,
     /// Whether a person has to approve what feeds bring.
     pub approval: Approval,
+    /// Whether rules only count and log what they would refuse.
+    pub observe: bool,
     /// The organization's rings.
     pub rings: Vec<Wave>,
     /// Whether a `critical` mitigation waits for neither wave nor ring.
@@ -167,6 +169,9 @@ pub struct FeedConfig {
     /// Whether a person has to approve what it brings; left out: as for the server.
     #[serde(default)]
     pub approval: Option<Approval>,
+    /// Whether its rules only count and log what they would refuse; left out: as for the server.
+    #[serde(default)]
+    pub observe: Option<bool>,
 }
 
 /// One `[[target]]`.
@@ -286,6 +291,8 @@ struct MainFile {
     #[serde(default)]
     approval: Approval,
     #[serde(default)]
+    observe: bool,
+    #[serde(default)]
     rings: Vec<RingConfig>,
     #[serde(default)]
     critical_at_once: bool,
@@ -365,6 +372,7 @@ impl Config {
                 .map_or(DEFAULT_SOAK_SECONDS, |soak| u64::try_from(soak.as_secs()).unwrap_or(0)),
             settle: main.settle.unwrap_or(DEFAULT_SETTLE),
             approval: main.approval,
+            observe: main.observe,
             rings: life::rings(&main.rings)
                 .map_err(|message| ConfigError::Invalid { path: path.clone(), message })?,
             critical_at_once: main.critical_at_once,

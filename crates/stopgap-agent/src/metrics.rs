@@ -172,6 +172,7 @@ mod tests {
             site: "mail.example.org".into(),
             listener: None,
             in_force,
+            observing: false,
             proof: Proof::Unproven,
             why: None,
         }

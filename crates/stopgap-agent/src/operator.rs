@@ -148,6 +148,7 @@ impl Operator {
                 .collect(),
             paused_until: self.paused(now).map(|pause| pause.until),
             approval: config.approval,
+            observe: config.observe,
             approvals: self.approvals.clone(),
             rings: config.rings.clone(),
             critical_at_once: config.critical_at_once,

@@ -129,6 +129,7 @@ pub fn judge(
             allow: Vec::new(),
             unknown_applies: config.unknown_applies,
             approval: config.approval,
+            observe: config.observe,
         },
         report: FeedReport {
             name: config.name.clone(),

@@ -378,6 +378,7 @@ mod tests {
             action: "M1.1".parse().unwrap(),
             digest: digest.into(),
             sites: vec![],
+            observe: false,
         };
         ledger.note_left("nginx", Some("set".into()), vec![hold("one")]);
         ledger.mitigations.get_mut(&key).unwrap().renew(&octets("new"), "two", at(1));

@@ -71,6 +71,9 @@ pub struct Hold {
     pub digest: String,
     /// The sites where it works, by name.
     pub sites: Vec<String>,
+    /// Its rules are asked, and count and log what they would have refused; they refuse nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observe: bool,
 }
 
 /// One site: an IIS site, an nginx server block, the gateway.

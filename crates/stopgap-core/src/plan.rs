@@ -302,8 +302,16 @@ impl Change {
     }
 
     fn words(&self) -> String {
+        let holds = self.after.as_ref().map(|set| set.holds.as_slice()).unwrap_or_default();
+        let observes = |r: &ActionRef| {
+            holds.iter().any(|hold| hold.observe && hold.key == r.key && hold.action == r.action)
+        };
+        let named = |r: &ActionRef| {
+            let how = if observes(r) { " to observe, which refuses nothing" } else { "" };
+            format!("{} {}{how}", r.key.feed, r.action)
+        };
         let list = |verb: &str, refs: &[ActionRef]| {
-            let names: Vec<String> = refs.iter().map(|r| format!("{} {}", r.key.feed, r.action)).collect();
+            let names: Vec<String> = refs.iter().map(named).collect();
             (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")))
         };
         let parts: Vec<String> = [list("puts on", &self.puts_on), list("takes off", &self.takes_off)]
@@ -376,6 +384,8 @@ pub struct Wanted {
     pub probes: Vec<Probe>,
     /// The target's sites where it is wanted; `None`: every site.
     pub sites: Option<Vec<String>>,
+    /// To count and to log, and to refuse nothing.
+    pub observe: bool,
 }
 
 /// What a driver made of the wanted actions.

@@ -21,6 +21,8 @@ pub struct Policy {
     pub approval: Approval,
     /// What was approved.
     pub approvals: Vec<Approved>,
+    /// Whether rules only count and log what they would refuse.
+    pub observe: bool,
     /// The organization's rings, by servers: the later of a ring and the publisher's wave counts.
     pub rings: Vec<Wave>,
     /// Whether a `critical` mitigation waits for neither wave nor ring.
@@ -44,6 +46,7 @@ impl Default for Policy {
             paused_until: None,
             approval: Approval::Automatic,
             approvals: Vec::new(),
+            observe: false,
             rings: Vec::new(),
             critical_at_once: false,
             now: Vec::new(),
@@ -171,11 +174,18 @@ pub struct FeedPolicy {
     pub unknown_applies: bool,
     /// Whether a person has to approve what it brings; `None`: as for the server.
     pub approval: Option<Approval>,
+    /// Whether its rules only count and log; `None`: as for the server.
+    pub observe: Option<bool>,
 }
 
 impl Default for FeedPolicy {
     fn default() -> Self {
-        FeedPolicy { allow: vec![ActionType::UrlRewrite], unknown_applies: false, approval: None }
+        FeedPolicy {
+            allow: vec![ActionType::UrlRewrite],
+            unknown_applies: false,
+            approval: None,
+            observe: None,
+        }
     }
 }
 

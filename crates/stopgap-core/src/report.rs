@@ -117,6 +117,7 @@ pub struct MitigationReport {
 #[allow(missing_docs)]
 pub enum Status {
     Applied,
+    Observing,
     Unproven,
     Partial,
     Ineffective,
@@ -160,8 +161,11 @@ pub struct PlaceReport {
     pub site: String,
     /// The listener, as `https://127.0.0.1:443`; `null` where the site has none that is known.
     pub listener: Option<String>,
-    /// Whether it was observed there.
+    /// Whether it was observed there, and refuses.
     pub in_force: bool,
+    /// Its rules are asked there, and log what they would refuse; they refuse nothing. Absent: no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub observing: bool,
     /// What the latest probe showed.
     pub proof: Proof,
     /// Why it is not in force or not proven.

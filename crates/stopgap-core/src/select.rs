@@ -192,6 +192,8 @@ pub struct Selected {
     pub vanished: bool,
     /// Since when this revision is known: waves and rings count from here.
     pub since: Timestamp,
+    /// Its rules are to count and to log, and to refuse nothing.
+    pub observe: bool,
 }
 
 /// Every mitigation with its verdict, by feed and id.
@@ -292,6 +294,7 @@ impl Context<'_> {
             fixed_since,
             vanished: candidate.vanished,
             since: candidate.since,
+            observe: candidate.observe.unwrap_or(self.policy.observe),
             mitigation: candidate.mitigation,
         }
     }

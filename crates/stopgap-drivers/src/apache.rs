@@ -215,6 +215,10 @@ impl Driver for Apache {
         &self.settings.name
     }
 
+    fn cannot_observe(&self) -> Option<&'static str> {
+        None
+    }
+
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
         let (dump, config) = self.configuration(host)?;
         let mut found = sites::sites(&config, &dump, &self.settings);

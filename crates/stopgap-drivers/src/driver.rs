@@ -13,6 +13,11 @@ pub trait Driver: Send + Sync {
     /// The target's name, unique on this server.
     fn target(&self) -> &str;
 
+    /// Why rules cannot be observed there: asked, counted and logged without refusing. `None`: they can.
+    fn cannot_observe(&self) -> Option<&'static str> {
+        Some("what it does there cannot be tried without doing it; `observe = false` for its feed puts it on")
+    }
+
     /// Every file's bytes, versions, listeners, and what of ours is in force. Changes nothing.
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError>;
 

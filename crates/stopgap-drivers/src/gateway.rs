@@ -20,7 +20,7 @@ use stopgap_rules::{Engine, EngineLimits, RuleSet};
 
 use crate::driver::{Checked, Driver, DriverError, io_error};
 use crate::host::{Bounds, Host};
-use crate::render::{self, Piece};
+use crate::render::{self, OBSERVING, Piece};
 use crate::set::{LIVE, Sets};
 
 /// The one file of a set, beside its manifest.
@@ -123,6 +123,9 @@ struct Answer {
     /// Connections that earlier rules still serve; the second step is done when there is none.
     #[serde(default)]
     older_connections: usize,
+    /// It knows rules that are only observed; an older one would refuse by them.
+    #[serde(default)]
+    observes: bool,
 }
 
 fn does_not_run(error: &io::Error) -> bool {
@@ -134,10 +137,15 @@ impl Driver for Gateway {
         &self.settings.name
     }
 
+    fn cannot_observe(&self) -> Option<&'static str> {
+        None
+    }
+
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
         let mut live = self.sets.observe(host)?;
         let mut warnings = Vec::new();
         let mut hook = Hook::Present;
+        let mut lacks = BTreeMap::new();
         let expected = self.on_disk(host)?;
         match self.ask(host, "status") {
             Ok(answer) => {
@@ -146,6 +154,11 @@ impl Driver for Gateway {
                     warnings.push(format!("the gateway could not read its rules: {error}"));
                 }
                 warnings.extend(render::still_by_older_rules("connection", answer.older_connections));
+                if !answer.observes {
+                    let why =
+                        "the gateway that runs is of an earlier version, which would refuse: restart it";
+                    lacks.insert(OBSERVING.to_owned(), why.to_owned());
+                }
             }
             Err(e) => {
                 live.active = Some(false);
@@ -160,7 +173,7 @@ impl Driver for Gateway {
             live,
             sites: vec![site],
             warnings,
-            lacks: BTreeMap::new(),
+            lacks,
             files: BTreeMap::new(),
         })
     }
@@ -172,7 +185,10 @@ impl Driver for Gateway {
         // There is one site: an action that is for none of this target's is not for it.
         let is_for_us = |wanted: &&Wanted| wanted.sites.as_ref().is_none_or(|sites| !sites.is_empty());
         for wanted in render::in_order(wanted).into_iter().filter(is_for_us) {
-            let added = Piece::read(wanted).and_then(|piece| document.add(&piece).map(|()| piece));
+            let added = Piece::read(wanted).and_then(|piece| {
+                piece.check_observing(observed)?;
+                document.add(&piece).map(|()| piece)
+            });
             match added {
                 Err(why) => rendered.refused.push((render::action_ref(wanted), why)),
                 Ok(piece) => {

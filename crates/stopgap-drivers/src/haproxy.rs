@@ -28,7 +28,7 @@ use stopgap_rules::translate::{CannotExpress, SiteRules};
 use crate::driver::{Checked, Driver, DriverError, io_error};
 use crate::hook::{Edit, Hooked, edit, insert, remove};
 use crate::host::{Bind, Host};
-use crate::render::{self, Translating};
+use crate::render::{self, OBSERVING, Translating};
 use crate::server::{self, Server, Settings, Tested};
 use crate::set::{LIVE, NONE, Sets};
 use config::Section;
@@ -87,6 +87,12 @@ impl Haproxy {
 
     fn hook(&self) -> Result<String, DriverError> {
         HaproxyConfig::hook(&self.map()).map_err(|why| self.settings.error(why))
+    }
+
+    /// Today's hook, and those of earlier versions, which refuse as it does.
+    fn hooks(&self) -> Result<Vec<String>, DriverError> {
+        let earlier = HaproxyConfig::earlier_hooks(&self.map()).map_err(|why| self.settings.error(why))?;
+        Ok([vec![self.hook()?], earlier].concat())
     }
 
     fn socket(&self, read: &Read) -> Option<PathBuf> {
@@ -255,11 +261,11 @@ impl Hooked for Haproxy {
     }
 
     fn hook_edits(&self, host: &dyn Host) -> Result<Vec<Edit>, DriverError> {
-        let (text, hook) = (self.configuration(host)?.text, self.hook()?);
+        let (text, hook, hooks) = (self.configuration(host)?.text, self.hook()?, self.hooks()?);
         // What we placed earlier may be of another version; what the operator placed stays.
         let bare = remove(&text);
         let sections = config::sections(&bare);
-        let lacks = |frontend: &&Section| sites::missing(frontend, &sections, &hook).is_some();
+        let lacks = |frontend: &&Section| sites::missing(frontend, &sections, &hooks).is_err();
         let places: Vec<usize> = sites::frontends(&sections).filter(lacks).map(|f| f.end).collect();
         let after = insert(&bare, &hook, &places);
         if after == text {
@@ -315,9 +321,13 @@ impl Driver for Haproxy {
         &self.settings.name
     }
 
+    fn cannot_observe(&self) -> Option<&'static str> {
+        None
+    }
+
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
-        let (read, hook) = (self.configuration(host)?, self.hook()?);
-        let found = sites::sites(&read.sections, &hook, &self.settings);
+        let (read, hooks) = (self.configuration(host)?, self.hooks()?);
+        let found = sites::sites(&read.sections, &hooks, &self.settings);
         let mut live = self.sets.observe(host)?;
         let (active, mut warnings) = self.active(host, &read, &live)?;
         live.active = active;
@@ -336,7 +346,7 @@ impl Driver for Haproxy {
             live,
             sites: found.sites,
             warnings: [found.warnings, warnings].concat(),
-            lacks: BTreeMap::new(),
+            lacks: found.earlier.map(|why| (OBSERVING.to_owned(), why)).into_iter().collect(),
             files: BTreeMap::new(),
         })
     }

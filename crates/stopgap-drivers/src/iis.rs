@@ -164,6 +164,13 @@ impl Driver for Iis {
         &self.settings.name
     }
 
+    fn cannot_observe(&self) -> Option<&'static str> {
+        Some(
+            "IIS has no rule that logs without refusing; `stopgap plan --replay` shows over its logs what it would \
+             have refused, and `observe = false` for its feed puts it on",
+        )
+    }
+
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
         let record = self.sets.written(host)?.and_then(|mut files| files.remove(RECORD));
         look::observe(&self.settings, host, self.sets.observe(host)?, record)

@@ -163,6 +163,10 @@ impl Driver for Nginx {
         &self.settings.name
     }
 
+    fn cannot_observe(&self) -> Option<&'static str> {
+        None
+    }
+
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
         let config = self.configuration(host)?;
         let found = sites::sites(&config, &Hooks::new(&self.settings.folder), &self.settings);

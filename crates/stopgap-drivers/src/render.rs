@@ -8,11 +8,14 @@ use stopgap_core::observed::{Hold, Hook, Live, Observed};
 use stopgap_core::plan::{ActionRef, Change, GeneratedSet, Placement, Rendered, Wanted};
 use stopgap_core::proof::RefusalForm;
 use stopgap_feed::document::ActionKind;
-use stopgap_rules::translate::{CannotExpress, SiteRules};
+use stopgap_rules::translate::{CannotExpress, SiteRules, can_be_observed};
 use stopgap_rules::{Action, RuleSet};
 
 use crate::server::Server;
 use crate::set::LIVE;
+
+/// The word in [`Observed::lacks`] for what a target lacks to log what is observed.
+pub(crate) const OBSERVING: &str = "observing";
 
 /// One wanted action, read.
 pub(crate) struct Piece<'a> {
@@ -31,7 +34,12 @@ impl<'a> Piece<'a> {
                 wanted.action.kind.action_type()
             ));
         };
-        let rules = RuleSet::parse(rewrite).map_err(|e| with_causes(&e))?;
+        let mut rules = RuleSet::parse(rewrite).map_err(|e| with_causes(&e))?;
+        if wanted.observe {
+            // What changes responses is no more to be seen by a client than what refuses.
+            rules.outbound.clear();
+            rules.pre_conditions.clear();
+        }
         Ok(Piece { wanted, rewrite, rules })
     }
 
@@ -55,13 +63,30 @@ impl<'a> Piece<'a> {
         hold(self.wanted, sites)
     }
 
+    /// Why it cannot be observed: nothing of it refuses, or the target lacks what observing needs.
+    pub(crate) fn check_observing(&self, observed: &Observed) -> Result<(), String> {
+        if !self.wanted.observe {
+            return Ok(());
+        }
+        if !can_be_observed(&self.rules) {
+            return Err(
+                "it refuses nothing, so that there is nothing to observe; `observe = false` puts it on"
+                    .into(),
+            );
+        }
+        observed.lacks.get(OBSERVING).map_or(Ok(()), |why| Err(why.clone()))
+    }
+
     pub(crate) fn placements(&self, sites: &[String]) -> impl Iterator<Item = Placement> {
         self.placements_as(sites, RefusalForm::Close)
     }
 
     /// `abort`: how this target carries AbortRequest out.
     fn placements_as(&self, sites: &[String], abort: RefusalForm) -> impl Iterator<Item = Placement> {
-        let form = refusal_form(&self.rules, abort);
+        let form = match self.wanted.observe {
+            true => RefusalForm::Nothing,
+            false => refusal_form(&self.rules, abort),
+        };
         sites.iter().map(move |site| Placement { what: self.what(), site: site.clone(), form })
     }
 }
@@ -78,8 +103,9 @@ pub(crate) fn action_ref(wanted: &Wanted) -> ActionRef {
 
 /// An action in force at these sites.
 pub(crate) fn hold(wanted: &Wanted, sites: Vec<String>) -> Hold {
-    let Wanted { key, digest, action, .. } = wanted;
-    Hold { key: key.clone(), action: action.id.clone(), digest: digest.clone(), sites }
+    let Wanted { key, digest, action, observe, .. } = wanted;
+    let (key, action) = (key.clone(), action.id.clone());
+    Hold { key, action, digest: digest.clone(), sites, observe: *observe }
 }
 
 pub(crate) fn held(hold: &Hold) -> ActionRef {
@@ -174,11 +200,13 @@ fn translated<'a>(
         return Err(no_hook(observed));
     }
     let piece = Piece::read(wanted)?;
+    piece.check_observing(observed)?;
     let sites = server.sites(&piece, observed)?;
     let rules = SiteRules {
         marker: piece.marker(),
         sites: wanted.sites.as_ref().map(|wanted| server.names(wanted)),
         rules: piece.rules.clone(),
+        observe: wanted.observe,
     };
     server.translate(std::slice::from_ref(&rules)).map_err(|e| with_causes(&e))?;
     Ok((piece, sites, rules))
@@ -240,6 +268,7 @@ pub(crate) fn change_to(
     let stood = |hold: &Hold, before: &Hold| {
         held(before) == held(hold)
             && before.digest == hold.digest
+            && before.observe == hold.observe
             && hold.sites.iter().all(|site| before.sites.contains(site))
     };
     let here = |hold: &&Hold| !live.holds.iter().any(|before| stood(hold, before));

@@ -36,7 +36,7 @@ use stopgap_drivers::set::Sets;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
 use tempfile::TempDir;
 
-use common::{ATTACK, ask, files, free_port, log1, m1, ok, serve_origin, until};
+use common::{ATTACK, ask, files, free_port, log1, m1, observing, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/apache2";
 
@@ -483,4 +483,28 @@ fn an_edit_that_apache_rejects_is_put_back() {
     edits[1].after = Some("NoSuchDirective on\n".into());
     assert!(matches!(server.driver.edit(&Machine, &edits), Err(DriverError::Rejected { .. })));
     assert_eq!(server.files(), before);
+}
+
+#[test]
+fn what_is_observed_goes_to_the_origin_and_is_a_line_of_the_error_log_until_it_is_to_refuse() {
+    let test = "what_is_observed_goes_to_the_origin_and_is_a_line_of_the_error_log_until_it_is_to_refuse";
+    let Some(server) = server(test) else { return };
+    server.hook_one();
+    server.bring(&observing(m1_on_one()));
+    server.origin.lock().unwrap().clear();
+    assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+    assert_eq!(server.ask("one.example", "/owa/"), [ok(), ok()]);
+    assert_eq!(*server.origin.lock().unwrap(), [ATTACK, ATTACK, "/owa/", "/owa/"]);
+    let lines = || -> Vec<String> {
+        let log = fs::read_to_string(server.path("run/error.log")).unwrap();
+        log.lines().filter(|line| line.contains("Stopgap observes example:M1.1")).map(str::to_owned).collect()
+    };
+    until(|| lines().len() == 2);
+    let line = lines()[0].clone();
+    assert!(line.contains("[client 127.0.0.1:"), "{line}");
+    assert!(line.contains(&format!("GET {ATTACK} HTTP/1.1")), "{line}");
+
+    server.bring(&m1_on_one());
+    assert_eq!(server.ask("one.example", ATTACK), [FORBIDDEN(), FORBIDDEN()]);
+    assert_eq!(lines().len(), 2);
 }

@@ -216,6 +216,7 @@ fn wanted(id: &str, word: &str) -> Wanted {
   <action type="AbortRequest"/></rule></rules></rewrite>"#
     );
     Wanted {
+        observe: false,
         key: format!("example:{id}").parse().unwrap(),
         digest: sha256_hex(rewrite.as_bytes()),
         action: Action {

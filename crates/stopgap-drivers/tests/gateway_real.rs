@@ -15,18 +15,20 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use stopgap_core::observed::Listener;
 use stopgap_core::plan::{Change, Wanted};
 use stopgap_core::proof::{Answer, Judgement};
 use stopgap_drivers::gateway::{Gateway, Settings};
+use stopgap_drivers::host::{Bounds, Host};
 use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::{Driver, DriverError, Machine};
 use stopgap_feed::document::{ActionKind, Expect, Probe};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use common::{ATTACK, m1, ok, serve_origin, until};
+use common::{ATTACK, m1, observing, ok, serve_origin, until};
 
 struct Server {
     folder: TempDir,
@@ -188,4 +190,41 @@ fn rules_for_responses_are_put_on_under_names_of_their_own() {
     assert!(owa.contains("content-security-policy: xx\r\n") && owa.contains("x-plain: yy\r\n"), "{owa}");
     let ecp = head("/ecp/");
     assert!(!ecp.contains("content-security-policy") && ecp.contains("x-plain: yy\r\n"), "{ecp}");
+}
+
+#[test]
+fn what_is_observed_goes_to_the_origin_and_is_counted_until_it_is_to_refuse() {
+    let server = Server::start();
+    let change = server.plan(&observing(m1()));
+    server.driver.check(&Machine, &change).unwrap();
+    server.driver.apply(&Machine, &change).unwrap();
+    server.driver.settle(&Machine, &change).unwrap();
+    server.origin.lock().unwrap().clear();
+    // Without the field of a probe, which is not counted.
+    let attack = || {
+        let mut client = TcpStream::connect(server.listener.address).unwrap();
+        write!(client, "GET {ATTACK} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer);
+        answer
+    };
+    assert!(attack().starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.ask("/owa/"), ok());
+    assert_eq!(*server.origin.lock().unwrap(), [ATTACK, "/owa/"]);
+    let status = || {
+        let control = Settings::default_control(&server.folder.path().join("edge"));
+        let bounds = Bounds { octets: 1 << 20, time: Duration::from_secs(20) };
+        Machine.control(&control, "{\"command\":\"status\"}", bounds).unwrap()
+    };
+    assert!(
+        status().contains("\"observed\":1,\"observed_by_rule\":{\"Stopgap (observes) example M1.1 "),
+        "{}",
+        status()
+    );
+    assert!(status().contains("\"refused\":0"), "{}", status());
+
+    let change = server.plan(&m1());
+    server.driver.apply(&Machine, &change).unwrap();
+    assert_eq!(attack(), "");
+    assert!(status().contains("\"observed\":1"), "{}", status());
 }

@@ -36,7 +36,7 @@ use stopgap_drivers::set::Sets;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
 use tempfile::TempDir;
 
-use common::{ATTACK, ask, files, free_port, log1, m1, ok, serve_origin, until};
+use common::{ATTACK, ask, files, free_port, log1, m1, observing, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/haproxy";
 
@@ -473,4 +473,46 @@ fn what_backslashes_quotes_and_blanks_say_survives_the_way_into_the_process() {
     };
     assert!(matches!(asked("a\\b\"c' #;;d"), Answer::Response { status: 429, .. }));
     assert_eq!(asked("a\\\\b\"c' #;;d"), ok());
+}
+
+#[test]
+fn what_is_observed_goes_to_the_origin_and_is_an_event_until_it_is_to_refuse() {
+    let test = "what_is_observed_goes_to_the_origin_and_is_an_event_until_it_is_to_refuse";
+    let Some(server) = server(test, Socket::Admin) else { return };
+    let workers = server.workers();
+    server.bring(&observing(m1()));
+    server.origin.lock().unwrap().clear();
+    assert_eq!(server.ask("one", ATTACK), [ok(), ok()]);
+    assert_eq!(server.ask("one", "/owa/"), [ok(), ok()]);
+    assert_eq!(*server.origin.lock().unwrap(), [ATTACK, ATTACK, "/owa/", "/owa/"]);
+    let named = format!("Stopgap observes example:M1.1: 127.0.0.1 one GET {ATTACK}");
+    let events = server.command("show events buf0");
+    assert_eq!(events.matches(&named).count(), 2, "{events}");
+    let log = fs::read_to_string(server.path("stderr.log")).unwrap();
+    assert_eq!(log.matches(&named).count(), 2, "{log}");
+    assert_eq!(server.observe().live.active, Some(true));
+
+    server.bring(&m1());
+    assert_eq!(server.ask("one", ATTACK), [Answer::Closed, Answer::Closed]);
+    assert_eq!(server.workers(), workers, "without a reload");
+}
+
+#[test]
+fn the_hook_of_an_earlier_version_refuses_and_observes_nothing_until_it_is_renewed() {
+    let test = "the_hook_of_an_earlier_version_refuses_and_observes_nothing_until_it_is_renewed";
+    let Some(server) = server(test, Socket::Admin) else { return };
+    let config = server.path("etc/haproxy/haproxy.cfg");
+    let today = fs::read_to_string(&config).unwrap();
+    let earlier: String =
+        today.lines().filter(|l| !l.contains("stopgap_seen")).map(|l| format!("{l}\n")).collect();
+    assert_eq!(today.lines().count(), earlier.lines().count() + 2);
+    fs::write(&config, &earlier).unwrap();
+    assert_eq!(server.observe().sites[0].hook, Hook::Present, "what refused yesterday refuses today");
+    let refused = server.render(&observing(m1())).refused;
+    assert!(refused[0].1.contains("`stopgap agent hook haproxy --insert` renews"), "{refused:?}");
+    server.bring(&m1());
+    assert_eq!(server.ask("one", ATTACK), [Answer::Closed, Answer::Closed]);
+    hook_one(&server.driver);
+    assert_eq!(fs::read_to_string(&config).unwrap(), today);
+    assert_eq!(server.render(&observing(m1())).refused, []);
 }

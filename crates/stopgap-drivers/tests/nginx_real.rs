@@ -34,7 +34,7 @@ use stopgap_drivers::server::Settings;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
 use tempfile::TempDir;
 
-use common::{ATTACK, ask, files, free_port, m1, ok, serve_origin, until};
+use common::{ATTACK, ask, files, free_port, m1, observing, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/nginx";
 
@@ -341,4 +341,46 @@ fn an_edit_that_nginx_rejects_is_put_back() {
     edits[1].after = Some("no_such_directive on;\n".into());
     assert!(matches!(server.driver.edit(&Machine, &edits), Err(DriverError::Rejected { .. })));
     assert_eq!(server.files(), before);
+}
+
+#[test]
+fn what_is_observed_goes_to_the_origin_and_is_a_line_of_the_error_log_until_it_is_to_refuse() {
+    let test = "what_is_observed_goes_to_the_origin_and_is_a_line_of_the_error_log_until_it_is_to_refuse";
+    let Some(server) = server(test) else { return };
+    server.hook_one();
+    let observed = server.observe();
+    let rendered = server.render(&observing(m1()));
+    let questions = probe::questions(&Machine, &observing(m1()), &rendered.placements, &observed, 1);
+    assert_eq!(
+        questions.len(),
+        2,
+        "the benign probe at each listener: what is observed is to refuse nothing"
+    );
+    let change = server.bring(&observing(m1()));
+    assert!(
+        change.steps().iter().any(|step| step.detail.contains("M1.1 to observe")),
+        "{:?}",
+        change.steps()
+    );
+    assert!(server.observe().live.holds.iter().all(|hold| hold.observe));
+    let shown = probe::prove(&Machine, questions, Patience::default(), 2);
+    assert!(shown.iter().all(|s| s.judgement == Judgement::Proven), "{shown:?}");
+    server.origin.lock().unwrap().clear();
+    assert_eq!(server.ask("one.example", ATTACK), [ok(), ok()]);
+    assert_eq!(server.ask("one.example", "/owa/"), [ok(), ok()]);
+    assert_eq!(*server.origin.lock().unwrap(), [ATTACK, ATTACK, "/owa/", "/owa/"]);
+    let lines = || {
+        let log = fs::read_to_string(server.path("error.log")).unwrap();
+        log.lines().filter(|line| line.contains("Stopgap observes example:M1.1")).map(str::to_owned).collect()
+    };
+    until(|| -> bool { Vec::<String>::len(&lines()) == 2 });
+    let line = lines()[0].clone();
+    assert!(line.contains("[error]") && line.contains("client: 127.0.0.1"), "{line}");
+    assert!(line.contains(&format!("request: \"GET {ATTACK} HTTP/1.1\"")), "{line}");
+
+    // Now it is to refuse: a change, although it is the same revision.
+    let change = server.bring(&m1());
+    assert_eq!(change.puts_on.len(), m1().len());
+    assert_eq!(server.ask("one.example", ATTACK), [Answer::Closed, Answer::Closed]);
+    assert_eq!(lines().len(), 2);
 }

@@ -118,6 +118,7 @@ fn driver() -> Phpfpm {
 
 fn wanted(id: &str, name: &str) -> Wanted {
     Wanted {
+        observe: false,
         key: format!("example:{id}").parse().unwrap(),
         digest: "0".repeat(64),
         action: Action {

@@ -53,6 +53,7 @@ struct Server {
 
 fn wanted(id: &str, names: &[&str]) -> Wanted {
     Wanted {
+        observe: false,
         key: format!("example:{id}").parse().unwrap(),
         digest: "0".repeat(64),
         action: Action {

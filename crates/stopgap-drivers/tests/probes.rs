@@ -124,6 +124,7 @@ fn the_baseline_is_one_request_for_each_probe_and_listener_of_the_sites_that_hav
     let (key, id): (stopgap_feed::Key, stopgap_feed::Id) =
         ("example:M1".parse().unwrap(), "M1.1".parse().unwrap());
     let wanted = Wanted {
+        observe: false,
         key: key.clone(),
         digest: String::new(),
         action: Action {

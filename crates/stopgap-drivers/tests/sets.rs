@@ -34,6 +34,7 @@ fn generated(content: &str) -> GeneratedSet {
         action: "M1.1".parse().unwrap(),
         digest: content.to_owned(),
         sites: vec!["a".to_owned()],
+        observe: false,
     };
     GeneratedSet::new(files.into(), vec![hold])
 }

@@ -126,6 +126,7 @@ fn driver() -> Systemd {
 
 fn wanted(action: &str, names: &[&str]) -> Wanted {
     Wanted {
+        observe: false,
         key: format!("example:{}", action.split('.').next().unwrap()).parse().unwrap(),
         digest: "0".repeat(64),
         action: Action {

@@ -27,6 +27,7 @@ fn driver() -> Systemd {
 fn wanted(action: &str, names: &[&str]) -> Wanted {
     let mitigation = action.split('.').next().unwrap();
     Wanted {
+        observe: false,
         key: format!("example:{mitigation}").parse().unwrap(),
         digest: "0".repeat(64),
         action: Action {

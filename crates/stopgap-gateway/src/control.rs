@@ -7,22 +7,24 @@
 //!
 //! ```text
 //! > {"command":"activate"}
-//! < {"active":"<sha256>","rules":1,"error":null,
+//! < {"active":"<sha256>","rules":1,"observes":true,"error":null,
 //!    "settled":false,"older_connections":1,"older":{"requests":1,"tunnels":0},"sets":1}
 //! > {"command":"activate","wait":10}
-//! < {"active":"<sha256>","rules":1,"error":null,
+//! < {"active":"<sha256>","rules":1,"observes":true,"error":null,
 //!    "settled":true,"older_connections":0,"older":{"requests":0,"tunnels":0},"sets":1}
 //! > {"command":"status"}
-//! < {"active":"<sha256>","rules":1,"error":null,
+//! < {"active":"<sha256>","rules":1,"observes":true,"error":null,
 //!    "settled":true,"older_connections":0,"older":{"requests":0,"tunnels":0},"sets":1,
 //!    "requests":7,"probes":0,"malformed":0,"refused":2,"over_limit":0,"changed":0,
-//!    "by_rule":{"PowerShell - inbound":2}}
+//!    "by_rule":{"PowerShell - inbound":2},"observed":0,"observed_by_rule":{}}
 //! ```
 //!
 //! - `active`: SHA-256 of the octets of the rules file that is in force, in lower-case hexadecimal; of
 //!   nothing (`e3b0c442…`) where the file is absent or empty.
 //! - `rules`: enabled rules in force, for requests and for responses.
 //! - `error`: why the file, when it was last read, was not put in force; what `active` names still is.
+//! - `observes`: true; the agent gives rules that are only observed to no gateway that does not say so.
+//! - `observed`: requests that went on although a rule that is only observed would have refused them.
 //! - `settled`: nothing that earlier rules let in is in progress any more.
 //! - `older_connections`: connections that earlier rules still serve, the sum of `older`.
 //! - `older.requests`: requests that an earlier set judged and whose answers have not ended.
@@ -89,6 +91,8 @@ enum Command {
 struct Active {
     active: String,
     rules: usize,
+    /// This gateway knows rules that are only observed, by their names; one that does not would refuse.
+    observes: bool,
     error: Option<String>,
     settled: bool,
     older_connections: usize,
@@ -136,6 +140,7 @@ fn active(shared: &Shared) -> Active {
     Active {
         active: book.hash.clone(),
         rules: book.rules,
+        observes: true,
         error: shared.rules.error(),
         settled: older.connections() == 0,
         older_connections: older.connections(),

@@ -17,6 +17,8 @@ pub(crate) struct Counters {
     over_limit: AtomicU64,
     changed: AtomicU64,
     by_rule: Mutex<BTreeMap<String, u64>>,
+    observed: AtomicU64,
+    observed_by_rule: Mutex<BTreeMap<String, u64>>,
 }
 
 /// The counters at one moment. Field names are API.
@@ -36,6 +38,9 @@ pub(crate) struct Counted {
     /// Responses in which rules changed a field.
     changed: u64,
     by_rule: BTreeMap<String, u64>,
+    /// Requests that went on, and that a rule would have refused which is only observed.
+    observed: u64,
+    observed_by_rule: BTreeMap<String, u64>,
 }
 
 impl Counters {
@@ -58,12 +63,12 @@ impl Counters {
     pub(crate) fn refused(&self, rule: &str, over_limit: bool) {
         self.refused.fetch_add(1, Relaxed);
         self.over_limit.fetch_add(u64::from(over_limit), Relaxed);
-        let mut by_rule = self.by_rule.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_rule.get_mut(rule) {
-            *count += 1;
-        } else if by_rule.len() < MAX_NAMES {
-            by_rule.insert(rule.to_owned(), 1);
-        }
+        count(&self.by_rule, rule);
+    }
+
+    pub(crate) fn observed(&self, rule: &str) {
+        self.observed.fetch_add(1, Relaxed);
+        count(&self.observed_by_rule, rule);
     }
 
     pub(crate) fn read(&self) -> Counted {
@@ -75,6 +80,17 @@ impl Counters {
             over_limit: self.over_limit.load(Relaxed),
             changed: self.changed.load(Relaxed),
             by_rule: self.by_rule.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            observed: self.observed.load(Relaxed),
+            observed_by_rule: self.observed_by_rule.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+}
+
+fn count(by_rule: &Mutex<BTreeMap<String, u64>>, rule: &str) {
+    let mut by_rule = by_rule.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(count) = by_rule.get_mut(rule) {
+        *count += 1;
+    } else if by_rule.len() < MAX_NAMES {
+        by_rule.insert(rule.to_owned(), 1);
     }
 }

@@ -78,10 +78,7 @@ async fn handle(client: Arc<Client>, mut request: Request<Incoming>) -> Result<R
     if probe {
         counters.probe();
     }
-    let refused = |rule: &str, over_limit: bool| {
-        if !probe {
-            counters.refused(rule, over_limit);
-        }
+    let log = |rule: &str, over_limit: bool, what: &str| {
         tracing::info!(
             peer = %client.peer,
             rule = %printable(rule),
@@ -89,8 +86,14 @@ async fn handle(client: Arc<Client>, mut request: Request<Incoming>) -> Result<R
             target = %printable(target(request.uri())),
             probe,
             over_limit,
-            "refused"
+            "{what}"
         );
+    };
+    let refused = |rule: &str, over_limit: bool| {
+        if !probe {
+            counters.refused(rule, over_limit);
+        }
+        log(rule, over_limit, "refused");
     };
     let (decision, review) = {
         let book = client.shared.rules.book();
@@ -103,9 +106,9 @@ async fn handle(client: Arc<Client>, mut request: Request<Incoming>) -> Result<R
             local: client.local,
         });
         match decision {
-            Decision::Forward(Change { inbound: Some(inbound), target, fields }) => {
+            Decision::Forward(Change { inbound: Some(inbound), target, fields, observed }) => {
                 let review = Review::new(book.clone(), inbound, &request);
-                (Decision::Forward(Change { inbound: None, target, fields }), Some(review))
+                (Decision::Forward(Change { inbound: None, target, fields, observed }), Some(review))
             }
             decision => (decision, None),
         }
@@ -124,7 +127,15 @@ async fn handle(client: Arc<Client>, mut request: Request<Incoming>) -> Result<R
             tracing::error!(rule = %printable(&rule), problem, "a rule cannot be carried out");
             Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "a rewrite rule cannot be carried out\n"))
         }
-        Decision::Forward(change) => Ok(forward(&client, request, upgrade, change, review, flight).await),
+        Decision::Forward(mut change) => {
+            if let Some(rule) = change.observed.take() {
+                if !probe {
+                    counters.observed(&rule);
+                }
+                log(&rule, false, "observed: it would have been refused");
+            }
+            Ok(forward(&client, request, upgrade, change, review, flight).await)
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use crate::era::Era;
 /// A rules file, compiled.
 pub(crate) struct RuleBook {
     engine: Option<Engine>,
+    /// Rules that refuse nothing: asked of what the others let pass, and what they say is counted and logged.
+    observed: Option<Engine>,
     /// SHA-256 of the file's octets, in hexadecimal; of nothing, where there is no file.
     pub(crate) hash: String,
     /// Enabled rules, for requests and for responses.
@@ -25,6 +27,9 @@ pub(crate) struct RuleBook {
     /// What it lets in.
     pub(crate) era: Arc<Era>,
 }
+
+/// How the name of a rule begins that is only observed. No feed has such a name, so that no other rule has, either.
+pub(crate) const OBSERVED: &str = "Stopgap (observes) ";
 
 /// Why a rules file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +79,8 @@ pub(crate) struct Change {
     pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
     /// What was said of the request, where rules wait for its response.
     pub(crate) inbound: Option<Box<Verdict>>,
+    /// The rule that is only observed and would have refused the request.
+    pub(crate) observed: Option<String>,
 }
 
 /// A request as its client sent it, and the connection that it came on.
@@ -124,7 +131,7 @@ pub(crate) struct Response {
 impl RuleBook {
     /// No rules.
     pub(crate) fn empty() -> RuleBook {
-        RuleBook { engine: None, hash: hash(b""), rules: 0, era: Arc::default() }
+        RuleBook { engine: None, observed: None, hash: hash(b""), rules: 0, era: Arc::default() }
     }
 
     /// Parses and compiles, taking over what an earlier book has in common with it. Empty (or blank) bytes are a
@@ -132,13 +139,23 @@ impl RuleBook {
     pub(crate) fn compile(bytes: &[u8], earlier: &RuleBook) -> Result<RuleBook, RulesError> {
         let text = std::str::from_utf8(bytes).map_err(|error| RulesError::NotText(error.valid_up_to()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let engine = match text.trim().is_empty() {
-            true => None,
-            false => Some(compile(&RuleSet::parse(text)?, earlier.engine.as_ref())?),
-        };
-        let rules = engine.as_ref().map_or(0, |engine| engine.len() + engine.outbound_len());
-        let engine = engine.filter(|_| rules > 0);
-        Ok(RuleBook { engine, hash: hash(bytes), rules, era: Arc::default() })
+        if text.trim().is_empty() {
+            return Ok(RuleBook { hash: hash(bytes), ..RuleBook::empty() });
+        }
+        let mut set = RuleSet::parse(text)?;
+        let (observed, rules) = set.rules.into_iter().partition(|rule| rule.name.starts_with(OBSERVED));
+        set.rules = rules;
+        let observed = RuleSet { rules: observed, maps: set.maps.clone(), ..RuleSet::default() };
+        let engine = compile(&set, earlier.engine.as_ref())?;
+        let observed = compile(&observed, earlier.observed.as_ref())?;
+        let refusing = engine.len() + engine.outbound_len();
+        Ok(RuleBook {
+            rules: refusing + observed.len(),
+            engine: (refusing > 0).then_some(engine),
+            observed: (!observed.is_empty()).then_some(observed),
+            hash: hash(bytes),
+            era: Arc::default(),
+        })
     }
 
     /// Compiles rules that do not come from a file of their own.
@@ -155,10 +172,21 @@ impl RuleBook {
 
     /// The same, where more is known of the connection.
     pub(crate) fn judge_request(&self, request: &Request<'_>) -> Decision {
-        let Some(engine) = &self.engine else { return Decision::Forward(Change::default()) };
-        let verdict = engine.evaluate(request);
-        let inbound = engine.has_outbound().then(|| Box::new(verdict.clone()));
-        decide(verdict, inbound)
+        let mut decision = match &self.engine {
+            None => Decision::Forward(Change::default()),
+            Some(engine) => {
+                let verdict = engine.evaluate(request);
+                let inbound = engine.has_outbound().then(|| Box::new(verdict.clone()));
+                decide(verdict, inbound)
+            }
+        };
+        if let (Decision::Forward(change), Some(observed)) = (&mut decision, &self.observed) {
+            change.observed = match decide(observed.evaluate(request), None) {
+                Decision::Abort { rule, .. } | Decision::Respond { rule, .. } => Some(rule),
+                Decision::Forward(_) | Decision::Impossible { .. } => None,
+            };
+        }
+        decision
     }
 
     /// What the rules change of the response to a request of which they said `inbound`.
@@ -255,7 +283,7 @@ fn decide(verdict: Verdict, inbound: Option<Box<Verdict>>) -> Decision {
             };
             match verdict.url.map(|url| url.parse::<PathAndQuery>()).transpose() {
                 Ok(target) if target.as_ref().is_none_or(|target| target.as_str().starts_with('/')) => {
-                    Decision::Forward(Change { target, fields, inbound })
+                    Decision::Forward(Change { target, fields, inbound, observed: None })
                 }
                 _ => Decision::Impossible { rule, problem: "its address is not one of this server" },
             }

@@ -29,6 +29,29 @@ pub struct SiteRules {
     pub sites: Option<Vec<String>>,
     /// The rules.
     pub rules: RuleSet,
+    /// They are asked after all that are not observed, and where one would refuse, the request is logged and goes on.
+    pub observe: bool,
+}
+
+/// The sets in the order in which their rules are asked: those that are only observed last, so that they see what
+/// the others let pass.
+pub(crate) fn observed_last(sets: &[SiteRules]) -> impl Iterator<Item = &SiteRules> {
+    sets.iter().filter(|set| !set.observe).chain(sets.iter().filter(|set| set.observe))
+}
+
+/// What begins the words by which a server's log names an observed rule's mitigation.
+pub const OBSERVES: &str = "Stopgap observes";
+
+/// A marker as one word that is syntax on no server: `example M1.1` is `example:M1.1`.
+pub(crate) fn marker_word(marker: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { ':' };
+    marker.chars().take(100).map(plain).collect()
+}
+
+/// Whether a rule could refuse anything, so that there is something to observe.
+pub fn can_be_observed(rules: &RuleSet) -> bool {
+    let refuses = |action: &Action| !matches!(action, Action::None | Action::Rewrite { .. });
+    rules.rules.iter().any(|rule| rule.enabled && refuses(&rule.action))
 }
 
 /// A rule that a server cannot be told exactly.
@@ -91,11 +114,13 @@ fn reads_the_raw_request_alone(server: &str, rule: &Rule) -> Result<(), String> 
 }
 
 /// What a deciding rule does, on a server that takes no address from a rule.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Effect {
     Pass,
     Abort,
     Status(u16),
+    /// It would refuse: on whose behalf, as [`marker_word`].
+    Observe(String),
 }
 
 impl Effect {
@@ -111,12 +136,21 @@ impl Effect {
         }
     }
 
+    /// The same, observed where the set is.
+    fn in_set(self, set: &SiteRules) -> Effect {
+        match self {
+            Effect::Abort | Effect::Status(_) if set.observe => Effect::Observe(marker_word(&set.marker)),
+            effect => effect,
+        }
+    }
+
     /// How the verdict is named among the server's own words.
-    fn word(self) -> String {
+    fn word(&self) -> String {
         match self {
             Effect::Pass => "pass".to_owned(),
             Effect::Abort => "abort".to_owned(),
             Effect::Status(status) => status.to_string(),
+            Effect::Observe(marker) => format!("observe:{marker}"),
         }
     }
 }

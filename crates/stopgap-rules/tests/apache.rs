@@ -22,7 +22,12 @@ use stopgap_rules::translate::apache::translate;
 use stopgap_rules::{Action, Connection, Engine, Outcome, Request, Response, RuleSet};
 
 fn scoped(rules: RuleSet, site: Option<&str>) -> SiteRules {
-    SiteRules { marker: "example M1.1".into(), sites: site.map(|site| vec![site.to_owned()]), rules }
+    SiteRules {
+        observe: false,
+        marker: "example M1.1".into(),
+        sites: site.map(|site| vec![site.to_owned()]),
+        rules,
+    }
 }
 
 /// Rule sets, each on a site of its own, which has `more` in it.

@@ -423,6 +423,7 @@ fn a_rule_for_responses_that_is_not_exact_is_refused_with_the_reason() {
 #[test]
 fn the_site_s_own_name_is_data_and_not_text() {
     let scoped = SiteRules {
+        observe: false,
         marker: "m\\\nInclude x".into(),
         sites: Some(vec!["a\n<If true>".into()]),
         rules: condition("n\\", "{REQUEST_URI}", "x"),

@@ -27,6 +27,7 @@ fn sites(sets: Vec<RuleSet>) -> (Vec<String>, Vec<Engine>, HaproxyConfig) {
         .into_iter()
         .zip(&names)
         .map(|(rules, name)| SiteRules {
+            observe: false,
             marker: "example M1.1".into(),
             sites: Some(vec![name.clone()]),
             rules,
@@ -183,7 +184,8 @@ fn every_linear_form_agrees_with_the_engine() {
     let mut sets = Vec::new();
     let mut told = Vec::new();
     let mut refused = 0;
-    let one = |set: &RuleSet| SiteRules { marker: String::new(), sites: None, rules: set.clone() };
+    let one =
+        |set: &RuleSet| SiteRules { observe: false, marker: String::new(), sites: None, rules: set.clone() };
     for pattern in PATTERNS {
         for input in [
             "{REQUEST_URI}",
@@ -403,7 +405,8 @@ fn a_thousand_rules_are_behind_a_gate() {
     }
     let engine = engine(&set);
     let names = ["site".to_owned()];
-    let config = translate(&[SiteRules { marker: String::new(), sites: None, rules: set }]).unwrap();
+    let config =
+        translate(&[SiteRules { observe: false, marker: String::new(), sites: None, rules: set }]).unwrap();
     assert_eq!(config.entries.len(), 1_000);
     assert!((1..30).contains(&config.gate.len()), "{}", config.gate.len());
     let mut haproxies = [

@@ -210,7 +210,7 @@ fn m1_and_the_rule_of_m2_read_as_they_were_written() {
 }
 
 fn scoped(marker: &str, site: Option<&str>, rules: RuleSet) -> SiteRules {
-    SiteRules { marker: marker.into(), sites: site.map(|site| vec![site.to_owned()]), rules }
+    SiteRules { observe: false, marker: marker.into(), sites: site.map(|site| vec![site.to_owned()]), rules }
 }
 
 #[test]

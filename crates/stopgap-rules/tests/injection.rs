@@ -174,6 +174,7 @@ fn what_hostile_rules_hold_stays_words_of_nginx() {
 #[test]
 fn whatever_the_model_holds_stays_words_of_nginx_or_is_refused() {
     let (translated, refused) = run(0..SEEDS, |dice| SiteRules {
+        observe: false,
         marker: generate::word(dice),
         sites: None,
         rules: RuleSet { outbound: Vec::new(), ..generate::any(dice) },
@@ -197,7 +198,9 @@ fn a_body_is_one_word_whatever_it_holds() {
         if let Action::CustomResponse { description, .. } = &mut set.rules[0].action {
             *description = body.to_owned();
         }
-        let config = translate(&[SiteRules { marker: String::new(), sites: None, rules: set }]).unwrap();
+        let config =
+            translate(&[SiteRules { observe: false, marker: String::new(), sites: None, rules: set }])
+                .unwrap();
         let geo = read(&config.http).into_iter().find(|directive| directive.words[0] == "geo").unwrap();
         assert_eq!(geo.block.unwrap()[0].words, ["default", body]);
     }

@@ -27,6 +27,7 @@ fn sites(sets: Vec<RuleSet>) -> (Vec<String>, Vec<Engine>, NginxConfig) {
         .into_iter()
         .zip(&names)
         .map(|(rules, name)| SiteRules {
+            observe: false,
             marker: "example M1.1".into(),
             sites: Some(vec![name.clone()]),
             rules,
@@ -114,7 +115,7 @@ fn every_linear_form_agrees_with_the_engine() {
             "{UrlDecode:{HTTP_COOKIE}}",
         ] {
             let set = condition("a rule", input, pattern);
-            let one = [SiteRules { marker: String::new(), sites: None, rules: set.clone() }];
+            let one = [SiteRules { observe: false, marker: String::new(), sites: None, rules: set.clone() }];
             match translate(&one) {
                 Ok(_) => {
                     sets.push(set);
@@ -140,7 +141,8 @@ fn every_linear_form_agrees_with_the_engine() {
         }
     }
     sets.retain(|set| {
-        translate(&[SiteRules { marker: String::new(), sites: None, rules: set.clone() }]).is_ok()
+        translate(&[SiteRules { observe: false, marker: String::new(), sites: None, rules: set.clone() }])
+            .is_ok()
     });
     let (mut tally, mut at) = (Tally::default(), 0);
     // The rules can change their sites a limited number of times, so they come in batches.
@@ -186,7 +188,8 @@ fn a_server_block_without_a_name_is_a_site_too() {
     if !installed("a_server_block_without_a_name_is_a_site_too") {
         return;
     }
-    let scoped = SiteRules { marker: String::new(), sites: Some(vec![String::new()]), rules: m1(4) };
+    let scoped =
+        SiteRules { observe: false, marker: String::new(), sites: Some(vec![String::new()]), rules: m1(4) };
     let config = translate(&[scoped]).unwrap();
     let names = [r#""""#.to_owned(), "other.example".to_owned()];
     let mut nginx = Nginx::start(&config.http, &config.server, &names);

@@ -19,7 +19,8 @@ use stopgap_rules::translate::nginx::{NginxConfig, translate};
 use stopgap_rules::{Connection, Engine, Outcome, Request, RuleSet, Verdict};
 
 fn translated(rules: &RuleSet) -> NginxConfig {
-    translate(&[SiteRules { marker: "example M1".into(), sites: None, rules: rules.clone() }]).unwrap()
+    translate(&[SiteRules { observe: false, marker: "example M1".into(), sites: None, rules: rules.clone() }])
+        .unwrap()
 }
 
 fn verdict(engine: &Engine, nginx: &Nginx, head: &[u8]) -> Verdict {
@@ -353,7 +354,8 @@ fn captures_of_a_server_name_stay_where_no_pattern_is_found() {
            <rule name="s"><match url=".*" /><conditions>
            <add input="{REQUEST_URI}" pattern="evil" /></conditions><action type="AbortRequest" /></rule>"#,
     );
-    let scoped = SiteRules { marker: String::new(), sites: Some(vec![name.to_owned()]), rules: set };
+    let scoped =
+        SiteRules { observe: false, marker: String::new(), sites: Some(vec![name.to_owned()]), rules: set };
     let config = translate(&[scoped]).unwrap();
     let servers = format!(
         "server {{ listen 127.0.0.1:@PORT@; server_name \"{}\"; {}\nlocation / {{ return 200 $1; }} }}",

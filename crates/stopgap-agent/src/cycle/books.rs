@@ -110,12 +110,15 @@ impl Cycle<'_> {
                 entry.proofs.retain(|proof| proof.target != *target || proof.action != what.action);
                 entry.proofs.extend(of(proofs, what).cloned());
             }
-            let detail = format!(
-                "{} on {target}{}",
-                what.action,
-                proof_words(proofs, what, is_service(selection, what))
-            );
-            self.events.push(Event::Applied { key: what.key.clone(), detail });
+            let key = what.key.clone();
+            if observes(change, what) {
+                let detail = format!("{} only observes on {target}, and refuses nothing", what.action);
+                self.events.push(Event::HeldBack { key, detail });
+                continue;
+            }
+            let proof = proof_words(proofs, what, is_service(selection, what));
+            let detail = format!("{} on {target}{proof}", what.action);
+            self.events.push(Event::Applied { key, detail });
         }
         for what in &change.takes_off {
             let reason = selection.get(&what.key).map_or_else(String::new, |s| s.verdict.reason());
@@ -225,6 +228,12 @@ impl Cycle<'_> {
 fn leaves(change: &Change, what: &ActionRef, digest: &str) -> bool {
     let mut holds = change.after.iter().flat_map(|after| &after.holds);
     holds.any(|hold| hold.key == what.key && hold.action == what.action && hold.digest == digest)
+}
+
+/// Whether the change leaves the action there to be observed.
+fn observes(change: &Change, what: &ActionRef) -> bool {
+    let mut holds = change.after.iter().flat_map(|after| &after.holds);
+    holds.any(|hold| hold.observe && hold.key == what.key && hold.action == what.action)
 }
 
 /// The proofs of one action.

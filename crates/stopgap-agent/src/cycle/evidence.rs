@@ -63,6 +63,10 @@ impl Scene<'_> {
     }
 
     fn lacks_proof(&self, place: &Placement) -> bool {
+        let is_it = |w: &&Wanted| w.key == place.what.key && w.action.id == place.what.action;
+        if self.wanted.iter().find(is_it).is_some_and(|wanted| wanted.observe) {
+            return false;
+        }
         let Some(entry) = self.ledger.mitigations.get(&place.what.key) else { return true };
         let mut here = entry
             .proofs

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stopgap_core::observed::Observed;
-use stopgap_core::plan::{Rendered, Wanted};
+use stopgap_core::plan::{ActionRef, Rendered, Wanted};
 use stopgap_core::select::{Selected, Selection, Wish};
 use stopgap_drivers::Driver;
 use stopgap_feed::Key;
@@ -96,8 +96,10 @@ impl Cycle<'_> {
         let (driver, takes) = (target.driver.as_ref(), target.view.takes);
         loop {
             let wanted = want::wanted(selection, &self.ledger, observed, takes, &set_back);
+            let (wanted, unseen) = observable(wanted, driver);
             let looked = driver.look(self.input.host, &wanted, observed);
-            let rendered = driver.render(&wanted, looked.as_ref().unwrap_or(observed));
+            let mut rendered = driver.render(&wanted, looked.as_ref().unwrap_or(observed));
+            rendered.refused.extend(unseen);
             let known = set_back.len();
             for (what, why) in &rendered.refused {
                 let why = format!("{} cannot express {}: {why}", observed.target, what.action);
@@ -121,6 +123,15 @@ impl Cycle<'_> {
             }
         }
     }
+}
+
+/// What is to be observed where nothing can be is not wanted there: it may not refuse. With what is to be said.
+fn observable(wanted: Vec<Wanted>, driver: &dyn Driver) -> (Vec<Wanted>, Vec<(ActionRef, String)>) {
+    let Some(why) = driver.cannot_observe() else { return (wanted, Vec::new()) };
+    let (unseen, wanted): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(|wanted| wanted.observe);
+    let what = |wanted: Wanted| ActionRef { key: wanted.key, action: wanted.action.id };
+    let refused = unseen.into_iter().map(|one| (what(one), format!("it is to be observed: {why}")));
+    (wanted, refused.collect())
 }
 
 /// On a target that we gave up nothing is put on and nothing is repaired; what is to leave leaves. A set that

@@ -76,6 +76,7 @@ fn want(selected: &Selected, action: &Action, target: &str) -> Wanted {
         action: action.clone(),
         probes: selected.mitigation.probes.clone(),
         sites: selected.sites_on(target, action.target.as_deref()),
+        observe: selected.observe,
     }
 }
 
@@ -115,5 +116,6 @@ fn keep(selected: &Selected, hold: &Hold, ledger: &Ledger) -> Option<Wanted> {
         action: mitigation.actions.iter().find(|action| action.id == hold.action)?.clone(),
         probes: mitigation.probes,
         sites: Some(hold.sites.clone()),
+        observe: hold.observe,
     })
 }

@@ -11,6 +11,7 @@
 //!   pause 2h | resume | approve ID | unapprove ID               under an account named `alice`
 //!   approval required|automatic                                 the configuration
 //!   rings PERCENT=TIME… | critical-at-once                      likewise; `rings` alone: none
+//!   observe true|false                                          likewise
 //!   removal manual|automatic
 //!   delete PATH | edit-rules | damage PATH                      somebody else's hand
 //!   sign-in | silence | move-site | answers                                 what stands in front of the site
@@ -93,6 +94,7 @@ fn perform(world: &mut World, step: &str) -> String {
             let required = rest == "required";
             world.config.approval = if required { Approval::Required } else { Approval::Automatic };
         }
+        "observe" => world.config.observe = rest.parse().unwrap(),
         "removal" => {
             world.config.removal = if rest == "manual" { Removal::Manual } else { Removal::Automatic };
         }

@@ -54,7 +54,9 @@ impl Server {
         }
         let rules = String::from_utf8(self.rules.clone()).unwrap();
         if !rules.is_empty() {
-            let engine = Engine::compile(&RuleSet::parse(&rules).unwrap(), &EngineLimits::default()).unwrap();
+            let mut set = RuleSet::parse(&rules).unwrap();
+            set.rules.retain(|rule| !rule.name.starts_with("Stopgap (observes) "));
+            let engine = Engine::compile(&set, &EngineLimits::default()).unwrap();
             let request = Request::parse_head(request, &Connection::default()).unwrap();
             if engine.evaluate(&request).action == Outcome::AbortRequest {
                 return Ok(Vec::new());
@@ -89,7 +91,7 @@ impl World {
                 if line.contains("activate") {
                     server.rules = host.peek("/data/gateway/live/rules.xml").unwrap_or_default();
                 }
-                Ok(format!(r#"{{"active":"{}","error":null}}"#, sha256_hex(&server.rules)))
+                Ok(format!(r#"{{"active":"{}","observes":true,"error":null}}"#, sha256_hex(&server.rules)))
             });
         host.put("/etc/stopgap/trust.toml", PUBLISHER.trust_toml());
         let home = Home::open(&host, Path::new(DATA)).unwrap();

@@ -75,6 +75,7 @@ pub fn followed(url: impl Into<String>) -> FeedConfig {
         unknown_applies: false,
         redirects_to_private: false,
         approval: None,
+        observe: None,
     }
 }
 

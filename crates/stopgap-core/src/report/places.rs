@@ -23,13 +23,9 @@ pub(super) fn places(
     let action = &action.id;
     let mut places = Vec::new();
     for target in observed {
-        let held: Vec<&String> = target
-            .live
-            .holds
-            .iter()
-            .filter(|hold| hold.key == selected.key && hold.action == *action)
-            .flat_map(|hold| &hold.sites)
-            .collect();
+        let of_it = || target.live.holds.iter().filter(|h| h.key == selected.key && h.action == *action);
+        let held: Vec<&String> = of_it().flat_map(|hold| &hold.sites).collect();
+        let observed = of_it().any(|hold| hold.observe);
         let concerned = selected.targets.contains(&target.target);
         for site in &target.sites {
             let wanted = concerned
@@ -43,6 +39,9 @@ pub(super) fn places(
                         place.proof = Proof::Proven;
                     }
                 }
+                for place in here.iter_mut().filter(|place| observed && place.in_force) {
+                    (place.in_force, place.observing) = (false, true);
+                }
                 places.extend(here);
             }
         }
@@ -52,6 +51,7 @@ pub(super) fn places(
             site: gap.place.clone(),
             listener: None,
             in_force: false,
+            observing: false,
             proof: Proof::Unproven,
             why: Some(gap.why.clone()),
         }));
@@ -86,6 +86,7 @@ fn site_places(
             target: target.target.clone(),
             site: site.name.clone(),
             in_force,
+            observing: false,
             proof: record.map_or(Proof::Unproven, |record| record.proof),
             why: missing.clone().or_else(|| record.and_then(|record| record.why.clone())),
             listener,

@@ -31,6 +31,9 @@ pub(super) fn status(
     if let Some(status) = held_back {
         return (status, None);
     }
+    if !in_force && let Some(observing) = observing(places) {
+        return (Status::Observing, Some(observing));
+    }
     if !in_force {
         let why = places.iter().find_map(|place| place.why.clone());
         return match why {
@@ -45,6 +48,15 @@ pub(super) fn status(
         return (Status::Ineffective, place.why.clone());
     }
     partial(places, observed).or_else(|| unproven(places)).unwrap_or((Status::Applied, None))
+}
+
+/// Where rules log what they would refuse, and refuse nothing.
+fn observing(places: &[&PlaceReport]) -> Option<String> {
+    let here = sites(places, |place| place.observing);
+    let names: Vec<&str> = here.iter().map(|(_, site)| *site).collect();
+    (!names.is_empty()).then(|| {
+        format!("it logs what it would refuse on {}, and refuses nothing: observe = true", names.join(", "))
+    })
 }
 
 /// A target's name and a site's.

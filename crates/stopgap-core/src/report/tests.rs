@@ -37,6 +37,7 @@ impl Scene {
             action: "M1.1".parse().unwrap(),
             digest: "d".into(),
             sites: held.iter().map(|s| (*s).to_owned()).collect(),
+            observe: false,
         };
         let entry = crate::ledger::Entry {
             octets: String::new(),

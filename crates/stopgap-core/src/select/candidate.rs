@@ -27,6 +27,7 @@ pub(super) struct Candidate {
     pub allow: Vec<ActionType>,
     pub unknown_applies: bool,
     pub approval: Option<Approval>,
+    pub observe: Option<bool>,
 }
 
 /// What the feeds bring, then what only the ledger still holds: a feed that is silent, or no longer
@@ -51,6 +52,7 @@ pub(super) fn candidates(feeds: &[FeedView<'_>], ledger: &Ledger, now: Timestamp
                 allow: feed.policy.allow.clone(),
                 unknown_applies: feed.policy.unknown_applies,
                 approval: feed.policy.approval,
+                observe: feed.policy.observe,
                 key: key.clone(),
             };
             all.insert(key, candidate);
@@ -77,6 +79,7 @@ pub(super) fn candidates(feeds: &[FeedView<'_>], ledger: &Ledger, now: Timestamp
             allow: policy.allow,
             unknown_applies: policy.unknown_applies,
             approval: policy.approval,
+            observe: policy.observe,
             mitigation,
         };
         all.insert(key.clone(), candidate);

@@ -461,6 +461,7 @@ fn what_harms_or_does_not_reach_every_target_supersedes_nothing() {
             action: "M1.1".parse().unwrap(),
             digest: "d".into(),
             sites: vec![],
+            observe: false,
         };
         let mut ledger = Ledger::default();
         ledger.note_left(target, Some("set".into()), vec![hold]);

@@ -22,8 +22,13 @@ impl Document {
     /// Adds an action's rules, named `Stopgap <feed> <action id> <name>`. The reason where the
     /// gateway cannot take them.
     pub(super) fn add(&mut self, piece: &Piece) -> Result<(), String> {
-        let prefix = format!("Stopgap {} ", piece.marker());
-        let cut = Elements::from(piece.rewrite, &prefix)?;
+        // The gateway tells by the name what is only observed; no feed is named so.
+        let how = if piece.wanted.observe { "(observes) " } else { "" };
+        let prefix = format!("Stopgap {how}{} ", piece.marker());
+        let mut cut = Elements::from(piece.rewrite, &prefix)?;
+        if piece.wanted.observe {
+            (cut.outbound, cut.pre_conditions) = Default::default();
+        }
         let mut expected = piece.rules.clone();
         for rule in &mut expected.rules {
             rule.name.insert_str(0, &prefix);

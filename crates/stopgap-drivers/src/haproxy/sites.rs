@@ -13,6 +13,8 @@ pub(super) struct Sites {
     pub sites: Vec<Site>,
     /// Listeners that cannot be probed, and why.
     pub warnings: Vec<String>,
+    /// Which frontend has a hook of an earlier version, which logs nothing of what is only observed.
+    pub earlier: Option<String>,
 }
 
 /// Ports of one `bind` that are probed; a range of more is the same frontend all over.
@@ -27,8 +29,9 @@ pub(super) fn frontends(sections: &[Section]) -> impl Iterator<Item = &Section> 
     })
 }
 
-/// Reads the sites of a configuration. `hook`: the lines of the hook.
-pub(super) fn sites(sections: &[Section], hook: &str, settings: &Settings) -> Sites {
+/// Reads the sites of a configuration. `hooks`: the lines of the hook, and of its
+/// earlier versions.
+pub(super) fn sites(sections: &[Section], hooks: &[String], settings: &Settings) -> Sites {
     let mut found = Sites::default();
     for frontend in frontends(sections) {
         let name = frontend.name().to_owned();
@@ -40,31 +43,41 @@ pub(super) fn sites(sections: &[Section], hook: &str, settings: &Settings) -> Si
         };
         // A frontend has no name of its own that a client would say.
         let listeners = settings.listeners_or(bound, |address| address_host(address.ip()));
-        let hook = match missing(frontend, sections, hook) {
-            None => Hook::Present,
-            Some(why) => Hook::Missing(format!("{}:{}: {why}", settings.config.display(), frontend.line)),
+        let hook = match missing(frontend, sections, hooks) {
+            Ok(0) => Hook::Present,
+            Ok(_) => {
+                found.earlier.get_or_insert_with(|| {
+                    format!(
+                        "frontend {name} has the hook of an earlier version, which cannot observe: `stopgap agent hook \
+                         {} --insert` renews what it placed; lines that were placed by hand are to be replaced by hand",
+                        settings.name
+                    )
+                });
+                Hook::Present
+            }
+            Err(why) => Hook::Missing(format!("{}:{}: {why}", settings.config.display(), frontend.line)),
         };
         found.sites.push(Site { name, hook, listeners });
     }
     found
 }
 
-/// What keeps the rules from seeing a frontend's requests as they came.
-pub(super) fn missing(frontend: &Section, sections: &[Section], hook: &str) -> Option<String> {
-    let hook: Vec<Vec<String>> = hook.lines().map(words).collect();
+/// Which of the hooks a frontend has; or what keeps the rules from seeing its requests as they came.
+pub(super) fn missing(frontend: &Section, sections: &[Section], hooks: &[String]) -> Result<usize, String> {
+    let hooks: Vec<Vec<Vec<String>>> = hooks.iter().map(|hook| hook.lines().map(words).collect()).collect();
     let request = |line: &&Vec<String>| line.first().is_some_and(|first| first == "http-request");
     if frontend.defaults(sections).is_some_and(|defaults| defaults.lines.iter().any(|line| request(&line))) {
-        return Some(
-            "the defaults of this frontend have `http-request` lines, which come before the hook".into(),
+        return Err(
+            "the defaults of this frontend have `http-request` lines, which come before the hook".into()
         );
     }
     let first = frontend.lines.iter().position(|line| request(&line));
     let rest = first.and_then(|first| frontend.lines.get(first..)).unwrap_or_default();
-    if rest.starts_with(&hook) {
-        return None;
+    if let Some(which) = hooks.iter().position(|hook| rest.starts_with(hook)) {
+        return Ok(which);
     }
-    let there = frontend.lines.windows(hook.len()).any(|lines| lines == hook);
-    Some(match there {
+    let stands = |hook: &Vec<Vec<String>>| frontend.lines.windows(hook.len()).any(|lines| lines == *hook);
+    Err(match hooks.iter().any(stands) {
         true => format!("frontend {} has an `http-request` line before the hook", frontend.name()),
         false => format!("frontend {} lacks the hook, or has another version of it", frontend.name()),
     })
@@ -131,7 +144,7 @@ mod tests {
 
     fn read(text: &str) -> Sites {
         let settings = crate::haproxy::settings("haproxy", "/d".into(), "/".into());
-        sites(&sections(text), HOOK, &settings)
+        sites(&sections(text), &[HOOK.to_owned()], &settings)
     }
 
     #[test]

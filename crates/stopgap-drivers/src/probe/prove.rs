@@ -85,10 +85,13 @@ pub fn questions(
 ) -> Vec<Question> {
     let mut questions: Vec<Question> = Vec::new();
     for Group { key, site, actions } in grouped(placements) {
-        let probes = wanted.iter().find(|w| w.key == key).map(|w| w.probes.as_slice()).unwrap_or_default();
+        let of = |w: &&Wanted| w.key == key && actions.iter().any(|(action, _)| *action == w.action.id);
+        let Some(of) = wanted.iter().find(of) else { continue };
+        // What is only observed shows nothing to a client but that what worked still does.
+        let probes = of.probes.iter().filter(|probe| !of.observe || probe.expect == Expect::Allowed);
         let listeners = observed.sites.iter().filter(|s| s.name == site).flat_map(|s| &s.listeners);
         for listener in listeners {
-            for probe in probes {
+            for probe in probes.clone() {
                 questions.push(Question {
                     before: ask(host, listener, probe, &key, nonce),
                     key: key.clone(),

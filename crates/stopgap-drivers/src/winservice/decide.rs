@@ -80,6 +80,7 @@ pub(super) fn render(settings: &Settings, wanted: &[Wanted], observed: &Observed
                     action: wanted.action.id.clone(),
                     digest: wanted.digest.clone(),
                     sites: vec![site],
+                    observe: false,
                 });
             }
         }

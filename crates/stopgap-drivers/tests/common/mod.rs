@@ -58,12 +58,19 @@ pub fn log1() -> Vec<Wanted> {
     mitigation("LOG1")
 }
 
+/// The same, to be observed.
+#[allow(dead_code, reason = "not every test observes")]
+pub fn observing(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    wanted.into_iter().map(|wanted| Wanted { observe: true, ..wanted }).collect()
+}
+
 /// One of the project's own mitigations.
 pub fn mitigation(id: &str) -> Vec<Wanted> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../mitigations/{id}/mitigation.xml"));
     let octets = fs::read_to_string(path).unwrap();
     let mitigation = Mitigation::from_octets(octets.trim()).unwrap();
     let wanted = |action| Wanted {
+        observe: false,
         key: format!("example:{id}").parse().unwrap(),
         digest: stopgap_core::plan::sha256_hex(mitigation.octets.as_bytes()),
         action,

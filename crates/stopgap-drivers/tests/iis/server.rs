@@ -111,6 +111,7 @@ impl Server {
         let takes = [ActionType::UrlRewrite, ActionType::AppPool];
         let actions = mitigation.actions.iter().filter(|action| takes.contains(&action.kind.action_type()));
         let want = |action: &stopgap_feed::document::Action| Wanted {
+            observe: false,
             key: format!("example:{}", mitigation.id).parse().unwrap(),
             digest: sha256_hex(mitigation.octets.as_bytes()),
             action: action.clone(),

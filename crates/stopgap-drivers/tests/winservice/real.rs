@@ -124,6 +124,7 @@ fn serve() {
 /// An action that stops the first of these services.
 pub fn wanted(action: &str, names: &[&str]) -> Wanted {
     Wanted {
+        observe: false,
         key: format!("example:{}", action.split('.').next().unwrap()).parse().unwrap(),
         digest: "0".repeat(64),
         action: Action {

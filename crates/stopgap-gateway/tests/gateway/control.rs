@@ -17,8 +17,8 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
     assert_eq!(
         status,
         serde_json::json!({
-            "active": NOTHING, "rules": 0, "error": null, "requests": 0, "probes": 0, "malformed": 0,
-            "refused": 0, "over_limit": 0, "changed": 0, "by_rule": {}, "settled": true, "older_connections": 0,
+            "active": NOTHING, "rules": 0, "observes": true, "error": null, "requests": 0, "probes": 0, "malformed": 0,
+            "refused": 0, "over_limit": 0, "changed": 0, "by_rule": {}, "observed": 0, "observed_by_rule": {}, "settled": true, "older_connections": 0,
             "older": {"requests": 0, "tunnels": 0}, "sets": 1,
         })
     );
@@ -29,7 +29,7 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
     assert_eq!(
         active,
         serde_json::json!({
-            "active": expected, "rules": 1, "error": null, "settled": true, "older_connections": 0,
+            "active": expected, "rules": 1, "observes": true, "error": null, "settled": true, "older_connections": 0,
             "older": {"requests": 0, "tunnels": 0}, "sets": 1,
         })
     );
@@ -46,8 +46,8 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
     assert_eq!(
         gateway.ask(r#"{"command":"status"}"#).await,
         serde_json::json!({
-            "active": expected, "rules": 1, "error": null, "requests": 4, "probes": 1, "malformed": 1,
-            "refused": 2, "over_limit": 0, "changed": 0, "by_rule": {"PowerShell - inbound": 2}, "settled": true,
+            "active": expected, "rules": 1, "observes": true, "error": null, "requests": 4, "probes": 1, "malformed": 1,
+            "refused": 2, "over_limit": 0, "changed": 0, "by_rule": {"PowerShell - inbound": 2}, "observed": 0, "observed_by_rule": {}, "settled": true,
             "older_connections": 0, "older": {"requests": 0, "tunnels": 0}, "sets": 1,
         })
     );

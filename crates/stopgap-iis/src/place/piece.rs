@@ -120,7 +120,7 @@ impl Wanted {
             return Err(Refused::Location);
         }
         let sites = (piece.scope != Scope::Server).then(Vec::new);
-        let config = translate(&[SiteRules { marker: piece.marker.clone(), sites, rules }])?;
+        let config = translate(&[SiteRules { observe: false, marker: piece.marker.clone(), sites, rules }])?;
         let text = config.parts.into_iter().next().map(|part| part.rewrite).unwrap_or_default();
         let rules = RuleSet::parse(&text)?;
         // What was printed is read here as any other file.

@@ -25,6 +25,7 @@
 //! 8,190 of a request line, and of headers of one name together, unless it is told to read more.
 //!
 //! AbortRequest is 403, and the connection is closed behind it (unless the client is a proxy that says `Via`).
+//! What is only observed is a line of the error log: Apache's expressions can log nothing but that a file is not there.
 //! A CustomResponse keeps its status. The words are Apache's own, whatever `ErrorDocument` the server has.
 
 mod input;
@@ -32,7 +33,10 @@ mod response;
 
 use super::bytes::Encoding;
 use super::pcre;
-use super::{CannotExpress, Effect, SiteRules, chains, node, plain, reads_the_raw_request_alone};
+use super::{
+    CannotExpress, Effect, OBSERVES, SiteRules, chains, node, observed_last, plain,
+    reads_the_raw_request_alone,
+};
 use crate::model::{Action, Condition, Grouping, Level, MatchType, PatternSyntax, Rule, RuleSet};
 use crate::pattern::chain::Chains;
 use crate::pattern::{Budget, Pattern, PatternLimits};
@@ -72,11 +76,10 @@ pub fn translate(sets: &[SiteRules]) -> Result<ApacheConfig, CannotExpress> {
     let refused =
         |rule: &str, reason: String| CannotExpress { server: SERVER, rule: rule.to_owned(), reason };
     let (mut rules, mut changes) = (Vec::new(), Vec::new());
-    for set in sets {
+    for set in observed_last(sets) {
         for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
             let level = at_the_site(&rule.level);
-            let line =
-                level.and_then(|()| decision(&set.marker, rule)).map_err(|why| refused(&rule.name, why))?;
+            let line = level.and_then(|()| decision(set, rule)).map_err(|why| refused(&rule.name, why))?;
             rules.extend(line.map(|line| (set.sites.as_deref(), line)));
         }
     }
@@ -142,7 +145,7 @@ fn at_the_site(level: &Level) -> Result<(), String> {
 /// # Errors
 /// As [`translate`].
 pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
-    let set = SiteRules { marker: "rules".to_owned(), sites: None, rules: rules.clone() };
+    let set = SiteRules { observe: false, marker: "rules".to_owned(), sites: None, rules: rules.clone() };
     let config = translate(&[set])?;
     Ok(format!(
         "# At the server level, such as a file in /etc/apache2/conf-enabled, for every virtual host;\n\
@@ -167,8 +170,8 @@ struct Reads {
 }
 
 /// Nothing where the rule has no effect.
-fn decision(marker: &str, rule: &Rule) -> Result<Option<Decision>, String> {
-    let effect = Effect::of(&rule.action, can_answer)?;
+fn decision(set: &SiteRules, rule: &Rule) -> Result<Option<Decision>, String> {
+    let effect = Effect::of(&rule.action, can_answer)?.in_set(set);
     reads_the_raw_request_alone(SERVER, rule)?;
     let mut reads = Vec::new();
     let mut tests = Vec::new();
@@ -179,7 +182,7 @@ fn decision(marker: &str, rule: &Rule) -> Result<Option<Decision>, String> {
         return Ok(None);
     }
     let expression = joined(&tests, rule.conditions.grouping);
-    let comment = format!("{}: {}", plain(marker), plain(&rule.name));
+    let comment = format!("{}: {}", plain(&set.marker), plain(&rule.name));
     Ok(Some(Decision { comment, expression, effect, reads }))
 }
 
@@ -294,7 +297,7 @@ impl Part<'_> {
             // Writing to a string cannot fail.
             let _ = writeln!(out, "SetEnvIfExpr \"{long}\" STOPGAP_VERDICT=abort");
         }
-        for Decision { comment, expression, effect, .. } in decisions.iter().copied() {
+        for Decision { comment, expression, effect, .. } in decisions {
             let holds =
                 expression.as_ref().map(|expression| format!(" && ({expression})")).unwrap_or_default();
             let _ = writeln!(
@@ -307,15 +310,19 @@ impl Part<'_> {
         let mut effects: Vec<Effect> = guards.iter().map(|_| Effect::Abort).take(1).collect();
         for decision in decisions {
             if decision.effect != Effect::Pass && !effects.contains(&decision.effect) {
-                effects.push(decision.effect);
+                effects.push(decision.effect.clone());
             }
         }
         if effects.contains(&Effect::Abort) {
             out.push_str("SetEnvIfExpr \"reqenv('STOPGAP_VERDICT') == 'abort'\" nokeepalive\n");
         }
         for effect in effects {
-            let status = match effect {
-                Effect::Status(status) => status,
+            let status = match &effect {
+                Effect::Status(status) => *status,
+                Effect::Observe(marker) => {
+                    let _ = writeln!(out, "{}", observing(marker, &effect.word()));
+                    continue;
+                }
                 _ => 403,
             };
             let _ = writeln!(out, "<If \"reqenv('STOPGAP_VERDICT') == '{}'\">", effect.word());
@@ -330,6 +337,15 @@ impl Part<'_> {
         }
         out
     }
+}
+
+/// A line for the error log, with the client and the request: that there is no such file is an error that Apache
+/// logs, and nothing follows from it. A name that begins with words and a blank is no file in the root folder.
+fn observing(marker: &str, word: &str) -> String {
+    format!(
+        "SetEnvIfExpr \"reqenv('STOPGAP_VERDICT') == '{word}' && file('{OBSERVES} {marker}: ' . %{{THE_REQUEST}}) == \
+         'x'\" STOPGAP_OBSERVED=1"
+    )
 }
 
 /// Apache answers 500 where it does not know a status; a redirect needs an address.

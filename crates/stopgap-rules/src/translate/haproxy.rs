@@ -23,6 +23,9 @@
 //! gives up, HAProxy takes the pattern as not found and the request passes: a pattern must have a linear form
 //! ([`crate::pattern`], chains), and is written so that it never goes back and needs no stack ([`chain`]).
 //!
+//! What is only observed is an event of HAProxy's own buffer and a line of its standard error, which its converter
+//! `debug` writes: any other way would change what the site logs.
+//!
 //! AbortRequest is `reject`: the connection is closed with no answer. A CustomResponse keeps its status, with no
 //! body. The differences that remain are in docs/rules/translation-haproxy.md.
 
@@ -34,7 +37,7 @@ mod text;
 
 use super::pcre;
 use super::{
-    CannotExpress, Effect, SiteRules, node, only_inbound_rules_of_the_site, plain,
+    CannotExpress, Effect, SiteRules, node, observed_last, only_inbound_rules_of_the_site, plain,
     reads_the_raw_request_alone,
 };
 use crate::model::{Action, Condition, Grouping, MatchType, PatternSyntax, Rule, RuleSet};
@@ -58,7 +61,7 @@ pub struct HaproxyConfig {
 pub struct Entry {
     /// A pattern: printable ASCII without blanks, beginning with `^`.
     pub key: String,
-    /// What becomes of a request that it finds: `abort`, `pass`, or a status.
+    /// What becomes of a request that it finds: `abort`, `pass`, a status, or `observe:` and the marker.
     pub value: String,
     /// The rule, for a reader; printable ASCII.
     pub comment: String,
@@ -130,14 +133,27 @@ impl HaproxyConfig {
     /// # Errors
     /// The path, where it has another character.
     pub fn hook(file: &str) -> Result<String, String> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
-        if !file.starts_with('/') || !file.bytes().all(plain) {
-            return Err(format!(
-                "the map's file {file:?}: expected an absolute path of letters, digits and /._-"
-            ));
-        }
-        Ok(hook::lines(file))
+        plain_path(file).map(|()| hook::lines(file))
     }
+
+    /// The lines of earlier versions of this program, which refuse what the rules say as today's do; they log nothing
+    /// of what is only observed.
+    ///
+    /// # Errors
+    /// As [`HaproxyConfig::hook`].
+    pub fn earlier_hooks(file: &str) -> Result<Vec<String>, String> {
+        plain_path(file).map(|()| vec![hook::lines_without_observing(file)])
+    }
+}
+
+fn plain_path(file: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    if !file.starts_with('/') || !file.bytes().all(plain) {
+        return Err(format!(
+            "the map's file {file:?}: expected an absolute path of letters, digits and /._-"
+        ));
+    }
+    Ok(())
 }
 
 /// The file of the gate that belongs to a map's file.
@@ -185,11 +201,14 @@ fn word(text: &str) -> String {
 pub fn translate(sets: &[SiteRules]) -> Result<HaproxyConfig, CannotExpress> {
     let mut config = HaproxyConfig::default();
     let mut needed = Vec::new();
-    for set in sets {
+    for set in observed_last(sets) {
         only_inbound_rules_of_the_site(SERVER, &set.rules)?;
         for rule in set.rules.rules.iter().filter(|rule| rule.enabled) {
-            let found = self::rule(&set.marker, set.sites.as_deref(), rule)
-                .map_err(|reason| CannotExpress { server: SERVER, rule: rule.name.clone(), reason })?;
+            let found = self::rule(set, rule).map_err(|reason| CannotExpress {
+                server: SERVER,
+                rule: rule.name.clone(),
+                reason,
+            })?;
             for (entry, need) in found {
                 // What lets pass says nothing where no other rule could hold.
                 if entry.value != Effect::Pass.word() {
@@ -209,7 +228,7 @@ pub fn translate(sets: &[SiteRules]) -> Result<HaproxyConfig, CannotExpress> {
 /// As [`translate`].
 pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
     const FILE: &str = "/etc/haproxy/stopgap.map";
-    let set = SiteRules { marker: "rules".to_owned(), sites: None, rules: rules.clone() };
+    let set = SiteRules { observe: false, marker: "rules".to_owned(), sites: None, rules: rules.clone() };
     let config = translate(&[set])?;
     Ok(format!(
         "# The file {FILE}:\n\n{}\n# The file {}:\n\n{}\n\
@@ -222,14 +241,14 @@ pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
 }
 
 /// A rule's entries, each with what it needs to be in a request.
-fn rule(marker: &str, sites: Option<&[String]>, rule: &Rule) -> Result<Vec<(Entry, Needs)>, String> {
-    let effect = Effect::of(&rule.action, can_answer)?;
+fn rule(set: &SiteRules, rule: &Rule) -> Result<Vec<(Entry, Needs)>, String> {
+    let effect = Effect::of(&rule.action, can_answer)?.in_set(set);
     reads_the_raw_request_alone(SERVER, rule)?;
-    let keys = keys(rule, &frontends(sites))?;
+    let keys = keys(rule, &frontends(set.sites.as_deref()))?;
     if rule.match_url.negate || (rule.action == Action::None && !rule.stop_processing) {
         return Ok(Vec::new());
     }
-    let comment = format!("{}: {}", plain(marker), plain(&rule.name));
+    let comment = format!("{}: {}", plain(&set.marker), plain(&rule.name));
     let entry = |key| Entry { key, value: effect.word(), comment: comment.clone() };
     Ok(keys.into_iter().map(|(key, needed)| (entry(key), needed)).collect())
 }

@@ -90,7 +90,12 @@ pub fn translate(sets: &[SiteRules]) -> Result<IisConfig, CannotExpress> {
 /// As [`translate`].
 pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
     check::set(rules, false)?;
-    order_of_levels(&[SiteRules { marker: String::new(), sites: None, rules: rules.clone() }])?;
+    order_of_levels(&[SiteRules {
+        observe: false,
+        marker: String::new(),
+        sites: None,
+        rules: rules.clone(),
+    }])?;
     let marked = Names::default().mark("rules", rules);
     let mut out = Printed::new();
     out.comment("In the site's web.config, or, without its first element, in applicationHost.config");

@@ -24,6 +24,9 @@
 //! AbortRequest is 444. A CustomResponse keeps its status and its description; without one the words are
 //! nginx's own, or what the site's `error_page` makes of them. A Redirect keeps status and address.
 //!
+//! What is only observed is a line of the site's error log: nginx has no directive that writes one from a server
+//! block and leaves the site's own logs as they are, but it says what it cannot take for a rate, and goes on.
+//!
 //! What remains different is in docs/rules/translation.md.
 
 mod answer;
@@ -32,7 +35,8 @@ mod maps;
 mod verdict;
 
 use super::{
-    CannotExpress, SiteRules, node, only_inbound_rules_of_the_site, pcre, plain, reads_the_raw_request_alone,
+    CannotExpress, SiteRules, node, observed_last, only_inbound_rules_of_the_site, pcre, plain,
+    reads_the_raw_request_alone,
 };
 use crate::model::{
     Condition, Grouping, MatchType, OutboundSubject, PatternSyntax, RewriteMap, Rule, RuleSet,
@@ -62,7 +66,7 @@ pub(super) const MAX_WORD: usize = 4_000;
 /// [`CannotExpress`] for the first rule that is not exact.
 pub fn translate(sets: &[SiteRules]) -> Result<NginxConfig, CannotExpress> {
     let mut writer = Writer::default();
-    for set in sets {
+    for set in observed_last(sets) {
         if let Some(rule) = set.rules.outbound.iter().find(|rule| rule.enabled) {
             return Err(refused(&rule.name, outbound(&rule.subject)));
         }
@@ -94,7 +98,7 @@ fn outbound(subject: &OutboundSubject) -> String {
 /// # Errors
 /// As [`translate`].
 pub fn translate_one(rules: &RuleSet) -> Result<String, CannotExpress> {
-    let set = SiteRules { marker: "rules".to_owned(), sites: None, rules: rules.clone() };
+    let set = SiteRules { observe: false, marker: "rules".to_owned(), sites: None, rules: rules.clone() };
     let config = translate(&[set])?;
     Ok(format!(
         "# In the http context, such as a file in /etc/nginx/conf.d:\n\n{}\n\
@@ -113,6 +117,7 @@ impl Writer {
     fn rule(&mut self, set: &SiteRules, rule: &Rule) -> Result<(), String> {
         let names: Vec<&str> = set.rules.maps.iter().map(|map| map.name.as_str()).collect();
         let effect = answer::effect(&rule.action, rule.stop_processing, &names, &mut self.maps)?;
+        let effect = effect.map(|effect| effect.in_set(set));
         reads_the_raw_request_alone(SERVER, rule)?;
         let comment = format!("{}: {}", plain(&set.marker), plain(&rule.name));
         let specs = self.specs(rule, &set.rules.maps)?;

@@ -186,7 +186,7 @@ pub fn scoped(dice: &mut Dice) -> SiteRules {
         0 => None,
         _ => Some((0..=dice.roll(3)).map(|_| word(dice)).collect()),
     };
-    SiteRules { marker: word(dice), sites, rules }
+    SiteRules { observe: false, marker: word(dice), sites, rules }
 }
 
 /// Anything that the model holds: maps, server variables, levels, outbound rules. Names are unique.

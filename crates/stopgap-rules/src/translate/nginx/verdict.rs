@@ -2,6 +2,7 @@
 
 use super::maps::site_key;
 use super::{CannotExpress, SERVER};
+use crate::translate::{OBSERVES, SiteRules, marker_word};
 use std::fmt::Write;
 
 /// Rules of one group: their variables make one word.
@@ -21,9 +22,20 @@ pub(super) enum Effect {
         status: u16,
         variable: String,
     },
+    /// It would refuse: on whose behalf.
+    Observe(String),
 }
 
 impl Effect {
+    /// The same, observed where the set is.
+    pub(super) fn in_set(self, set: &SiteRules) -> Effect {
+        match self {
+            Effect::Pass => Effect::Pass,
+            _ if set.observe => Effect::Observe(marker_word(&set.marker)),
+            effect => effect,
+        }
+    }
+
     /// The value of `$stopgap_verdict`.
     fn word(&self) -> String {
         match self {
@@ -31,6 +43,7 @@ impl Effect {
             Effect::Abort => "abort".to_owned(),
             Effect::Status(status) => status.to_string(),
             Effect::Answer { status, variable } => format!("{status}_{variable}"),
+            Effect::Observe(marker) => format!("observe:{marker}"),
         }
     }
 
@@ -41,6 +54,11 @@ impl Effect {
             Effect::Abort => "444".to_owned(),
             Effect::Status(status) => status.to_string(),
             Effect::Answer { status, variable } => format!("{status} ${variable}"),
+            // No rate: nginx logs it with the client and the request, as an error, and changes nothing.
+            Effect::Observe(marker) => {
+                let logs = format!("set $limit_rate \"{OBSERVES} {marker}\";");
+                return Some(format!("if ($stopgap_verdict = {}) {{ {logs} }}\n", self.word()));
+            }
         };
         Some(format!("if ($stopgap_verdict = {}) {{ return {answer}; }}\n", self.word()))
     }
