@@ -83,15 +83,7 @@ fn open(root: &Path, path: &Path) -> Result<Opened, Found> {
     // Every link is resolved here; what is opened below is no link any more.
     let real = fs::canonicalize(path).map_err(failed)?;
     open_to_all(root, &real).map_err(|why| Found::Unknown(format!("{shown} {why}")))?;
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // A pipe would otherwise wait for its writer, before it is seen that it is one.
-        options.custom_flags((nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits());
-    }
-    let file = options.open(&real).map_err(failed)?;
+    let file = open_there(&real).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(Found::Unreadable(format!("{shown} is no regular file")));
@@ -104,6 +96,30 @@ fn open(root: &Path, path: &Path) -> Result<Opened, Found> {
         }
     }
     Ok(Opened { file, path: path.to_owned(), size: metadata.len() })
+}
+
+/// Opens what stands at a path without links, and nothing that somebody put a link to in between: whoever owns a
+/// folder on the way may have replaced it since it was looked at.
+fn open_there(real: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // A pipe would otherwise wait for its writer, before it is seen that it is one.
+        options.custom_flags((nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits());
+    }
+    let file = options.open(real)?;
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let opened = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        if opened != real {
+            let why = format!("{} was opened: somebody replaces folders on the way", opened.display());
+            return Err(io::Error::other(why));
+        }
+    }
+    Ok(file)
 }
 
 #[cfg(unix)]

@@ -182,3 +182,18 @@ fn damaged(root: &Path, program: &[u8]) {
         }
     }
 }
+
+#[test]
+fn what_is_replaced_by_a_link_after_it_was_looked_at_is_not_read() {
+    let root = system();
+    let real = fs::canonicalize(root.path().join("opt/portal/VERSION")).unwrap();
+    assert!(open_there(&real).is_ok());
+    // What its owner does between the two: another folder's file of that name, which the agent could read.
+    fs::rename(root.path().join("opt/portal"), root.path().join("opt/was")).unwrap();
+    write(root.path(), "secret/VERSION", "version=6.6.6\n");
+    symlink("../secret", root.path().join("opt/portal")).unwrap();
+    if cfg!(target_os = "linux") {
+        let error = open_there(&real).unwrap_err();
+        assert!(error.to_string().contains("secret/VERSION was opened"), "{error}");
+    }
+}
