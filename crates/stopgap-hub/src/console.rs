@@ -43,6 +43,7 @@ pub fn router() -> Router<AppState> {
     Router::new()
         .route("/", get(overview::show))
         .route("/sign-in", get(session::ask).post(session::begin))
+        .route("/sign-in/{link}", get(session::offer).post(session::follow))
         .route("/sign-out", post(session::end))
         .route("/servers", get(servers::show))
         .route("/servers/{name}", get(server::show))

@@ -48,6 +48,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "organization", include_str!("../migrations/0001_organization.sql")),
     (2, "mirror", include_str!("../migrations/0002_mirror.sql")),
     (3, "console", include_str!("../migrations/0003_console.sql")),
+    (5, "sign_in_links", include_str!("../migrations/0005_sign_in_links.sql")),
 ];
 
 /// Which database it is, where a statement cannot be the same.

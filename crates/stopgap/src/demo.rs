@@ -3,12 +3,17 @@
 //! a server; what the agent does is seen from outside, as a client sees it.
 //!
 //! ```text
+//!                            hub
+//!                             │ holds back, is told
+//!                             ▼
 //!   publisher ──feed.xml──► agent ──rules──► gateway ──► sample site
 //!                                              ▲
 //!   this process ──── attack, legitimate ──────┘
 //! ```
 
 mod client;
+#[cfg(feature = "hub")]
+mod organization;
 mod site;
 mod stage;
 mod story;

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode, Uri};
@@ -10,7 +10,9 @@ use http::{HeaderMap, StatusCode, Uri};
 use super::assets;
 use super::form::{Fields, Open, Sent};
 use super::visit::{Fault, page, see};
+use crate::people::accounts::SignedIn;
 use crate::people::{Principal, accounts};
+use crate::problem::Answer;
 use crate::serve::Peer;
 use crate::state::AppState;
 
@@ -20,6 +22,8 @@ struct Page {
     refused: Option<String>,
     name: String,
     next: String,
+    /// A link's secret: with it nothing else is asked.
+    link: Option<String>,
 }
 
 impl Page {
@@ -35,7 +39,7 @@ pub(super) async fn ask(State(state): State<AppState>, headers: HeaderMap, uri: 
     if let Ok(Some(_)) = Principal::of(&state, &headers).await {
         return see(next);
     }
-    page(StatusCode::OK, &Page { refused: None, name: String::new(), next: next.to_owned() })
+    page(StatusCode::OK, &Page { refused: None, name: String::new(), next: next.to_owned(), link: None })
 }
 
 pub(super) async fn begin(
@@ -48,12 +52,30 @@ pub(super) async fn begin(
     let password = fields.0.iter().find(|(name, _)| name == "password").map(|(_, value)| value.as_str());
     let signed =
         accounts::sign_in(&state, fields.get("name"), password.unwrap_or_default(), peer.0.ip()).await;
+    answer(signed, fields.get("name"), next)
+}
+
+/// A link is followed by a button: a mail program that looks at addresses does not spend it.
+pub(super) async fn offer(Path(link): Path<String>) -> Response {
+    page(StatusCode::OK, &Page { refused: None, name: String::new(), next: "/".into(), link: Some(link) })
+}
+
+pub(super) async fn follow(
+    State(state): State<AppState>,
+    Extension(peer): Extension<Peer>,
+    Path(link): Path<String>,
+    Open(_): Open,
+) -> Response {
+    answer(accounts::sign_in_by_link(&state, &link, peer.0.ip()).await, "", "/")
+}
+
+fn answer(signed: Answer<SignedIn>, name: &str, next: &str) -> Response {
     match signed {
         Ok(signed) => ([(SET_COOKIE, signed.set_cookie)], see(next)).into_response(),
         Err(problem) if problem.status < 500 => {
             let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::UNAUTHORIZED);
-            let name = fields.get("name").to_owned();
-            page(status, &Page { refused: Some(problem.detail), name, next: next.to_owned() })
+            let refused = Some(problem.detail);
+            page(status, &Page { refused, name: name.to_owned(), next: next.to_owned(), link: None })
         }
         Err(problem) => Fault(problem).into_response(),
     }

@@ -144,10 +144,39 @@ pub async fn end_session(change: &mut Change, hash: &str) -> Result<(), DbError>
     Ok(())
 }
 
-/// Ends every session of an account.
+/// Ends every session of an account, and every way into a new one.
 pub async fn end_sessions(change: &mut Change, name: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM sessions WHERE user_key = $1").bind(key(name)).execute(change.on()).await?;
+    for sql in ["DELETE FROM sessions WHERE user_key = $1", "DELETE FROM sign_in_links WHERE user_key = $1"] {
+        sqlx::query(sql).bind(key(name)).execute(change.on()).await?;
+    }
     Ok(())
+}
+
+/// Keeps a way in for one time; those that nobody took in time go.
+pub async fn insert_link(
+    change: &mut Change,
+    name: &str,
+    hash: &str,
+    now: Timestamp,
+    expires: Timestamp,
+) -> Result<(), DbError> {
+    let lapsed = sqlx::query("DELETE FROM sign_in_links WHERE expires_at <= $1").bind(time(now));
+    lapsed.execute(change.on()).await?;
+    let sql = "INSERT INTO sign_in_links (hash, user_key, expires_at) VALUES ($1, $2, $3)";
+    sqlx::query(sql).bind(hash).bind(key(name)).bind(time(expires)).execute(change.on()).await?;
+    Ok(())
+}
+
+/// Takes a way in: whose it was, where there was one and its time is not over.
+pub async fn take_link(change: &mut Change, hash: &str, now: Timestamp) -> Result<Option<User>, DbError> {
+    let sql = "SELECT u.name, u.role, u.disabled, u.created_at, u.signed_in_at FROM sign_in_links l \
+               JOIN users u ON u.name_key = l.user_key WHERE l.hash = $1 AND l.expires_at > $2 AND u.disabled = 0";
+    let row = sqlx::query(sql).bind(hash).bind(time(now)).fetch_optional(change.on()).await?;
+    let Some(row) = row else { return Ok(None) };
+    // Of two who take it at the same moment, one removes it.
+    let taken =
+        sqlx::query("DELETE FROM sign_in_links WHERE hash = $1").bind(hash).execute(change.on()).await?;
+    if taken.rows_affected() == 1 { user(&row).map(Some) } else { Ok(None) }
 }
 
 fn user(row: &AnyRow) -> Result<User, DbError> {

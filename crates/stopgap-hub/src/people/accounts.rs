@@ -15,6 +15,8 @@ use crate::state::AppState;
 
 /// How long somebody stays signed in: a working day.
 pub const SESSION: SignedDuration = SignedDuration::from_hours(12);
+/// How long a sign-in link may work: it lies in a terminal's past.
+const LINK_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 /// Letters of a name.
 const MAX_NAME: usize = 64;
 
@@ -39,17 +41,68 @@ pub async fn sign_in(state: &AppState, name: &str, password: &str, from: IpAddr)
         return Err(refused(name, from));
     };
     let now = Timestamp::now();
-    let (value, csrf) = (secret::new("")?, secret::new("")?);
     let mut change = state.db.begin_alone().await?;
     // Checking took a while: a password that was changed meanwhile has ended all sessions, and begins none.
     let present = people::with_password(change.on(), name).await?;
     if !present.is_some_and(|(user, password)| !user.disabled && kept == Some(password)) {
         return Err(refused(name, from));
     }
+    begin(state, change, user, "session.start", from, now).await
+}
+
+/// Makes a way in for one time, in this change: its secret, told once. `by`: as the audit log has it; the caller has
+/// checked what they may do.
+pub async fn link(
+    change: &mut Change,
+    by: &str,
+    name: &str,
+    now: Timestamp,
+    lasts: SignedDuration,
+) -> Answer<String> {
+    let (user, _) = people::with_password(change.on(), name).await?.ok_or_else(|| nobody(name))?;
+    let expires = now.checked_add(lasts).ok().filter(|end| *end > now && lasts <= LINK_AT_MOST);
+    let expires = expires.ok_or_else(|| {
+        Problem::unprocessable("a sign-in link works for up to a day; expected such as 15m")
+    })?;
+    let value = secret::new("")?;
+    people::insert_link(change, &user.name, &secret::hash(&value), now, expires).await?;
+    let said = Said {
+        user: by.to_owned(),
+        action: "user.link".into(),
+        object: format!("user {}", user.name),
+        ..Said::default()
+    };
+    change.audit(now, &said.to(json!({"expires_at": expires}))).await?;
+    Ok(value)
+}
+
+/// Signs somebody in who has such a way in.
+pub async fn sign_in_by_link(state: &AppState, link: &str, from: IpAddr) -> Answer<SignedIn> {
+    let now = Timestamp::now();
+    let mut change = state.db.begin_alone().await?;
+    let user = people::take_link(&mut change, &secret::hash(link), now).await?;
+    let user = user.ok_or_else(|| {
+        Problem::unauthorized(
+            "this link was used, or its time is over; `stopgap hub user link` makes another",
+        )
+    })?;
+    begin(state, change, user, "session.start-by-link", from, now).await
+}
+
+/// Begins a session in this change, and ends the change.
+async fn begin(
+    state: &AppState,
+    mut change: Change,
+    user: User,
+    action: &str,
+    from: IpAddr,
+    now: Timestamp,
+) -> Answer<SignedIn> {
+    let (value, csrf) = (secret::new("")?, secret::new("")?);
     people::insert_session(&mut change, &user.name, &secret::hash(&value), &csrf, now, now + SESSION).await?;
     let said = Said {
         user: user.name.clone(),
-        action: "session.start".into(),
+        action: action.into(),
         object: format!("user {}", user.name),
         after: Some(json!({"from": from.to_string()})),
         ..Said::default()

@@ -1,8 +1,9 @@
 //! Who may do what: roles, sessions, tokens, approvals, and what is sent twice.
 
 use crate::common::{Hub, on_both};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use stopgap_hub::people::Role;
+use stopgap_hub::people::{Role, accounts};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -329,4 +330,47 @@ on_both!(an_approval_goes_with_its_server_and_ends_with_it, async |hub: Hub| {
     }
     assert_eq!(of(&ids[0]).await, (json!("T"), json!("withdrawn")));
     assert_eq!(of(&ids[1]).await, (json!("g"), json!("withdrawn")));
+});
+
+on_both!(a_link_signs_in_once_and_ends_with_the_password, async |hub: Hub| {
+    let new = json!({"name": "Ada", "role": "operator", "password": PASSWORD});
+    let administrator = hub.token(Role::Administrator).await;
+    assert_eq!(hub.json("POST", "/v1/users", &administrator, new).await.0, 201);
+    let now = Timestamp::now();
+    let link = async |lasts: SignedDuration| {
+        let mut change = hub.state.db.begin().await.unwrap();
+        let made = accounts::link(&mut change, "root", "ada", now, lasts).await;
+        change.commit().await.unwrap();
+        made
+    };
+    let follow = async |link: &str| {
+        let request = hub.http.post(format!("{}/sign-in/{link}", hub.url)).header("origin", &hub.url);
+        request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap()
+    };
+    let first = link(SignedDuration::from_mins(15)).await.unwrap();
+    // Whoever looks at the address does not spend it.
+    let page = hub.http.get(format!("{}/sign-in/{first}", hub.url)).send().await.unwrap();
+    assert_eq!(
+        (page.status().as_u16(), page.headers()["referrer-policy"].to_str().unwrap()),
+        (200, "no-referrer")
+    );
+    assert!(page.text().await.unwrap().contains(&format!("action=\"/sign-in/{first}\"")));
+    let signed = follow(&first).await;
+    assert!(signed.headers().contains_key("set-cookie"), "{signed:?}");
+    assert_eq!(follow(&first).await.status(), 401, "it works once");
+    assert_eq!(follow("none").await.status(), 401);
+
+    let second = link(SignedDuration::from_mins(15)).await.unwrap();
+    let changed =
+        hub.json("PATCH", "/v1/users/Ada", &administrator, json!({"password": "another password"})).await;
+    assert_eq!(changed.0, 200, "{changed:?}");
+    assert_eq!(follow(&second).await.status(), 401, "a changed password ends it");
+    let third = link(SignedDuration::from_secs(1)).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert_eq!(follow(&third).await.status(), 401, "its time is over");
+    for wrong in [SignedDuration::ZERO, SignedDuration::from_hours(25)] {
+        assert_eq!(link(wrong).await.unwrap_err().status, 422);
+    }
+    let (_, log) = hub.get("/v1/audit?action=user.link", &administrator).await;
+    assert!(!log.to_string().contains(&third), "the log tells the secret");
 });

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use stopgap_hub::db::Db;
 use stopgap_hub::problem::Problem;
+use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Code, Failure, Outcome};
 
@@ -34,6 +35,12 @@ pub enum Command {
 }
 
 pub fn run(command: Command) -> Outcome {
+    // A problem names the hub's log for what it does not tell: here that is the terminal.
+    let level = if matches!(command, Command::Run(_)) { "info" } else { "error" };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new(level)))
+        .init();
     match command {
         Command::Run(args) => run::run(args),
         Command::Token(command) => token::run(command),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::site::Log;
@@ -23,6 +23,9 @@ pub struct Stage {
     pub site_log: Log,
     /// The gateway's address, once it is up.
     pub gateway: Option<SocketAddr>,
+    /// The organization's hub, once it is up.
+    #[cfg(feature = "hub")]
+    pub hub: Option<super::organization::Organization>,
 }
 
 impl Stage {
@@ -35,6 +38,8 @@ impl Stage {
             children: Vec::new(),
             site_log: Log::default(),
             gateway: None,
+            #[cfg(feature = "hub")]
+            hub: None,
         })
     }
 
@@ -75,36 +80,31 @@ impl Stage {
         let control = self.path("data/gateway/control.sock");
         std::fs::create_dir_all(self.path("data/gateway"))?;
         let upstream = format!("http://{upstream}");
-        let child = self.spawn(
-            &[
-                "gateway",
-                "run",
-                "--listen",
-                "127.0.0.1:0",
-                "--upstream",
-                &upstream,
-                "--rules",
-                path(&rules)?,
-                "--control",
-                path(&control)?,
-            ],
-            Stdio::piped(),
-        )?;
-        let stderr = child.stderr.take().context("the gateway has no output")?;
+        let listen = ["gateway", "run", "--listen", "127.0.0.1:0"];
+        let rest = ["--upstream", &upstream, "--rules", path(&rules)?, "--control", path(&control)?];
+        let address = self.spawn_listener(&[&listen[..], &rest].concat(), "listening on http://").await?;
+        self.gateway = Some(address);
+        Ok(address)
+    }
+
+    /// Starts `stopgap` with these arguments, and waits until it says where it listens: a line that begins with `says`.
+    pub async fn spawn_listener(&mut self, args: &[&str], says: &'static str) -> anyhow::Result<SocketAddr> {
+        let child = self.spawn(args, Stdio::piped())?;
+        let stderr = child.stderr.take().context("a process has no output")?;
         let mut lines = BufReader::new(stderr).lines();
         let listening = tokio::time::timeout(Duration::from_secs(10), async {
             while let Some(line) = lines.next_line().await? {
-                if let Some(address) = line.strip_prefix("listening on http://") {
+                if let Some(address) = line.strip_prefix(says) {
                     return Ok(address.parse()?);
                 }
             }
-            bail!("the gateway ended before it listened")
+            bail!("it ended before it listened")
         });
-        let address = listening.await.context("the gateway did not start within 10 s")??;
+        let name = args.first().copied().unwrap_or_default();
+        let address = listening.await.with_context(|| format!("the {name} did not start within 10 s"))?;
         // Its output is read to the end, so that it never waits for a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        self.gateway = Some(address);
-        Ok(address)
+        address.with_context(|| format!("the {name} did not start"))
     }
 
     /// Starts the agent.
@@ -114,17 +114,35 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs `stopgap` with these arguments to its end, as an operator would.
+    /// Runs `stopgap` with these arguments to its end, as an operator of this server would.
     pub async fn operator(&self, args: &[&str]) -> anyhow::Result<String> {
         let config = self.config();
+        self.run(&[args, &["--config", path(&config)?]].concat(), &[], "").await
+    }
+
+    /// Runs `stopgap` with these arguments, this environment and this input to its end: what it printed.
+    pub async fn run(
+        &self,
+        args: &[&str],
+        environment: &[(&str, &str)],
+        input: &str,
+    ) -> anyhow::Result<String> {
         let mut child = Command::new(&self.program)
             .args(args)
-            .args(["--config", path(&config)?])
-            .stdin(Stdio::null())
+            // A hub of whoever runs the demonstration has no part in it.
+            .env_remove("STOPGAP_HUB")
+            .env_remove("STOPGAP_TOKEN")
+            .env_remove("STOPGAP_HUB_CA")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A process that does not read has ended, which its status tells.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
         let mut output = String::new();
         if let Some(stdout) = &mut child.stdout {
             stdout.read_to_string(&mut output).await?;
@@ -141,8 +159,12 @@ impl Stage {
         let Some(gateway) = self.gateway else { return String::new() };
         let config = self.config();
         let config = config.display();
+        #[cfg(feature = "hub")]
+        let console = self.hub.as_ref().map(|hub| hub.invitation()).unwrap_or_default();
+        #[cfg(not(feature = "hub"))]
+        let console = "";
         format!(
-            "
+            "{console}
 The gateway stays up on http://{gateway}. Try, in another terminal:
 
   curl -i 'http://{gateway}/owa/'

@@ -10,6 +10,8 @@ use stopgap_publish::{builtin, folder, release};
 use tokio::time::sleep;
 
 use super::client::{Seen, ask};
+#[cfg(feature = "hub")]
+use super::organization::Organization;
 use super::site;
 use super::stage::{Stage, path};
 use super::summary::{Step, Summary};
@@ -69,8 +71,15 @@ async fn tell(stage: &mut Stage, summary: &mut Summary) -> Result<()> {
         expect(gateway, LEGITIMATE, None, Seen::Status(200)).await?;
         Ok(gateway)
     });
+    configure(stage, feed_server, gateway)?;
+    #[cfg(feature = "hub")]
+    step!(stage, summary, "hub", "An organization's hub starts, and the server joins it.", {
+        let hub = Organization::start(stage).await?;
+        hub.enroll(stage).await?;
+        stage.hub = Some(hub);
+        Ok(())
+    });
     step!(stage, summary, "agent", "An agent starts, verifies the feed and reports PING1.", {
-        configure(stage, feed_server, gateway)?;
         stage.spawn_agent()?;
         status_becomes(stage, "PING1", "Applied").await
     });
@@ -129,6 +138,23 @@ async fn tell(stage: &mut Stage, summary: &mut Summary) -> Result<()> {
         stage.operator(&["unblock", "M1"]).await?;
         expect(gateway, ATTACK, None, Seen::Closed).await
     });
+    #[cfg(feature = "hub")]
+    step!(
+        stage,
+        summary,
+        "organization",
+        "The organization takes PL1 off on every server, and lets it go on.",
+        {
+            let hub = stage.hub.as_ref().context("there is no hub")?;
+            let through = || async { ask(gateway, "/owa/auth/x.js", Some(COOKIE)).await };
+            let reason = ["--reason", "a demonstration"];
+            let block = [&["--mitigations-blocked", "+PL1", "--revert"], &reason[..]].concat();
+            hub.say(stage, &block).await?;
+            comes_true("PL1 is not off", || async { through().await == Seen::Status(200) }).await?;
+            hub.say(stage, &[&["--mitigations-blocked", "-PL1"], &reason[..]].concat()).await?;
+            comes_true("PL1 is not back", || async { through().await == Seen::Closed }).await
+        }
+    );
     step!(stage, summary, "leave", "The fixed build is installed; the mitigations leave by themselves.", {
         set_build(stage, FIXED)?;
         let gone = || async { ask(gateway, ATTACK, None).await == Seen::Status(200) };

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use stopgap_hub::{Hub, Settings, TlsFiles};
-use tracing_subscriber::EnvFilter;
 
 use super::Place;
 use crate::exit::{Code, Outcome};
@@ -29,10 +28,6 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .init();
     let files = args.tls_cert.zip(args.tls_key);
     let settings = Settings {
         database: args.place.database(),

@@ -1,19 +1,24 @@
-//! `stopgap hub user add`: the first account, on the hub's own machine.
+//! `stopgap hub user`: the first account, and a way in for one time, on the hub's own machine.
 
 use std::io::{IsTerminal, Read};
 
 use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use stopgap_hub::people::{Passwords, Role, accounts};
 
 use super::{Place, refused};
 use crate::exit::{Code, Failure, Outcome};
 use crate::{output, system};
 
+/// Where `stopgap hub run` listens when nothing else is said.
+const NEAR: &str = "http://127.0.0.1:8790";
+
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Make an account for the console; the password is asked for, or read from the standard input
     Add(AddArgs),
+    /// Print an address that signs somebody in once, without a password; it is shown this once
+    Link(LinkArgs),
 }
 
 #[derive(clap::Args)]
@@ -27,8 +32,43 @@ pub struct AddArgs {
     role: Role,
 }
 
+#[derive(clap::Args)]
+pub struct LinkArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Whose account it is
+    name: String,
+    /// How long it works, up to 24h
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
+    expires: SignedDuration,
+    /// The hub's address in a browser; without it STOPGAP_HUB, or where `hub run` listens by itself
+    #[arg(long, value_name = "URL")]
+    hub: Option<String>,
+}
+
 pub fn run(command: Command) -> Outcome {
-    let Command::Add(args) = command;
+    match command {
+        Command::Add(args) => add(args),
+        Command::Link(args) => link(args),
+    }
+}
+
+fn link(args: LinkArgs) -> Outcome {
+    let now = Timestamp::now();
+    system::runtime()?.block_on(async {
+        let db = args.place.open().await?;
+        let mut change = db.begin().await?;
+        let secret = accounts::link(&mut change, &system::user(), &args.name, now, args.expires).await;
+        let secret = secret.map_err(refused)?;
+        change.commit().await?;
+        db.close().await;
+        let hub = args.hub.or_else(|| std::env::var("STOPGAP_HUB").ok()).unwrap_or_else(|| NEAR.into());
+        output::line(format_args!("{}/sign-in/{secret}", hub.trim_end_matches('/')))?;
+        Ok(Code::Done)
+    })
+}
+
+fn add(args: AddArgs) -> Outcome {
     let password = password()?;
     let now = Timestamp::now();
     system::runtime()?.block_on(async {
