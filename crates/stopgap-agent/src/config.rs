@@ -10,6 +10,7 @@ mod network;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
@@ -215,6 +216,9 @@ pub struct TargetConfig {
     /// systemd, Windows, php-fpm: how many services or pools may be out of service at once because of mitigations; default 5.
     #[serde(default)]
     pub max_stopped: Option<usize>,
+    /// systemd: how long a unit may take to stop or to start before the change is taken back; default two minutes, which is the most.
+    #[serde(default)]
+    pub stop_within: Option<SignedDuration>,
 }
 
 impl TargetConfig {
@@ -332,6 +336,10 @@ fn default_logs() -> PathBuf {
     if cfg!(windows) { program_data().join("Logs") } else { PathBuf::from("/var/log/stopgap") }
 }
 
+/// A cycle waits no longer than two minutes for one unit: the agent's own unit counts on that (`TimeoutStopSec`).
+const STOP_WITHIN: RangeInclusive<SignedDuration> =
+    SignedDuration::from_secs(1)..=SignedDuration::from_mins(2);
+
 /// An hour, as Exchange does it: the floor under every push.
 const DEFAULT_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// Below this a mistyped unit would have every server hammer the feed.
@@ -422,6 +430,16 @@ impl Config {
                     target.name()
                 ));
             }
+        }
+        let odd =
+            |target: &&TargetConfig| target.stop_within.is_some_and(|time| !STOP_WITHIN.contains(&time));
+        if let Some(target) = self.targets.iter().find(odd) {
+            return invalid(format!(
+                "`stop_within` of target `{}`: expected {:#} to {:#}",
+                target.name(),
+                STOP_WITHIN.start(),
+                STOP_WITHIN.end()
+            ));
         }
         if self.interval < MIN_INTERVAL {
             return invalid(format!("`interval` is {:#}: expected at least {MIN_INTERVAL:#}", self.interval));
@@ -561,6 +579,10 @@ mod tests {
             ("[[target]]\nkind = \"iis7\"", "unknown variant `iis7`"),
             ("[[target]]\nkind = \"nginx\"\nname = \"feeds\"", "cannot be named `feeds`"),
             ("[[target]]\nkind = \"nginx\"\nname = \"crls\"", "cannot be named `crls`"),
+            (
+                "[[target]]\nkind = \"systemd\"\nstop_within = \"3m\"",
+                "`stop_within` of target `systemd`: expected 1s to 2m",
+            ),
             ("internet_web_proxy = \"proxy\"", "`internet_web_proxy`: expected an address"),
             ("data = ", "TOML parse error at line 1"),
         ] {

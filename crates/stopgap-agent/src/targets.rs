@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use stopgap_core::facts::Facts;
 use stopgap_core::observed::Listener;
 use stopgap_core::select::TargetView;
@@ -112,6 +113,7 @@ fn systemd_settings(config: &Config, target: &TargetConfig) -> systemd::Settings
         folder: folder(config, target),
         never_touch: target.never_touch.clone(),
         max_stopped: target.max_stopped.unwrap_or(systemd::MAX_STOPPED),
+        stop_within: target.stop_within.map_or(systemd::JOB, SignedDuration::unsigned_abs),
     }
 }
 

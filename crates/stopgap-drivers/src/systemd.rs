@@ -20,6 +20,7 @@ mod unit;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use stopgap_core::observed::{Hook, Live, Observed, Site};
 use stopgap_core::plan::{Change, Rendered, Switch, Wanted};
@@ -29,6 +30,7 @@ use crate::driver::{Checked, Driver, DriverError, io_error};
 use crate::host::{Host, Kind, remove_if_there};
 use crate::set::{LIVE, Sets};
 pub(crate) use act::{backward, forward};
+pub use bus::JOB;
 use decide::Seen;
 use record::{How, RECORD, Record};
 use unit::full_name;
@@ -56,6 +58,9 @@ pub struct Settings {
     pub never_touch: Vec<String>,
     /// How many services may be out of service at once because of mitigations.
     pub max_stopped: usize,
+    /// How long a unit may take to stop or to start: [`JOB`] where nobody says otherwise. One that takes longer takes
+    /// the change back.
+    pub stop_within: Duration,
 }
 
 /// The driver of this server's services.
@@ -288,7 +293,7 @@ impl Driver for Systemd {
 
     fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         self.sets.swap(host, change)?;
-        forward(host, &self.settings.name, &change.switches)?;
+        forward(host, &self.settings.name, self.settings.stop_within, &change.switches)?;
         // No later: one that outlives what it speaks of claims units that are ours no more.
         if change.after.is_none() {
             let copy = self.copy();
@@ -298,7 +303,7 @@ impl Driver for Systemd {
     }
 
     fn revert(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        backward(host, &self.settings.name, &change.switches)?;
+        backward(host, &self.settings.name, self.settings.stop_within, &change.switches)?;
         self.sets.restore(host, change)
     }
 

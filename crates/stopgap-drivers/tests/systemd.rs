@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 use stopgap_drivers::Driver;
 use stopgap_drivers::host::{Command, Output};
-use stopgap_drivers::systemd::{Settings, Systemd};
+use stopgap_drivers::systemd::{self, Settings, Systemd};
 use stopgap_feed::document::{Action, ActionKind, Scope};
 use stopgap_testkit::host::{FakeHost, Fault};
 
@@ -121,7 +121,13 @@ fn systemctl(host: &FakeHost, units: &Units, command: &Command) -> io::Result<Ou
 
 fn driver() -> Systemd {
     let (name, folder) = ("systemd".to_owned(), FOLDER.into());
-    Systemd::new(Settings { name, folder, never_touch: Vec::new(), max_stopped: 5 })
+    Systemd::new(Settings {
+        name,
+        folder,
+        never_touch: Vec::new(),
+        max_stopped: 5,
+        stop_within: systemd::JOB,
+    })
 }
 
 fn wanted(action: &str, names: &[&str]) -> Wanted {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use stopgap_core::observed::Observed;
 use stopgap_core::plan::{Change, Rendered, Wanted};
-use stopgap_drivers::systemd::{Settings, Systemd};
+use stopgap_drivers::systemd::{self, Settings, Systemd};
 use stopgap_drivers::{Driver, DriverError};
 use stopgap_feed::document::{Action, ActionKind, Scope};
 use stopgap_testkit::machine::{Machine, Root};
@@ -15,11 +16,17 @@ use stopgap_testkit::machine::{Machine, Root};
 const FOLDER: &str = "/var/lib/stopgap/systemd";
 
 fn driver() -> Systemd {
+    driver_within(systemd::JOB)
+}
+
+/// Who waits so long at most for a unit to stop or to start.
+fn driver_within(stop_within: Duration) -> Systemd {
     Systemd::new(Settings {
         name: "systemd".into(),
         folder: FOLDER.into(),
         never_touch: vec!["precious".into()],
         max_stopped: 3,
+        stop_within,
     })
 }
 
@@ -291,6 +298,33 @@ fn a_change_that_was_interrupted_or_failed_goes_back_whatever_part_of_it_happene
     // One that was made between plan and apply is not covered.
     machine.ok(&["systemctl", "disable", "--quiet", "print.timer"]);
     assert!(matches!(driver().check(&machine, &change), Err(DriverError::ChangedUnderUs { .. })));
+}
+
+#[test]
+fn a_service_that_takes_longer_to_stop_than_it_may_goes_back_into_service() {
+    let test = "a_service_that_takes_longer_to_stop_than_it_may_goes_back_into_service";
+    let Some(machine) = Machine::for_test(test, Root::Overlay) else { return };
+    let slow =
+        "[Service]\nType=exec\nExecStart=sh -c 'trap : TERM; while :; do sleep 1; done'\nTimeoutStopSec=8\n";
+    unit(&machine, "slow.service", slow);
+    machine.ok(&["systemctl", "daemon-reload"]);
+    machine.ok(&["systemctl", "start", "slow"]);
+    let (_, rendered) = render(&machine, &[wanted("S1.1", &["slow"])]);
+    let change = rendered.change.unwrap();
+    let driver = driver_within(Duration::from_secs(1));
+    driver.check(&machine, &change).unwrap();
+    let error = driver.apply(&machine, &change).unwrap_err().to_string();
+    assert!(error.contains("slow.service does not stop"), "{error}");
+    driver.revert(&machine, &change).unwrap();
+    // Its start waits in systemd for the stop that had begun, which nobody waits for here any longer.
+    for _ in 0..600 {
+        if state(&machine, "slow.service") == "static active" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(state(&machine, "slow.service"), "static active");
+    assert_eq!(driver.observe(&machine).unwrap().live.set, None);
 }
 
 #[test]

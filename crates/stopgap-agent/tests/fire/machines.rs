@@ -86,6 +86,7 @@ impl Kind {
                 folder,
                 never_touch: vec![],
                 max_stopped: 5,
+                stop_within: systemd::JOB,
             })),
             Kind::Phpfpm => Box::new(phpfpm::Phpfpm::new(phpfpm::settings(&name, folder, "/".into(), "8.2"))),
         }

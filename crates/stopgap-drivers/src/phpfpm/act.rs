@@ -44,8 +44,8 @@ pub(super) fn follow(
     let (units, pools): (Vec<Switch>, Vec<Switch>) = switches.iter().cloned().partition(is_unit);
     if !units.is_empty() {
         return match way {
-            Way::Forward => systemd::forward(host, &settings.name, &units),
-            Way::Back => systemd::backward(host, &settings.name, &units),
+            Way::Forward => systemd::forward(host, &settings.name, systemd::JOB, &units),
+            Way::Back => systemd::backward(host, &settings.name, systemd::JOB, &units),
         };
     }
     let read = config::read(host, &settings.config);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use stopgap_core::plan::Switch;
 
@@ -10,31 +11,52 @@ use super::record::{CONDITION, How, drop_in, link, runs};
 use crate::driver::{DriverError, io_error};
 use crate::host::{Host, Kind, remove_if_there};
 
-/// Carries out what goes out of service, in order, and then what comes back.
-pub(crate) fn forward(host: &dyn Host, target: &str, switches: &[Switch]) -> Result<(), DriverError> {
+/// Carries out what goes out of service, in order, and then what comes back. `time`: how long each may take to stop or
+/// to start.
+pub(crate) fn forward(
+    host: &dyn Host,
+    target: &str,
+    time: Duration,
+    switches: &[Switch],
+) -> Result<(), DriverError> {
     let (off, on): (Vec<&Switch>, Vec<&Switch>) = switches.iter().partition(|switch| switch.off);
     for switch in &off {
-        take_off(host, target, &switch.name, How::from_settings(&switch.after))?;
+        take_off(host, target, time, &switch.name, How::from_settings(&switch.after))?;
     }
-    require_off(host, target, &off)?;
-    bring_back(host, target, &on, false, |switch| (How::from_settings(&switch.before), runs(&switch.after)))
+    require_off(host, target, time, &off)?;
+    bring_back(host, target, time, &on, false, |switch| {
+        (How::from_settings(&switch.before), runs(&switch.after))
+    })
 }
 
 /// The other way, whatever part of it happened.
-pub(crate) fn backward(host: &dyn Host, target: &str, switches: &[Switch]) -> Result<(), DriverError> {
+pub(crate) fn backward(
+    host: &dyn Host,
+    target: &str,
+    time: Duration,
+    switches: &[Switch],
+) -> Result<(), DriverError> {
     let (off, on): (Vec<&Switch>, Vec<&Switch>) = switches.iter().rev().partition(|switch| switch.off);
     for switch in &on {
-        take_off(host, target, &switch.name, How::from_settings(&switch.before))?;
+        take_off(host, target, time, &switch.name, How::from_settings(&switch.before))?;
     }
     // A repair that was taken back leaves what keeps a unit off, where that was there before.
     let off: Vec<&Switch> =
         off.into_iter().filter(|switch| How::from_settings(&switch.before).is_none()).collect();
-    bring_back(host, target, &off, true, |switch| (How::from_settings(&switch.after), runs(&switch.before)))
+    bring_back(host, target, time, &off, true, |switch| {
+        (How::from_settings(&switch.after), runs(&switch.before))
+    })
 }
 
 /// Stopped first: a unit that is masked has forgotten how it is stopped.
-fn take_off(host: &dyn Host, target: &str, unit: &str, how: Option<How>) -> Result<(), DriverError> {
-    bus::stop(host, unit).map_err(not_taken(target, unit, "does not stop"))?;
+fn take_off(
+    host: &dyn Host,
+    target: &str,
+    time: Duration,
+    unit: &str,
+    how: Option<How>,
+) -> Result<(), DriverError> {
+    bus::stop(host, unit, time).map_err(not_taken(target, unit, "does not stop"))?;
     match how {
         Some(How::Mask) => bus::mask(host, unit).map_err(not_taken(target, unit, "cannot be masked")),
         Some(How::Condition) => {
@@ -53,11 +75,11 @@ fn take_off(host: &dyn Host, target: &str, unit: &str, how: Option<How>) -> Resu
 }
 
 /// Something may have started a unit again before it was kept from starting.
-fn require_off(host: &dyn Host, target: &str, off: &[&Switch]) -> Result<(), DriverError> {
+fn require_off(host: &dyn Host, target: &str, time: Duration, off: &[&Switch]) -> Result<(), DriverError> {
     let names: Vec<String> = off.iter().map(|switch| switch.name.clone()).collect();
     let shown = |host| bus::show(host, &names).map_err(not_taken(target, "systemd", "does not answer"));
     for unit in shown(host)?.iter().filter(|unit| unit.runs()) {
-        bus::stop(host, &unit.id).map_err(not_taken(target, &unit.id, "does not stop"))?;
+        bus::stop(host, &unit.id, time).map_err(not_taken(target, &unit.id, "does not stop"))?;
     }
     let units = shown(host)?;
     for switch in off {
@@ -82,6 +104,7 @@ fn require_off(host: &dyn Host, target: &str, off: &[&Switch]) -> Result<(), Dri
 fn bring_back(
     host: &dyn Host,
     target: &str,
+    time: Duration,
     switches: &[&Switch],
     interrupted: bool,
     settings: impl Fn(&Switch) -> (Option<How>, bool),
@@ -114,15 +137,15 @@ fn bring_back(
     for socket in triggers.iter().filter(|unit| unit.ends_with(".socket")) {
         // Of a change that was cut short: the socket was stopped already and its service not yet. systemd starts
         // no socket beside its service, which therefore goes the way that it was to go; it is started below.
-        if bus::start(host, socket).is_err() {
+        if bus::start(host, socket, time).is_err() {
             for service in &services {
-                bus::stop(host, service).map_err(not_taken(target, service, "does not stop"))?;
+                bus::stop(host, service, time).map_err(not_taken(target, service, "does not stop"))?;
             }
         }
     }
     for unit in triggers.into_iter().chain(services).chain(also) {
         // It may start, and why it does not is for its owner: a mitigation does not stay for that.
-        if let Err(error) = bus::start(host, unit) {
+        if let Err(error) = bus::start(host, unit, time) {
             tracing::warn!(target, unit, %error, "it may start again, but does not");
         }
     }

@@ -12,8 +12,9 @@ use crate::host::{Command, Host};
 /// Above it, a mitigation reaches further than anybody foresaw.
 pub(super) const UNITS_MAX: usize = 200;
 
-/// A service may take its time to end what it began; systemd itself gives it 90 seconds by default.
-const JOB: Duration = Duration::from_secs(120);
+/// How long a unit may take to stop or to start, where nobody says otherwise: a service may take its time to end what
+/// it began, and systemd itself gives it 90 seconds by default.
+pub const JOB: Duration = Duration::from_secs(120);
 
 const QUESTION: Duration = Duration::from_secs(30);
 
@@ -33,34 +34,34 @@ pub(super) fn show(host: &dyn Host, names: &[String]) -> io::Result<Vec<Unit>> {
     }
 }
 
-/// Stops a unit and waits until it has stopped, for two minutes at most.
-pub(super) fn stop(host: &dyn Host, unit: &str) -> io::Result<()> {
-    order(host, &Ask::Stop(unit), &["stop", "--", unit])
+/// Stops a unit and waits until it has stopped, at most for this long.
+pub(super) fn stop(host: &dyn Host, unit: &str, time: Duration) -> io::Result<()> {
+    order(host, &Ask::Stop(unit), &["stop", "--", unit], time)
 }
 
-/// Starts a unit and waits until it has started, for two minutes at most.
-pub(super) fn start(host: &dyn Host, unit: &str) -> io::Result<()> {
-    order(host, &Ask::Start(unit), &["start", "--", unit])
+/// Starts a unit and waits until it has started, at most for this long.
+pub(super) fn start(host: &dyn Host, unit: &str, time: Duration) -> io::Result<()> {
+    order(host, &Ask::Start(unit), &["start", "--", unit], time)
 }
 
 /// Masks a unit for good.
 pub(super) fn mask(host: &dyn Host, unit: &str) -> io::Result<()> {
-    order(host, &Ask::Mask(unit), &["mask", "--", unit])
+    order(host, &Ask::Mask(unit), &["mask", "--", unit], JOB)
 }
 
 /// Takes the mask off again.
 pub(super) fn unmask(host: &dyn Host, unit: &str) -> io::Result<()> {
-    order(host, &Ask::Unmask(unit), &["unmask", "--", unit])
+    order(host, &Ask::Unmask(unit), &["unmask", "--", unit], JOB)
 }
 
 /// Has systemd read its units' files again.
 pub(super) fn reload(host: &dyn Host) -> io::Result<()> {
-    order(host, &Ask::Reload, &["daemon-reload"])
+    order(host, &Ask::Reload, &["daemon-reload"], JOB)
 }
 
-fn order(host: &dyn Host, ask: &Ask<'_>, words: &[&str]) -> io::Result<()> {
-    match host.systemd(ask, JOB) {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => systemctl(host, words, JOB).map(|_| ()),
+fn order(host: &dyn Host, ask: &Ask<'_>, words: &[&str], time: Duration) -> io::Result<()> {
+    match host.systemd(ask, time) {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => systemctl(host, words, time).map(|_| ()),
         answer => answer.map(|_| ()),
     }
 }
