@@ -23,6 +23,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use stopgap_core::Ledger;
 use stopgap_core::facts::{Facts, Looked};
+use stopgap_core::ledger::FATAL_DEATHS;
 use stopgap_core::observed::{Hold, Hook, Live, Observed, Site};
 use stopgap_core::plan::{Hooks, Plan};
 use stopgap_core::policy::Policy;
@@ -261,6 +262,13 @@ impl<'a> Cycle<'a> {
                     self.untouchable.push(name);
                 }
                 Ok(observed) => {
+                    if self.ledger.is_deadly(&name) {
+                        self.fail(format!(
+                            "nothing is changed on {name}: the agent died while it took off or repaired what is \
+                             there, {FATAL_DEATHS} times in a row; `stopgap retry {name}` tries it again"
+                        ));
+                        self.untouchable.push(name.clone());
+                    }
                     // Whoever pauses works on the server: what is undone meanwhile is no contest.
                     if !self.paused() {
                         self.compare(&name, &observed.live);

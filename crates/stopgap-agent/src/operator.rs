@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stopgap_core::Ledger;
+use stopgap_core::ledger::TargetEntry;
 use stopgap_core::policy::{Approved, Block, Level, Policy};
 use stopgap_core::report::PauseReport;
 use stopgap_feed::{FeedName, Id, Key};
@@ -176,11 +177,13 @@ pub fn retry(ledger: &mut Ledger, what: &str) -> bool {
             .failures
             .retain(|key, _| named.id != key.id || named.feed.as_ref().is_some_and(|feed| *feed != key.feed));
     }
-    let given_up = ledger.targets.get_mut(what).filter(|target| target.given_up.is_some());
+    let waits = |target: &&mut TargetEntry| target.given_up.is_some() || !target.deaths.is_empty();
+    let given_up = ledger.targets.get_mut(what).filter(waits);
     let was_given_up = given_up.is_some();
     if let Some(target) = given_up {
         target.given_up = None;
         target.reversals.clear();
+        target.deaths.clear();
     }
     ledger.failures.len() < before || was_given_up
 }

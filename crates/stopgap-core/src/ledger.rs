@@ -148,6 +148,9 @@ pub struct TargetEntry {
     /// Since when we no longer repair, and what was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
+    /// When changes began, one after another, in which the agent died and which put nothing on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deaths: Vec<Timestamp>,
 }
 
 /// The end of a contest.
@@ -288,6 +291,22 @@ impl Ledger {
             self.failures
                 .insert(key.clone(), Failure { at: when, digest, why, harmed: fatal, tries, deaths });
         }
+    }
+
+    /// Notes that the agent died in a change of `target`, begun at `when`, that only took off or repaired: there is no
+    /// mitigation to skip, so it is counted for the target. Returns whether it was the last that is tried.
+    pub fn note_target_death(&mut self, target: &str, when: Timestamp) -> bool {
+        let deaths = &mut self.targets.entry(target.to_owned()).or_default().deaths;
+        if deaths.contains(&when) || deaths.len() >= FATAL_DEATHS as usize {
+            return false;
+        }
+        deaths.push(when);
+        deaths.len() >= FATAL_DEATHS as usize
+    }
+
+    /// Whether the agent died so often while it changed `target` that it leaves it as it is.
+    pub fn is_deadly(&self, target: &str) -> bool {
+        self.targets.get(target).is_some_and(|entry| entry.deaths.len() >= FATAL_DEATHS as usize)
     }
 
     /// Whether this revision is to be put on in a change of its own, to learn which one kills the agent.

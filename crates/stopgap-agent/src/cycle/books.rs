@@ -98,6 +98,9 @@ impl Cycle<'_> {
             None => (None, Vec::new()),
         };
         self.ledger.note_left(target, set, holds);
+        if let Some(entry) = self.ledger.targets.get_mut(target) {
+            entry.deaths.clear();
+        }
         for what in &change.puts_on {
             // What is only kept is in force in a revision that the ledger already knows.
             if let Some(selected) = selection.get(&what.key)

@@ -80,6 +80,10 @@ impl Cycle<'_> {
             return Ok(());
         }
         let put_on = put_on(&pending.change);
+        if put_on.is_empty() && self.ledger.note_target_death(&pending.change.target, pending.at) {
+            let target = &pending.change.target;
+            self.fail(format!("{target}: the agent died while changing it, {FATAL_DEATHS} times in a row"));
+        }
         let before = self.ledger.failures.clone();
         self.ledger.note_death(&put_on, pending.at);
         for (key, _) in &put_on {

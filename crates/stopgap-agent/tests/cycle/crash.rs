@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use stopgap_agent::cycle::Mode;
 use stopgap_agent::journal::{Event, Journal};
+use stopgap_agent::operator::Terms;
 use stopgap_core::observed::Hold;
 use stopgap_core::report::Status;
 use stopgap_testkit::host::Fault;
@@ -188,6 +189,35 @@ fn what_killed_the_agent_twice_is_skipped_until_somebody_says_retry() {
     assert!(!world.apply().failed);
     assert!(world.refuses("/m2"));
     assert!(world.ledger().failures.is_empty(), "a success is the end of the count");
+}
+
+#[test]
+fn a_target_on_which_taking_off_kills_the_agent_twice_is_left_until_somebody_says_retry() {
+    let mut world = World::new();
+    bring(&mut world, "1 M1");
+    world.operator(|operator| {
+        operator.block("M1".parse().unwrap(), Terms { take_off: true, ..Terms::default() });
+    });
+    for _ in 0..2 {
+        die(&world);
+        world.wait(SignedDuration::from_secs(1));
+    }
+    let done = world.apply();
+    assert!(done.plan.is_empty() && done.failed, "{:#?}", done.events);
+    let said: Vec<String> = done.events.iter().map(|event| event.to_string()).collect();
+    assert!(said.iter().any(|text| text.contains("`stopgap retry gateway` tries it again")), "{said:#?}");
+    assert!(
+        said.iter().any(|text| text.contains("example:M1 stays on gateway until")),
+        "how by hand: {said:#?}"
+    );
+    assert!(world.refuses("/m1"), "what was in force stays");
+    assert!(world.apply().plan.is_empty(), "and it is not tried by itself");
+    let mut ledger = world.ledger();
+    assert!(stopgap_agent::operator::retry(&mut ledger, "gateway"));
+    world.home.save_ledger(&world.host, &ledger).unwrap();
+    assert!(!world.apply().failed);
+    assert!(!world.refuses("/m1"));
+    assert!(world.ledger().targets["gateway"].deaths.is_empty());
 }
 
 #[test]
