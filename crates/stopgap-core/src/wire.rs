@@ -187,6 +187,9 @@ pub struct Mitigation {
     /// The latest proof that it works.
     #[serde(default)]
     pub proven_at: Option<Timestamp>,
+    /// Its own end, at which it is taken off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
     /// Places, as `status --json` has them.
     #[serde(default)]
     pub actions: serde_json::Value,

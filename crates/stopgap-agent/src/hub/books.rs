@@ -191,6 +191,7 @@ fn mitigation(found: &MitigationReport, done: &Done, ledger: &Ledger) -> wire::M
         in_force: found.in_force,
         applied_at: entry.filter(|_| found.in_force).map(|entry| entry.applied_at),
         proven_at: found.proven_at,
+        expires: selected.and_then(|selected| selected.mitigation.expires),
         actions: serde_json::to_value(&found.actions).unwrap_or_default(),
     }
 }
