@@ -39,6 +39,11 @@ pub const TESTS: &[Tool] = &[
     tool("node", "nodejs", "patterns against a browser's engine"),
     tool("npm", "npm", "the packages of the console's test, by their lock file"),
     tool("chromium", "chromium", "the console in a real browser, with axe"),
+    tool(
+        "/usr/lib/python3/dist-packages/aiosmtpd/smtp.py",
+        "python3-aiosmtpd",
+        "mail against a real SMTP server",
+    ),
     tool("openssl", "openssl", "keys and certificates of another make"),
     tool("script", "bsdutils", "questions on a terminal"),
     tool("dpkg", "dpkg", "package versions against those who define them"),

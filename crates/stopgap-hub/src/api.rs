@@ -10,7 +10,7 @@ pub mod extract;
 pub(crate) mod groups;
 mod me;
 pub mod mitigations;
-mod once;
+pub(crate) mod once;
 mod openapi;
 pub mod servers;
 mod session;

@@ -19,6 +19,7 @@ mod form;
 mod marks;
 mod mitigation;
 mod mitigations;
+mod notifications;
 mod overview;
 mod past;
 mod people;
@@ -60,6 +61,7 @@ pub fn router() -> Router<AppState> {
         .route("/audit", get(audit::show))
         .route("/past", get(past::show))
         .route("/report", get(report::show))
+        .route("/notifications", get(notifications::show).post(notifications::test))
         .route("/settings", get(settings::organization).post(settings::change_organization))
         .route("/settings/groups", post(settings::put_group))
         .route("/settings/groups/{name}", get(settings::group).post(settings::change_group))

@@ -22,7 +22,9 @@ pub mod people;
 pub mod reports;
 pub mod retention;
 pub mod servers;
+pub mod telling;
 pub mod tokens;
+pub mod troubles;
 pub mod turns;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +50,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "organization", include_str!("../migrations/0001_organization.sql")),
     (2, "mirror", include_str!("../migrations/0002_mirror.sql")),
     (3, "console", include_str!("../migrations/0003_console.sql")),
+    (4, "telling", include_str!("../migrations/0004_telling.sql")),
     (5, "sign_in_links", include_str!("../migrations/0005_sign_in_links.sql")),
 ];
 

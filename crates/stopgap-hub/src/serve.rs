@@ -64,6 +64,9 @@ pub enum HubError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What `hub.toml` says of who is told.
+    #[error("{0}")]
+    Settings(String),
 }
 
 /// A bound hub: it accepts from now on and answers once [`Hub::run`] runs.
@@ -77,6 +80,7 @@ pub struct Hub {
 impl Hub {
     /// Opens the store, brings its tables up to date, and takes the address.
     pub async fn bind(settings: Settings) -> Result<Hub, HubError> {
+        let receivers = tell::receivers(&settings.data).map_err(HubError::Settings)?;
         let db = Db::open(&settings.data, settings.database.as_deref()).await?;
         let door = Arc::new(Door::new(&settings)?);
         let listen = |source| HubError::Listen { address: settings.listen, source };
@@ -87,7 +91,8 @@ impl Hub {
         if db.pin().await? != pin {
             db.set_pin(pin.as_deref()).await?;
         }
-        let state = AppState::new(db, settings.data, door.is_secure(), pin).await?;
+        let tell = tell::Shared::new(receivers);
+        let state = AppState::new(db, settings.data, door.is_secure(), pin, tell).await?;
         Ok(Hub { listener, address, door, state })
     }
 

@@ -50,7 +50,13 @@ pub struct Inner {
 
 impl AppState {
     /// For a store that is open.
-    pub async fn new(db: Db, data: PathBuf, secure: bool, pin: Option<String>) -> Result<AppState, DbError> {
+    pub async fn new(
+        db: Db,
+        data: PathBuf,
+        secure: bool,
+        pin: Option<String>,
+        tell: tell::Shared,
+    ) -> Result<AppState, DbError> {
         let settings = watch::Sender::new(db.settings_counter().await?);
         Ok(AppState(Arc::new(Inner {
             db,
@@ -65,7 +71,7 @@ impl AppState {
             metrics: Metrics::default(),
             agents: agents::Shared::default(),
             console: console::Shared::default(),
-            tell: tell::Shared::default(),
+            tell,
         })))
     }
 

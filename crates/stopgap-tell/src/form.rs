@@ -168,18 +168,17 @@ mod tests {
     #[test]
     fn each_form_is_what_its_receiver_takes() {
         let message = message("a <b> *c*");
-        let body =
-            |form| -> Value { serde_json::from_slice(&super::body(form, &message, "hub", "d1")).unwrap() };
-        let own = body(Form::Stopgap);
+        let body = |form| -> Value { serde_json::from_slice(&body(form, &message, "hub", "d1")).unwrap() };
+        let own = of(Form::Stopgap);
         assert_eq!((own["event"].as_str(), own["mitigation"].as_str()), (Some("failed"), Some("example:M1")));
         assert_eq!((own["delivery"].as_str(), own["servers"][0].as_str()), (Some("d1"), Some("web01")));
-        let slack = body(Form::Slack);
+        let slack = of(Form::Slack);
         assert_eq!(slack["blocks"][1]["text"]["type"], "plain_text");
         assert_eq!(
             slack["blocks"][0]["text"]["text"],
             ":warning: *example:M1 could not be applied on web01*"
         );
-        let teams = body(Form::Teams);
+        let teams = of(Form::Teams);
         let card = &teams["attachments"][0]["content"];
         assert_eq!((card["type"].as_str(), card["version"].as_str()), (Some("AdaptiveCard"), Some("1.4")));
         assert_eq!(card["body"][1]["text"], "web01: a \\<b\\> \\*c\\*");

@@ -41,6 +41,8 @@ pub struct File {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Notify {
+    /// Who speaks, in each message.
+    pub name: Option<String>,
     /// The same on several servers within this time is one message.
     pub window: SignedDuration,
     /// The same again waits so long since the last message of it.
@@ -60,6 +62,7 @@ pub struct Notify {
 impl Default for Notify {
     fn default() -> Self {
         Notify {
+            name: None,
             window: SignedDuration::from_mins(1),
             repeat: SignedDuration::from_mins(15),
             retry: SignedDuration::from_secs(30),

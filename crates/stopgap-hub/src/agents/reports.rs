@@ -15,6 +15,7 @@ use crate::db::reports::{self, Last, Name};
 use crate::db::{Change, DbError, time};
 use crate::problem::{Answer, Problem};
 use crate::state::AppState;
+use crate::tell;
 
 /// Mitigations of one report: more than every feed of the world has.
 const MAX_MITIGATIONS: usize = 10_000;
@@ -47,14 +48,27 @@ pub async fn post(
     if batch.machine != last.machine || steps_back(&last, &batch) {
         reports::clone_seen(&mut change, id, now).await?;
     }
+    let mut told = false;
     if let Some(newest) = new.last() {
         let event_seq = happened(&mut change, id, &last, &new, now).await?;
-        mitigations(&mut change, id, &last, &new).await?;
+        let kept = reports::mitigations(&mut change, id).await?;
+        mitigations(&mut change, id, &last, &new, kept.clone()).await?;
+        if tell::is_on(&state) {
+            // What is kept was replaced: what was kept before tells what is new.
+            let events: Vec<Happened> = new.iter().flat_map(|report| report.events.clone()).collect();
+            let before = last.reported_at.map(|at| (at, &kept));
+            let happenings = tell::of_report(before, newest.at, &newest.mitigations, &events);
+            told = !happenings.is_empty();
+            tell::note(&mut change, state.tell.receivers(), &agent.server.name, &happenings, now).await?;
+        }
         turn::reported(&mut change, id, newest).await?;
         reports::put_feeds(&mut change, id, &newest.feeds).await?;
         reports::state(&mut change, id, newest, event_seq, ahead(&headers, now)).await?;
     }
     change.commit().await?;
+    if told {
+        state.tell.noted();
+    }
     let through = new.last().map_or(last.sequence, |newest| newest.sequence);
     let roster = state.agents.roster.get(&state).await?;
     let feeds = state.agents.mirrored.borrow().names();
@@ -156,8 +170,8 @@ async fn mitigations(
     id: &str,
     last: &Last,
     new: &[&ServerReport],
+    kept: BTreeMap<Name, (String, bool)>,
 ) -> Result<(), DbError> {
-    let kept = reports::mitigations(change, id).await?;
     let mut in_force: BTreeMap<Name, bool> =
         kept.iter().map(|(name, (_, in_force))| (name.clone(), *in_force)).collect();
     let mut before = last.reported_at;

@@ -252,6 +252,7 @@ fn notice(word: &str) -> &'static str {
         "approved" => "Approved. Servers that wait for it go on in their next cycle.",
         "rejected" => "Rejected.",
         "withdrawn" => "The approval is withdrawn. What is in force stays.",
+        "test-sent" => "A test message is on its way to everybody who is told.",
         "saved" => "Saved.",
         "removed" => "Removed.",
         _ => "",

@@ -202,6 +202,14 @@ pub async fn mitigations<'c>(
     rows.iter().map(|row| Cells { table: "server_mitigations", row }.json("document")).collect()
 }
 
+/// Every mitigation on every server, by the server's name, at most `limit`.
+pub async fn on_all<'c>(on: impl Executor<'c, Database = Any>, limit: u32) -> Result<Vec<OnServer>, DbError> {
+    let sql = "SELECT s.name, s.id, m.document FROM server_mitigations m JOIN servers s ON s.id = m.server \
+               ORDER BY s.name_key, m.feed, m.id LIMIT $1";
+    let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(on).await?;
+    rows.iter().map(on_server).collect()
+}
+
 /// One mitigation on every server that knows of it, after the name `after`.
 pub async fn with_mitigation<'c>(
     on: impl Executor<'c, Database = Any>,
@@ -214,16 +222,16 @@ pub async fn with_mitigation<'c>(
                WHERE m.feed = $1 AND m.id = $2 AND s.name_key > $3 ORDER BY s.name_key LIMIT $4";
     let query = sqlx::query(sql).bind(feed).bind(id).bind(key(after)).bind(i64::from(limit));
     let rows = query.fetch_all(on).await?;
-    rows.iter()
-        .map(|row| {
-            let cells = Cells { table: "server_mitigations", row };
-            Ok(OnServer {
-                server: cells.text("name")?,
-                server_id: cells.text("id")?,
-                mitigation: cells.json("document")?,
-            })
-        })
-        .collect()
+    rows.iter().map(on_server).collect()
+}
+
+fn on_server(row: &AnyRow) -> Result<OnServer, DbError> {
+    let cells = Cells { table: "server_mitigations", row };
+    Ok(OnServer {
+        server: cells.text("name")?,
+        server_id: cells.text("id")?,
+        mitigation: cells.json("document")?,
+    })
 }
 
 /// How many servers have a mitigation in a status.

@@ -12,6 +12,8 @@ use crate::state::AppState;
 const HOUR: Duration = Duration::from_secs(3600);
 /// Servers' events. The audit log is kept for ever, and so are the spans in which something was in force.
 const EVENTS: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// What people were told.
+const MESSAGES: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// A POST is sent again within a day or not at all.
 const IDEMPOTENCY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -21,7 +23,9 @@ pub(super) async fn run(state: AppState, door: Arc<Door>) {
     loop {
         let now = Timestamp::now();
         door.renew(now);
-        if let Err(error) = retention::forget(&state.db, now, now - IDEMPOTENCY, now - EVENTS).await {
+        if let Err(error) =
+            retention::forget(&state.db, now, now - IDEMPOTENCY, now - EVENTS, now - MESSAGES).await
+        {
             tracing::warn!(%error, "what is old was not forgotten");
         }
         tokio::select! {

@@ -55,6 +55,11 @@ struct OfMitigation {
     status: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InState {
+    state: String,
+}
+
 pub(super) fn router() -> Router<AppState> {
     Router::new().route("/metrics", get(show))
 }
@@ -96,6 +101,11 @@ async fn show(State(state): State<AppState>, by: Principal) -> Answer<Response> 
     registry.register("servers_quiet", "Servers not heard for three hours", gauge(quiet));
     let (entries, _) = crate::db::audit::head(reader).await?;
     registry.register("audit_entries", "Entries of the audit log", gauge(entries));
+    let deliveries: Family<InState, Gauge> = Family::default();
+    for (state, count) in crate::db::telling::states(reader).await? {
+        deliveries.get_or_create(&InState { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    registry.register("deliveries", "Messages to people by what became of them", deliveries);
     let mitigations: Family<OfMitigation, Gauge> = Family::default();
     for count in servers::counts(reader).await? {
         let of = OfMitigation { feed: count.feed, id: count.id, status: count.status };

@@ -20,4 +20,5 @@ mod outage;
 mod people;
 mod settings;
 mod store;
+mod tell;
 mod together;

@@ -3,6 +3,7 @@
 mod backup;
 mod enrollment;
 mod run;
+mod test_notification;
 mod token;
 mod user;
 
@@ -28,6 +29,8 @@ pub enum Command {
     /// Make tokens with which servers join
     #[command(subcommand)]
     Enrollment(enrollment::Command),
+    /// Send a test message to everybody who is told of what happens
+    TestNotification(test_notification::Args),
     /// Write a backup of a hub, also while it runs
     Backup(backup::BackupArgs),
     /// Bring a backup into an empty data folder
@@ -46,6 +49,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Token(command) => token::run(command),
         Command::User(command) => user::run(command),
         Command::Enrollment(command) => enrollment::run(command),
+        Command::TestNotification(args) => test_notification::run(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
     }

@@ -64,6 +64,15 @@ impl Hub {
         self.folder.path().to_owned()
     }
 
+    /// A second hub beside this one, on the same data.
+    pub async fn other(&self) -> Hub {
+        let (state, url, stop, task) = serve(self.folder.path(), self.database.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (stop, task, cluster) = (Some(stop), Some(task), self._cluster.clone());
+        let (http, database) = (self.http.clone(), self.database.clone());
+        Hub { url, state, http, database, stop, task, folder, _cluster: cluster }
+    }
+
     /// Stops the hub, and starts another on the same data.
     pub async fn restart(&mut self) {
         self.end().await;
