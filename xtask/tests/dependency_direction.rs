@@ -24,7 +24,7 @@ const BELOW: &[(&str, &[&str])] = &[
             "stopgap-rules",
         ],
     ),
-    ("stopgap-hub", &["stopgap-core", "stopgap-feed"]),
+    ("stopgap-hub", &["stopgap-core", "stopgap-feed", "stopgap-tell"]),
     (
         "stopgap-agent",
         &[
@@ -33,12 +33,14 @@ const BELOW: &[(&str, &[&str])] = &[
             "stopgap-feed",
             "stopgap-iis",
             "stopgap-rules",
+            "stopgap-tell",
             "stopgap-windows",
         ],
     ),
     ("stopgap-publish", &["stopgap-core", "stopgap-feed", "stopgap-rules"]),
     ("stopgap-gateway", &["stopgap-iis", "stopgap-rules"]),
     ("stopgap-drivers", &["stopgap-core", "stopgap-feed", "stopgap-iis", "stopgap-rules", "stopgap-windows"]),
+    ("stopgap-tell", &["stopgap-core"]),
     ("stopgap-core", &["stopgap-feed"]),
     ("stopgap-iis", &["stopgap-rules"]),
     ("stopgap-rules", &[]),

@@ -117,6 +117,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// What the organization's hub may do here.
     pub hub: HubConfig,
+    /// Who is told of what happens here, where this server belongs to no hub.
+    pub tell: stopgap_tell::settings::File,
     /// Feeds, in order.
     pub feeds: Vec<FeedConfig>,
     /// Targets, in order.
@@ -310,6 +312,11 @@ struct MainFile {
     #[serde(default)]
     hub: HubConfig,
     #[serde(default)]
+    notify: stopgap_tell::Notify,
+    mail: Option<stopgap_tell::settings::MailTable>,
+    #[serde(default)]
+    webhook: Vec<stopgap_tell::settings::WebhookTable>,
+    #[serde(default)]
     feed: Vec<FeedConfig>,
     #[serde(default)]
     target: Vec<TargetConfig>,
@@ -388,6 +395,11 @@ impl Config {
             metrics: main.metrics.map(|path| folder.join(path)),
             network,
             hub: main.hub,
+            tell: stopgap_tell::settings::File {
+                notify: main.notify,
+                mail: main.mail,
+                webhook: main.webhook,
+            },
             feeds: anchored(main.feed, folder),
             targets: main.target,
             facts: main.facts,

@@ -15,7 +15,7 @@
 //! nothing: what it said last goes on counting, for weeks if need be, and `status` says since when.
 
 mod address;
-mod books;
+pub(crate) mod books;
 mod client;
 mod contact;
 mod enroll;

@@ -27,6 +27,7 @@ pub mod operator;
 pub mod replay;
 pub mod service;
 pub mod targets;
+pub mod tell;
 pub mod trust;
 pub mod watch;
 #[cfg(windows)]

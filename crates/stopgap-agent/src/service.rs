@@ -26,6 +26,7 @@ use crate::home::{Home, HomeError};
 use crate::hub::{self, Enrollment, Link};
 use crate::monitor::{self, Monitor};
 use crate::targets::targets;
+use crate::tell;
 use crate::trust::{self, Standing};
 use crate::watch::watch;
 
@@ -64,6 +65,9 @@ pub async fn once(mut config: Config, jump: Vec<Id>, mode: Mode) -> Result<Done,
         Err(error) => asked_in_vain(&config, &error),
     };
     let done = run_cycle(config.clone(), fetched, jump, mode).await?;
+    if mode == Mode::Apply {
+        tell::once(&config).await;
+    }
     // A hub that is away holds a command up once.
     if heard {
         hub::once(&config).await;
@@ -124,6 +128,7 @@ async fn serve(path: &Path, hostname: &str, mut shutdown: Shutdown) -> Result<()
     let mut unfinished = 0;
     Event::Service { detail: format!("stopgap {} started", env!("CARGO_PKG_VERSION")) }.log();
     let mut monitor = Monitor::begin();
+    let mut teller = tell::Teller::default();
     let (_, mut stopping) = lap_to_its_end(&config, BTreeMap::new(), &mut monitor, &mut shutdown).await;
     if !stopping && Enrollment::is_there(&home, &Machine) {
         // What it holds back is not to come into force a moment before its word arrives.
@@ -162,6 +167,7 @@ async fn serve(path: &Path, hostname: &str, mut shutdown: Shutdown) -> Result<()
         failures = if lap.well { 0 } else { failures + 1 };
         unfinished = if lap.unfinished { unfinished + 1 } else { 0 };
         link.nudge(&config);
+        teller.nudge(&config);
         let again = [lap.due, retry_wait(unfinished)].into_iter().flatten().min();
         wake = tokio::select! {
             () = &mut shutdown => break,
@@ -443,6 +449,11 @@ async fn run_cycle(
             && let Err(error) = hub::note(&home, &host, &config, &facts, &done, now)
         {
             tracing::warn!("what the hub is to be told is not kept: {}", words(&error));
+        }
+        if mode == Mode::Apply
+            && let Err(error) = tell::note(&home, &host, &config, &done, now)
+        {
+            tracing::warn!("what people are to be told is not kept: {}", words(&error));
         }
         Ok(done)
     };

@@ -165,7 +165,7 @@ fn version(fact: &Fact) -> Option<String> {
     }
 }
 
-fn happened(event: &Event, at: Timestamp) -> Happened {
+pub(crate) fn happened(event: &Event, at: Timestamp) -> Happened {
     let mitigation = match event {
         Event::Applied { key, .. } | Event::TakenOff { key, .. } | Event::HeldBack { key, .. } => {
             Some(key.to_string())
@@ -175,7 +175,7 @@ fn happened(event: &Event, at: Timestamp) -> Happened {
     Happened { at, event: event.id(), mitigation, text: event.to_string() }
 }
 
-fn mitigation(found: &MitigationReport, done: &Done, ledger: &Ledger) -> wire::Mitigation {
+pub(crate) fn mitigation(found: &MitigationReport, done: &Done, ledger: &Ledger) -> wire::Mitigation {
     let selected =
         done.selection.mitigations.iter().find(|s| s.key.feed == found.feed && s.key.id == found.id);
     let entry = selected.and_then(|selected| ledger.mitigations.get(&selected.key));

@@ -28,6 +28,7 @@ pub fn config() -> Config {
         hooks: HooksConfig::default(),
         network: NetworkConfig::default(),
         hub: HubConfig::default(),
+        tell: Default::default(),
         feeds: vec![FeedConfig {
             name: "example".parse().unwrap(),
             url: "https://feed.example.org/feed.xml".into(),

@@ -56,6 +56,7 @@ pub fn run(args: Args, path: &Path) -> Outcome {
     findings.extend(beside_us(&config));
     findings.extend(microsofts());
     findings.push(hub(&config)?);
+    findings.extend(told(&config));
     findings.extend(feeds(&config)?);
     findings.extend(targets_of(&config)?);
     let wanting = findings.iter().any(|finding| finding.level == Level::Error);
@@ -88,6 +89,18 @@ fn clock() -> Finding {
         "clock",
         format_args!("{now}{}", if wrong { ": set it; nothing can be judged fresh" } else { "" }),
     )
+}
+
+/// Who is told of what happens here.
+fn told(config: &Config) -> Option<Finding> {
+    match stopgap_agent::tell::receivers(config) {
+        Ok(receivers) if receivers.is_empty() => None,
+        Ok(receivers) => {
+            let names: Vec<String> = receivers.all().map(|receiver| receiver.name()).collect();
+            Some(finding(Level::Ok, "notifications", names.join(", ")))
+        }
+        Err(error) => Some(finding(Level::Error, "notifications", error)),
+    }
 }
 
 fn data(config: &Config) -> Finding {
