@@ -117,6 +117,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// What the organization's hub may do here.
     pub hub: HubConfig,
+    /// DataCollectionEnabled: whether publishers are told what became of their mitigations.
+    pub data_collection_enabled: bool,
     /// Who is told of what happens here, where this server belongs to no hub.
     pub tell: stopgap_tell::settings::File,
     /// Feeds, in order.
@@ -312,6 +314,8 @@ struct MainFile {
     #[serde(default)]
     hub: HubConfig,
     #[serde(default)]
+    data_collection_enabled: bool,
+    #[serde(default)]
     notify: stopgap_tell::Notify,
     mail: Option<stopgap_tell::settings::MailTable>,
     #[serde(default)]
@@ -395,6 +399,7 @@ impl Config {
             metrics: main.metrics.map(|path| folder.join(path)),
             network,
             hub: main.hub,
+            data_collection_enabled: main.data_collection_enabled,
             tell: stopgap_tell::settings::File {
                 notify: main.notify,
                 mail: main.mail,

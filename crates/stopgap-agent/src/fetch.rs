@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Response;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use serde::{Deserialize, Serialize};
 use stopgap_core::plan::sha256_hex;
 use stopgap_feed::chain::MAX_CRL_BYTES;
@@ -189,6 +189,19 @@ impl Fetcher {
         let reach = Reach { is_public, lookup };
         let clients = Arc::new(Clients::new(network, reach.clone(), limits.connect)?);
         Ok(Fetcher { clients, limits, reach, mirror: None })
+    }
+
+    /// Sends JSON to an address that stands in the configuration, or beside one. Of the answer the status alone is read.
+    pub async fn post(&self, url: &Url, json: Vec<u8>) -> Result<(), Failure> {
+        let way = self.clients.way(url, false)?;
+        let request = way.client.post(url.clone()).timeout(self.limits.answer);
+        let request = request.header(CONTENT_TYPE, "application/json").body(json);
+        let answer = request.send().await.map_err(|error| Failure::of_request(error, way.by_proxy))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(Failure::new(Fault::Network, format!("the answer is {status}: expected one of 200 to 299")))
     }
 
     /// A fetcher for these keys where they, or the files that they name, are others than this one's.

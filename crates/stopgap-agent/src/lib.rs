@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod cycle;
+pub mod diagnostics;
 pub mod events;
 pub mod facts;
 pub mod feeds;

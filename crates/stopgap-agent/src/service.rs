@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use stopgap_core::diagnostics::Diagnostics;
 use stopgap_drivers::Machine;
 use stopgap_feed::{FeedName, Id};
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{Config, ConfigError, FeedConfig};
 use crate::cycle::{Done, Input, Mode, cycle, next_wait, words};
+use crate::diagnostics::{self, documents};
 use crate::events::Event;
 use crate::facts::facts;
 use crate::fetch::{Delivery, Failure, Fault, Fetched, Fetcher};
@@ -168,6 +170,9 @@ async fn serve(path: &Path, hostname: &str, mut shutdown: Shutdown) -> Result<()
         unfinished = if lap.unfinished { unfinished + 1 } else { 0 };
         link.nudge(&config);
         teller.nudge(&config);
+        if let (Ok(fetcher), false) = (&fetcher, lap.diagnostics.is_empty()) {
+            diagnostics::after(&config, lap.diagnostics, fetcher, Timestamp::now());
+        }
         let again = [lap.due, retry_wait(unfinished)].into_iter().flatten().min();
         wake = tokio::select! {
             () = &mut shutdown => break,
@@ -263,12 +268,14 @@ fn asked_in_vain(config: &Config, error: &str) -> BTreeMap<FeedName, Delivery> {
 }
 
 /// How a cycle of the service went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Lap {
     well: bool,
     unfinished: bool,
     /// The wait until time alone changes something.
     due: Option<Duration>,
+    /// What publishers may be told, and where; nothing where they are not.
+    diagnostics: Vec<(url::Url, Diagnostics)>,
 }
 
 /// A cycle that has begun is carried to its end, whoever asks the service to stop meanwhile: then the second value is
@@ -303,7 +310,9 @@ async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>, monitor: &m
     match done {
         Ok(done) => {
             done.events.iter().for_each(Event::log);
+            let collects = config.data_collection_enabled;
             Lap {
+                diagnostics: if collects { documents(config, &done.report) } else { Vec::new() },
                 well: !done.failed && !done.reverted,
                 unfinished: done.unfinished,
                 due: done.due.map(|due| wait_until(due, Timestamp::now())),
@@ -311,7 +320,7 @@ async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>, monitor: &m
         }
         Err(error) => {
             Event::Failed { detail: words(&error) }.log();
-            Lap { well: false, unfinished: true, due: None }
+            Lap { well: false, unfinished: true, due: None, diagnostics: Vec::new() }
         }
     }
 }

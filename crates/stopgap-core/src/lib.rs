@@ -11,6 +11,7 @@
 //! ```
 
 pub mod applicability;
+pub mod diagnostics;
 pub mod facts;
 pub mod ledger;
 pub mod observed;

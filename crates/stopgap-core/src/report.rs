@@ -136,6 +136,48 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Status; 16] = [
+        Status::Applied,
+        Status::Unproven,
+        Status::Partial,
+        Status::Ineffective,
+        Status::Contested,
+        Status::Blocked,
+        Status::Disabled,
+        Status::NotApplicable,
+        Status::Unknown,
+        Status::AwaitingApproval,
+        Status::Scheduled,
+        Status::Frozen,
+        Status::Failed,
+        Status::Unsupported,
+        Status::Expired,
+        Status::Withdrawn,
+    ];
+
+    /// The word, as JSON has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Applied => "Applied",
+            Status::Unproven => "Unproven",
+            Status::Partial => "Partial",
+            Status::Ineffective => "Ineffective",
+            Status::Contested => "Contested",
+            Status::Blocked => "Blocked",
+            Status::Disabled => "Disabled",
+            Status::NotApplicable => "NotApplicable",
+            Status::Unknown => "Unknown",
+            Status::AwaitingApproval => "AwaitingApproval",
+            Status::Scheduled => "Scheduled",
+            Status::Frozen => "Frozen",
+            Status::Failed => "Failed",
+            Status::Unsupported => "Unsupported",
+            Status::Expired => "Expired",
+            Status::Withdrawn => "Withdrawn",
+        }
+    }
+
     /// What an operator has to look at.
     pub fn is_wanting(self) -> bool {
         use Status::*;

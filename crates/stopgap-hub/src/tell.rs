@@ -29,6 +29,7 @@ use stopgap_tell::happening::{Before, Happening, Was, changes};
 use stopgap_tell::{Kind, Receivers, settings};
 use tokio::sync::watch as channel;
 
+use crate::db::reports::Mitigations;
 use crate::db::{Change, DbError, telling};
 use crate::state::AppState;
 
@@ -120,7 +121,7 @@ pub(crate) fn is_on(state: &AppState) -> bool {
 
 /// What a report says that is worth telling: `before` has the mitigations as they were kept, as JSON.
 pub(crate) fn of_report(
-    before: Option<(Timestamp, &BTreeMap<crate::db::reports::Name, (String, bool)>)>,
+    before: Option<(Timestamp, &Mitigations)>,
     at: Timestamp,
     after: &[Mitigation],
     events: &[Happened],

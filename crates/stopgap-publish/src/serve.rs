@@ -11,6 +11,7 @@
 //! before stays. A co-signature of another release than the one that is served is not offered. Integrity is the
 //! signature's; TLS adds that nobody on the way knows who asks.
 
+mod adoption;
 mod connection;
 mod offer;
 mod source;
@@ -28,12 +29,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::watch::{FileWatch, Wake};
+use adoption::Book;
 use connection::{Door, Limited, Patience};
 use offer::Offers;
 use source::Source;
 
+pub use adoption::{ADOPTION_FILE, read_adoption};
 pub use connection::TlsFiles;
-pub use offer::{EVENTS_PATH, FEED_PATH};
+pub use offer::{DIAGNOSTICS_PATH, EVENTS_PATH, FEED_PATH};
 
 /// A request head comes within this time, or the connection is closed; it also ends idle ones.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +48,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 const HEAD_MAX: usize = 16 * 1024;
 /// How long open answers may take to end after a shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
+/// What was counted is written so often; a crash loses no more.
+const KEEP: Duration = Duration::from_secs(10);
 /// After a failed `accept` (no file descriptors left) the loop must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -68,6 +73,8 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// How long before its end a release is called for.
     pub warn_before: SignedDuration,
+    /// Where what servers tell of the feed is counted; `None`: nobody may tell.
+    pub adoption: Option<PathBuf>,
 }
 
 impl Settings {
@@ -82,6 +89,7 @@ impl Settings {
             answer_timeout: ANSWER_TIMEOUT,
             tls: None,
             warn_before: SignedDuration::from_hours(4 * 24),
+            adoption: None,
         }
     }
 }
@@ -130,7 +138,8 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         // Watching begins before the first read, so that no replacement falls between the two.
         let watch = FileWatch::start(&settings.file);
-        let mut source = Source::new(settings.file, Arc::new(Offers::new(settings.subscribers)));
+        let book = settings.adoption.map(Book::open);
+        let mut source = Source::new(settings.file, Arc::new(Offers::new(settings.subscribers, book)));
         source.look(Wake::Event).await;
         let connections = Arc::new(Semaphore::new(settings.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let server = Self {
@@ -173,17 +182,37 @@ impl Server {
                 say(&self.warning, warnings(&self.source, self.warn_before, Timestamp::now()));
             }
         };
+        let keeping = async {
+            loop {
+                tokio::time::sleep(KEEP).await;
+                keep(&offers).await;
+            }
+        };
         tokio::select! {
             () = shutdown => {}
             () = follow => {}
             () = accept => {}
+            () = keeping => {}
         }
         drop(self.listener);
         offers.events.close();
         if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
             tracing::debug!("open answers did not end within {DRAIN:?}");
         }
+        keep(&offers).await;
     }
+}
+
+/// Writes what was counted.
+async fn keep(offers: &Arc<Offers>) {
+    let offers = Arc::clone(offers);
+    let save = move || {
+        if let Some(book) = &offers.book {
+            book.save();
+        }
+    };
+    // A panic in there loses the counts of some seconds.
+    let _ = tokio::task::spawn_blocking(save).await;
 }
 
 /// Says a warning once, for as long as it is the same.

@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn each_form_is_what_its_receiver_takes() {
         let message = message("a <b> *c*");
-        let body = |form| -> Value { serde_json::from_slice(&body(form, &message, "hub", "d1")).unwrap() };
+        let of = |form| -> Value { serde_json::from_slice(&body(form, &message, "hub", "d1")).unwrap() };
         let own = of(Form::Stopgap);
         assert_eq!((own["event"].as_str(), own["mitigation"].as_str()), (Some("failed"), Some("example:M1")));
         assert_eq!((own["delivery"].as_str(), own["servers"][0].as_str()), (Some("d1"), Some("web01")));

@@ -13,6 +13,8 @@ mod block;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "agent")]
+mod diagnostics;
+#[cfg(feature = "agent")]
 mod explain;
 mod feed;
 #[cfg(feature = "gateway")]
@@ -99,6 +101,10 @@ enum Command {
     /// List Server, ID, Type, Description and Status
     #[cfg(feature = "agent")]
     GetMitigations(get_mitigations::Args),
+    /// Show what publishers are told, where DataCollectionEnabled
+    #[cfg(feature = "agent")]
+    #[command(subcommand)]
+    Diagnostics(diagnostics::Command),
     /// Test whether the feeds can be had and believed, step by step
     #[cfg(feature = "agent")]
     TestConnectivity(test_connectivity::Args),
@@ -183,6 +189,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::History(args) => history::run(args, config),
         #[cfg(feature = "agent")]
         Command::GetMitigations(args) => get_mitigations::run(args, config),
+        #[cfg(feature = "agent")]
+        Command::Diagnostics(command) => diagnostics::run(command, config),
         #[cfg(feature = "agent")]
         Command::TestConnectivity(args) => test_connectivity::run(args, config),
         #[cfg(feature = "agent")]

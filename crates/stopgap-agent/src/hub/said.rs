@@ -100,6 +100,7 @@ impl Said {
                 }
             }
         }
+        config.data_collection_enabled = self.settings.data_collection_enabled;
         let base = hub.trim_end_matches('/');
         for feed in config.feeds.iter_mut().filter(|feed| self.settings.feeds.contains(&feed.name)) {
             let mirror = format!("{base}/v1/agent/feeds/{}", feed.name);

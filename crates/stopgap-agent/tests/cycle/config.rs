@@ -28,6 +28,7 @@ pub fn config() -> Config {
         hooks: HooksConfig::default(),
         network: NetworkConfig::default(),
         hub: HubConfig::default(),
+        data_collection_enabled: false,
         tell: Default::default(),
         feeds: vec![FeedConfig {
             name: "example".parse().unwrap(),

@@ -170,7 +170,7 @@ async fn mitigations(
     id: &str,
     last: &Last,
     new: &[&ServerReport],
-    kept: BTreeMap<Name, (String, bool)>,
+    kept: reports::Mitigations,
 ) -> Result<(), DbError> {
     let mut in_force: BTreeMap<Name, bool> =
         kept.iter().map(|(name, (_, in_force))| (name.clone(), *in_force)).collect();

@@ -78,7 +78,10 @@ pub async fn clone_seen(change: &mut Change, id: &str, now: Timestamp) -> Result
 pub type Name = (String, String);
 
 /// What is kept of a server's mitigations: the document, and whether it was in force.
-pub async fn mitigations(change: &mut Change, id: &str) -> Result<BTreeMap<Name, (String, bool)>, DbError> {
+pub type Mitigations = BTreeMap<Name, (String, bool)>;
+
+/// What is kept of a server's mitigations.
+pub async fn mitigations(change: &mut Change, id: &str) -> Result<Mitigations, DbError> {
     let sql = "SELECT feed, id, document, in_force FROM server_mitigations WHERE server = $1";
     let rows = sqlx::query(sql).bind(id).fetch_all(change.on()).await?;
     rows.iter()

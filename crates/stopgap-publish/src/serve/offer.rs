@@ -5,19 +5,24 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use jiff::Timestamp;
+use stopgap_core::diagnostics::MAX_OCTETS;
 
+use super::adoption::Book;
 use crate::events::Events;
 
 /// Where the document is.
 pub const FEED_PATH: &str = "/feed.xml";
 /// Where the event stream is; the feed's `Link` header names it.
 pub const EVENTS_PATH: &str = "/events";
+
+/// Where servers tell what became of the mitigations, where their DataCollectionEnabled says so.
+pub const DIAGNOSTICS_PATH: &str = "/diagnostics";
 
 /// `rel="monitor"` (RFC 5989, section 4): a resource that tells of changes of this one.
 const LINK: HeaderValue = HeaderValue::from_static("</events>; rel=\"monitor\"; type=\"text/event-stream\"");
@@ -31,11 +36,13 @@ const LIST: HeaderValue = HeaderValue::from_static("application/pkix-crl");
 pub(super) struct Offers {
     pub(super) now: ArcSwap<Offer>,
     pub(super) events: Events,
+    /// Where what servers tell is counted.
+    pub(super) book: Option<Book>,
 }
 
 impl Offers {
-    pub(super) fn new(subscribers: usize) -> Self {
-        Self { now: ArcSwap::default(), events: Events::new(subscribers) }
+    pub(super) fn new(subscribers: usize, book: Option<Book>) -> Self {
+        Self { now: ArcSwap::default(), events: Events::new(subscribers), book }
     }
 }
 
@@ -65,6 +72,7 @@ pub(super) fn router(offers: Arc<Offers>) -> Router {
     Router::new()
         .route(FEED_PATH, get(feed))
         .route(EVENTS_PATH, get(async |State(offers): State<Arc<Offers>>| offers.events.respond()))
+        .route(DIAGNOSTICS_PATH, post(diagnostics).layer(DefaultBodyLimit::max(MAX_OCTETS)))
         .fallback(get(beside))
         .with_state(offers)
 }
@@ -78,6 +86,19 @@ async fn feed(State(offers): State<Arc<Offers>>, headers: HeaderMap) -> Response
             let common = [(header::CACHE_CONTROL, NO_CACHE), link];
             (StatusCode::NOT_FOUND, common, "no feed has been published here yet\n").into_response()
         }
+    }
+}
+
+/// Counted, and forgotten: nothing of who sent it is kept.
+async fn diagnostics(State(offers): State<Arc<Offers>>, octets: Bytes) -> Response {
+    let Some(book) = &offers.book else { return StatusCode::NOT_FOUND.into_response() };
+    let now = offers.now.load();
+    let Some((feed, _)) = now.feed.as_ref().and_then(|feed| feed.release.as_ref()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match book.take(feed, &octets, Timestamp::now()) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")).into_response(),
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod beside;
 mod client;
+mod diagnostics;
 mod documents;
 mod limits;
 mod tls;

@@ -3,6 +3,8 @@
 #[cfg(feature = "agent")]
 mod add;
 #[cfg(feature = "publish")]
+mod adoption;
+#[cfg(feature = "publish")]
 mod assemble;
 #[cfg(feature = "publish")]
 mod card;
@@ -94,6 +96,9 @@ pub enum Command {
     /// Serve a released feed, with its event stream
     #[cfg(feature = "publish")]
     Serve(serve::Args),
+    /// Show what servers told of the mitigations, day by day
+    #[cfg(feature = "publish")]
+    Adoption(adoption::Args),
     /// Verify a release, and sign that it is good
     #[cfg(feature = "publish")]
     Cosign(cosign::Args),
@@ -164,6 +169,8 @@ pub fn run(command: Command, config: &Path) -> Outcome {
         Command::Publish(args) => publish::run(args),
         #[cfg(feature = "publish")]
         Command::Serve(args) => serve::run(args),
+        #[cfg(feature = "publish")]
+        Command::Adoption(args) => adoption::run(args),
         #[cfg(feature = "publish")]
         Command::Cosign(args) => cosign::run(args),
         #[cfg(feature = "publish")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use stopgap_publish::folder::FeedFolder;
-use stopgap_publish::serve::{Server, Settings, TlsFiles};
+use stopgap_publish::serve::{ADOPTION_FILE, Server, Settings, TlsFiles};
 
 use crate::exit::{Code, Outcome};
 use crate::{output, system};
@@ -34,6 +34,7 @@ pub fn run(args: Args) -> Outcome {
         // Who is away that long must be told before it begins.
         let days = i64::from(folder.settings().on_call_gap_days);
         settings.warn_before = SignedDuration::from_hours(days * 24);
+        settings.adoption = Some(folder.path(ADOPTION_FILE));
     }
     let files = args.tls_cert.zip(args.tls_key);
     settings.tls = files.map(|(certificates, key)| TlsFiles { certificates, key });
