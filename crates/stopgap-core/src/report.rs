@@ -137,8 +137,9 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Status; 16] = [
+    pub const ALL: [Status; 17] = [
         Status::Applied,
+        Status::Observing,
         Status::Unproven,
         Status::Partial,
         Status::Ineffective,
@@ -160,6 +161,7 @@ impl Status {
     pub fn word(self) -> &'static str {
         match self {
             Status::Applied => "Applied",
+            Status::Observing => "Observing",
             Status::Unproven => "Unproven",
             Status::Partial => "Partial",
             Status::Ineffective => "Ineffective",

@@ -237,14 +237,14 @@ on_both!(an_enrollment_token_has_uses_and_an_end, async |hub: Hub| {
     let (status, made) = hub.json("POST", "/v1/enrollments", &administrator, wanted).await;
     assert_eq!((status, &made["uses_left"]), (201, &json!(2)));
     let hash = stopgap_hub::secret::hash(made["secret"].as_str().unwrap());
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     let take = async |hash: &str, at| {
         let mut change = hub.state.db.begin().await.unwrap();
         let taken = stopgap_hub::db::enrollments::take(&mut change, hash, at).await.unwrap();
         change.commit().await.unwrap();
         taken.map(|one| one.uses_left)
     };
-    assert_eq!(take(&hash, now + jiff::SignedDuration::from_hours(25)).await, None);
+    assert_eq!(take(&hash, now + SignedDuration::from_hours(25)).await, None);
     assert_eq!(take("another", now).await, None);
     assert_eq!(
         [take(&hash, now).await, take(&hash, now).await, take(&hash, now).await],
