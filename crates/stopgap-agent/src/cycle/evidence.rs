@@ -9,7 +9,7 @@ use stopgap_core::Ledger;
 use stopgap_core::ledger::{Baseline, ProofRecord};
 use stopgap_core::observed::Observed;
 use stopgap_core::plan::{ActionRef, Placement, Wanted};
-use stopgap_core::proof::{Judgement, Proof};
+use stopgap_core::proof::{Answer, Judgement, Proof};
 use stopgap_drivers::Host;
 use stopgap_drivers::probe::{Patience, Question, Shown, prove, questions};
 use stopgap_feed::document::Expect;
@@ -59,7 +59,41 @@ impl Scene<'_> {
         // The first answers stand where a baseline would; the ledger's take their place.
         let asked = self.ask(&unproven);
         let at_once = Patience { restart: Duration::ZERO, handover: Duration::ZERO, pause: Duration::ZERO };
-        self.records(&prove(self.host, asked, at_once, self.nonce()), &unproven)
+        let shown = prove(self.host, asked, at_once, self.nonce());
+        let mut records = self.records(&shown, &unproven);
+        for one in shown.iter().filter(|one| self.refuses_what_nobody_compared(one)) {
+            let (key, site, listener) =
+                (&one.question.key, &one.question.site, one.question.listener.to_string());
+            let here = |(of, record): &&mut Proved| {
+                of == key
+                    && record.site == *site
+                    && record.listener == listener
+                    && record.proof != Proof::Ineffective
+            };
+            for (_, record) in records.iter_mut().filter(here) {
+                let why = format!(
+                    "a legitimate request is refused as an attack is, and what it got before is not known: \
+                     `stopgap revert {}` if it worked",
+                    key.id
+                );
+                (record.proof, record.why) = (Proof::Unproven, Some(why));
+            }
+        }
+        records
+    }
+
+    /// A request that is to be allowed and gets the rule's own refusal, where there was no answer when the rule was
+    /// put on. It is no reason to revert, since whatever is in front of the site may close as well; a person is told.
+    fn refuses_what_nobody_compared(&self, one: &Shown) -> bool {
+        let (_, asked) = baseline(&one.question);
+        let entry = self.ledger.mitigations.get(&one.question.key);
+        let compared = entry.into_iter().flat_map(|entry| &entry.baselines).any(|known| {
+            known.listener == asked.listener
+                && known.site == asked.site
+                && known.head == asked.head
+                && !matches!(known.answer, Answer::None(_))
+        });
+        one.question.probe.expect == Expect::Allowed && one.refused_by_rule() && !compared
     }
 
     fn lacks_proof(&self, place: &Placement) -> bool {

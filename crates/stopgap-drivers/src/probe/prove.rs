@@ -187,7 +187,8 @@ impl Shown {
         }
     }
 
-    fn refused_by_rule(&self) -> bool {
+    /// Whether the last answer is what a rule of the mitigation gives to whom it refuses.
+    pub fn refused_by_rule(&self) -> bool {
         self.question.actions.iter().any(|(_, form)| match (form, &self.after) {
             (RefusalForm::Close, Answer::Closed) => true,
             (RefusalForm::Status(code), Answer::Response { status, .. }) => status == code,

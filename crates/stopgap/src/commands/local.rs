@@ -153,6 +153,7 @@ fn summary(report: &Report) -> String {
     let count = |is: &dyn Fn(&MitigationReport) -> bool| report.mitigations.iter().filter(|m| is(m)).count();
     let parts = [
         (count(&|m| m.in_force), "in force"),
+        (count(&|m| m.status == Status::Observing), "observing"),
         (count(&|m| m.status.is_wanting()), "to be looked at"),
         (count(&|m| m.status == Status::AwaitingApproval), "waiting for approval"),
         (count(&|m| m.status == Status::Scheduled), "waiting for their turn"),
