@@ -51,6 +51,8 @@ pub const TESTS: &[Tool] = &[
     tool("x86_64-w64-mingw32-windres", "binutils-mingw-w64-x86-64", "Windows programs with a version"),
     tool("i686-w64-mingw32-windres", "binutils-mingw-w64-i686", "the same of 32 bits"),
     tool("debootstrap", "debootstrap", "the package on a clean Debian"),
+    // Debian keeps what a virtual environment is made with apart from the interpreter.
+    tool("/usr/lib/python3.11/ensurepip/__init__.py", "python3-venv", "the hub against its own description"),
     tool("python3", "python3", "the corpus, laid out as a drive C:"),
     tool("unshare", "util-linux", "nginx's own test of staged files in a private mount namespace"),
     tool("/lib/systemd/systemd", "systemd", "services under a systemd of their own, in namespaces"),

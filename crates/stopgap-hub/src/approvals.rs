@@ -66,7 +66,7 @@ pub async fn request(
         decided_by: None,
         decided_at: None,
     };
-    approvals::insert(change, &approval, &by.key()).await?;
+    approvals::insert(change, &approval, &by.person()).await?;
     let said = by.said("approval.request", &object(&approval)).to(about(&approval));
     change.audit(now, &said.because(wanted.reason)).await?;
     Ok(approval)
@@ -114,7 +114,7 @@ pub async fn decide(
             return Err(Problem::unprocessable("a decision is approved, rejected or withdrawn"));
         }
     };
-    if to == State::Approved && asker == by.key() {
+    if to == State::Approved && (asker == by.person() || asker == by.key()) {
         return Err(Problem::forbidden("you asked for it: somebody else approves it"));
     }
     if !approvals::decide(&mut change, id, from, to, &by.user, now).await? {

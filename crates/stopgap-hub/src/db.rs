@@ -52,6 +52,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "console", include_str!("../migrations/0003_console.sql")),
     (4, "telling", include_str!("../migrations/0004_telling.sql")),
     (5, "sign_in_links", include_str!("../migrations/0005_sign_in_links.sql")),
+    (6, "tokens", include_str!("../migrations/0006_tokens.sql")),
 ];
 
 /// Which database it is, where a statement cannot be the same.
@@ -125,6 +126,13 @@ impl DbError {
             }),
             _ => false,
         }
+    }
+
+    /// Whether two changes stood in each other's way, so that the database ended this one, and the same may succeed at
+    /// once: PostgreSQL's 40P01 and 40001, SQLite's 517 (busy with a snapshot).
+    pub fn is_contended(&self) -> bool {
+        let DbError::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| ["40P01", "40001", "517"].contains(&code.as_ref()))
     }
 
     /// Whether a text held U+0000, which PostgreSQL's TEXT has no place for.

@@ -10,8 +10,10 @@ mod limits;
 mod password;
 mod principal;
 mod role;
+pub mod scope;
 
 pub use limits::Limits;
 pub use password::Passwords;
 pub use principal::{CSRF_HEADER, PLAIN_COOKIE, Principal, SECURE_COOKIE, Via};
 pub use role::{Right, Role};
+pub use scope::Scope;

@@ -98,6 +98,18 @@ impl Problem {
         Problem { retry_after: Some(5), ..problem }
     }
 
+    /// 503: another change stood in the way; the same request succeeds a moment later.
+    pub fn contended() -> Problem {
+        let detail = "another change stood in the way of this one; try again";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "contended", detail);
+        Problem { retry_after: Some(1), ..problem }
+    }
+
+    /// Whether it is [`Problem::contended`].
+    pub fn is_contended(&self) -> bool {
+        self.kind == "/problems/contended"
+    }
+
     fn internal() -> Problem {
         let detail = "the hub's log says what went wrong";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
@@ -123,6 +135,10 @@ impl IntoResponse for Problem {
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Problem {
+        if error.is_contended() {
+            tracing::debug!(error = %Causes(&error), "two changes stood in each other's way");
+            return Problem::contended();
+        }
         if error.is_away() {
             tracing::warn!(error = %Causes(&error), "the database does not answer");
             return Problem::unavailable();

@@ -8,6 +8,7 @@ mod headers;
 mod health;
 mod housekeeping;
 mod metrics;
+mod origin;
 mod patience;
 
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use door::Door;
 
 pub use door::TlsFiles;
 pub use metrics::Metrics;
+pub use origin::Proxies;
 
 /// A request head comes within this time, or the connection is closed; it also ends idle ones.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,6 +83,7 @@ impl Hub {
     /// Opens the store, brings its tables up to date, and takes the address.
     pub async fn bind(settings: Settings) -> Result<Hub, HubError> {
         let receivers = tell::receivers(&settings.data).map_err(HubError::Settings)?;
+        let proxies = Proxies::load(&settings.data).map_err(HubError::Settings)?;
         let db = Db::open(&settings.data, settings.database.as_deref()).await?;
         let door = Arc::new(Door::new(&settings)?);
         let listen = |source| HubError::Listen { address: settings.listen, source };
@@ -92,7 +95,7 @@ impl Hub {
             db.set_pin(pin.as_deref()).await?;
         }
         let tell = tell::Shared::new(receivers);
-        let state = AppState::new(db, settings.data, door.is_secure(), pin, tell).await?;
+        let state = AppState::new(db, settings.data, door.is_secure(), pin, tell, proxies).await?;
         Ok(Hub { listener, address, door, state })
     }
 

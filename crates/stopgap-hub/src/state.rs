@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::db::tokens::{self, Token};
 use crate::db::{Db, DbError};
 use crate::people::{Limits, PLAIN_COOKIE, Passwords, SECURE_COOKIE};
-use crate::serve::Metrics;
+use crate::serve::{Metrics, Proxies};
 use crate::settings::{Latest, Organization};
 use crate::{agents, console, tell};
 
@@ -38,6 +38,8 @@ pub struct Inner {
     pub passwords: Passwords,
     /// How often somebody may try one.
     pub limits: Limits,
+    /// Who may say where a request comes from.
+    pub proxies: Proxies,
     /// What `/metrics` counts.
     pub metrics: Metrics,
     /// What the agents' part shares among its requests.
@@ -56,6 +58,7 @@ impl AppState {
         secure: bool,
         pin: Option<String>,
         tell: tell::Shared,
+        proxies: Proxies,
     ) -> Result<AppState, DbError> {
         let settings = watch::Sender::new(db.settings_counter().await?);
         Ok(AppState(Arc::new(Inner {
@@ -68,6 +71,7 @@ impl AppState {
             latest: Latest::default(),
             passwords: Passwords::default(),
             limits: Limits::default(),
+            proxies,
             metrics: Metrics::default(),
             agents: agents::Shared::default(),
             console: console::Shared::default(),

@@ -1,5 +1,6 @@
 //! The one place that talks to the user: data to stdout, words to stderr, color on a terminal only.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -10,7 +11,8 @@ use crate::exit::Failure;
 
 /// Prints a line of data.
 pub fn line(text: impl Display) -> io::Result<()> {
-    forgive_closed_pipe(writeln!(anstream::stdout(), "{text}"))
+    let text = text.to_string();
+    forgive_closed_pipe(writeln!(anstream::stdout(), "{}", shown(&text)))
 }
 
 /// Prints text as it is.
@@ -25,8 +27,9 @@ pub fn json(value: &impl Serialize) -> io::Result<()> {
 
 /// Says something that is no data.
 pub fn say(text: impl Display) {
+    let text = text.to_string();
     // There is nobody left to tell where stderr is closed.
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = writeln!(anstream::stderr(), "{}", shown(&text));
 }
 
 /// Writes over the line that was written this way before; an empty one clears it. For a terminal alone.
@@ -47,6 +50,28 @@ pub fn failure(failure: &Failure) {
     }
 }
 
+/// Text as a terminal may have it. Reasons, names, rules and requests were written by others: what would move the
+/// cursor, change a color or turn the direction of reading is shown as its number, so that nobody writes a line
+/// over another.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(moves) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if moves(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    Cow::Owned(safe)
+}
+
+/// Control characters other than the end of a line and the tabulator, the marks of direction (Unicode's
+/// Bidi_Control), and the two other ends of a line.
+fn moves(c: char) -> bool {
+    let mark =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    mark || c.is_control() && c != '\n' && c != '\t'
+}
+
 /// A table for people, as wide as the terminal.
 #[cfg_attr(not(feature = "agent"), allow(dead_code))]
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
@@ -54,7 +79,8 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Ta
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().copied());
     for row in rows {
-        table.add_row(row);
+        // Before the table measures them.
+        table.add_row(row.iter().map(|cell| shown(cell).into_owned()));
     }
     table
 }
@@ -89,6 +115,15 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor_and_turns_no_text() {
+        assert_eq!(shown("M1\u{1b}[2J\rfine\u{9b}1m"), "M1\\u{1b}[2J\\u{d}fine\\u{9b}1m");
+        assert_eq!(shown("a\u{202e}b\u{2066}c"), "a\\u{202e}b\\u{2066}c");
+        assert!(matches!(shown("two lines\n\tand letters: ä, 中, שלום"), Cow::Borrowed(_)));
+        let table = table(&["REASON"], [vec!["\u{1b}]0;title\u{7}".to_owned()]]).to_string();
+        assert!(table.contains("\\u{1b}]0;title\\u{7}") && !table.contains('\u{1b}'), "{table}");
+    }
 
     #[test]
     fn a_cell_is_never_a_formula() {

@@ -44,6 +44,17 @@ fn is_account(name: &str) -> bool {
     !name.is_empty() && name.len() <= 256 && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
+/// How long: `12h`, `90m`, and, which the library's durations do not take, `7d`. A day is 24 hours here, whatever
+/// the clock of some place did on it.
+#[cfg_attr(not(feature = "hub"), allow(dead_code))]
+pub fn lasting(text: &str) -> Result<jiff::SignedDuration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    match days {
+        Some(days) => Ok(jiff::SignedDuration::from_hours(i64::from(days) * 24)),
+        None => text.parse().map_err(|_| format!("{text:?} is no duration; expected 12h, 90m or 7d")),
+    }
+}
+
 /// A runtime on this thread: commands and the agent, which wait most of the time.
 #[cfg_attr(not(any(feature = "agent", feature = "publish", feature = "hub")), allow(dead_code))]
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {

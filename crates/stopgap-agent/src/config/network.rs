@@ -45,11 +45,19 @@ impl NetworkConfig {
         })
     }
 
-    /// The same through another proxy, as the organization wants it: credentials and certificates are this
-    /// server's own.
+    /// The same through another proxy, as the organization wants it. This server's certificates count with it, and
+    /// its credentials go to the proxy that they were given for and to no other: whoever names a proxy must not
+    /// be told the password of another.
     pub fn through(&self, proxy: &str, bypass: &[String]) -> Result<NetworkConfig, String> {
         let bypass: Result<Vec<Bypass>, String> = bypass.iter().map(|text| text.parse()).collect();
-        Ok(NetworkConfig { proxy: Some(proxy_address(proxy)?), bypass: bypass?, ..self.clone() })
+        let proxy = proxy_address(proxy)?;
+        let credentials = self.credentials.clone().filter(|_| self.proxy.as_ref() == Some(&proxy));
+        Ok(NetworkConfig {
+            proxy: Some(proxy),
+            bypass: bypass?,
+            credentials,
+            ca_bundle: self.ca_bundle.clone(),
+        })
     }
 
     /// From the proxy of the machine as WinHTTP keeps it (`netsh winhttp show proxy`): `HOST:PORT`, or one for each scheme,
@@ -179,6 +187,19 @@ mod tests {
         let bypass: Vec<String> = bypass.iter().map(|text| (*text).to_owned()).collect();
         let proxy = Some("http://proxy.example:3128".to_owned());
         NetworkConfig::from_keys(proxy, &bypass, None, None, Path::new("/etc/stopgap")).unwrap()
+    }
+
+    #[test]
+    fn credentials_go_to_the_proxy_that_they_are_for_and_to_no_other() {
+        let own = Some("http://proxy.example:3128".to_owned());
+        let credentials = Some("proxy.credentials".into());
+        let own = NetworkConfig::from_keys(own, &[], credentials, None, Path::new("/etc/stopgap")).unwrap();
+        let through = |proxy: &str| own.through(proxy, &[]).unwrap().credentials;
+        assert_eq!(through("http://proxy.example:3128/"), own.credentials);
+        for other in ["http://other.example:3128", "http://proxy.example:3129", "https://proxy.example:3128"]
+        {
+            assert_eq!(through(other), None, "{other}");
+        }
     }
 
     #[test]

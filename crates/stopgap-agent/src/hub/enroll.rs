@@ -65,6 +65,7 @@ pub async fn enroll(config: &Config, address: Address, token: &Token) -> Result<
         server: enrolled.server,
         credential: enrolled.credential,
         credential_since: now,
+        former: None,
         ca: found.and_then(|found| found.der()).map(|der| pem(&der)),
     };
     let asked = async { Client::new(&enrollment, &config.network)?.settings(None).await };

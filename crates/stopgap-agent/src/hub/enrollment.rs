@@ -26,6 +26,9 @@ pub struct Enrollment {
     pub credential: String,
     /// Since when it is this one.
     pub credential_since: Timestamp,
+    /// The one before it. A hub that was restored from a backup may know that one, and not its successor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<String>,
     /// The hub's CA as PEM, where the enrollment token named it; else the roots of the system or of
     /// `ca_bundle` count.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -53,6 +53,7 @@ mod tests {
             server: "1".into(),
             credential: "secret".into(),
             credential_since: jiff::Timestamp::UNIX_EPOCH,
+            former: None,
             ca: None,
         };
         let mirror = Mirror::new(enrollment, &NetworkConfig::default()).unwrap();

@@ -30,7 +30,7 @@ use crate::cycle::{next_wait, words};
 use crate::events::Event;
 use crate::home::{Home, HomeError};
 use crate::trust;
-use exchange::{ask, in_touch, renew, tell};
+use exchange::{ask, fall_back, in_touch, renew, tell};
 use listen::{Heard, listen};
 
 /// The floor under every push, whatever the interval of the feeds.
@@ -170,6 +170,10 @@ async fn run(
         };
         if Instant::now() >= due.not_before {
             let met = exchange(&home, &now_config, tied, &mut due, &wake).await;
+            let refused = met.as_ref().is_err_and(HubError::is_of_credential);
+            if refused && fall_back(&home, &now_config.network, &tied.enrollment).await {
+                continue;
+            }
             if let Err(error) = in_touch(&home, &tied.enrollment, met.as_ref().err()).await {
                 tracing::debug!("hub/contact.json: {}", words(&error));
             }

@@ -20,7 +20,7 @@ const MAX_NAME: usize = 255;
 pub async fn post(State(state): State<AppState>, Json(enroll): Json<Enroll>) -> Answer<Json<Enrolled>> {
     check(&enroll)?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let token = enrollments::take(&mut change, &secret::hash(&enroll.token), now).await?;
     let token = token.ok_or_else(|| {
         Problem::unauthorized(

@@ -34,6 +34,28 @@ pub async fn post(
     batch.reports.iter_mut().for_each(tidy);
     let now = Timestamp::now();
     let id = &agent.server.id;
+    let mut done = kept(&state, &agent, &batch, &headers, now).await;
+    if done.as_ref().is_err_and(Problem::is_contended) {
+        // The database undid it, and whatever stood in its way is through by now.
+        done = kept(&state, &agent, &batch, &headers, now).await;
+    }
+    let through = done?;
+    let roster = state.agents.roster.get(&state).await?;
+    let feeds = state.agents.mirrored.borrow().names();
+    let settings = roster.settings(&state, id, feeds).await?;
+    let settings = settings.map(|settings| settings.version).unwrap_or_default();
+    Ok(Json(Accepted { through, settings }))
+}
+
+/// Keeps a batch in one transaction; the sequence up to which everything is kept.
+async fn kept(
+    state: &AppState,
+    agent: &Agent,
+    batch: &Reports,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Answer<u64> {
+    let id = &agent.server.id;
     let mut change = state.db.begin().await?;
     let last = reports::lock(&mut change, id, now).await?;
     let last = last.ok_or_else(|| Problem::unauthorized("this server was removed"))?;
@@ -45,7 +67,7 @@ pub async fn post(
             last.sequence, first.sequence
         )));
     }
-    if batch.machine != last.machine || steps_back(&last, &batch) {
+    if batch.machine != last.machine || steps_back(&last, batch) {
         reports::clone_seen(&mut change, id, now).await?;
     }
     let mut told = false;
@@ -53,7 +75,7 @@ pub async fn post(
         let event_seq = happened(&mut change, id, &last, &new, now).await?;
         let kept = reports::mitigations(&mut change, id).await?;
         mitigations(&mut change, id, &last, &new, kept.clone()).await?;
-        if tell::is_on(&state) {
+        if tell::is_on(state) {
             // What is kept was replaced: what was kept before tells what is new.
             let events: Vec<Happened> = new.iter().flat_map(|report| report.events.clone()).collect();
             let before = last.reported_at.map(|at| (at, &kept));
@@ -63,18 +85,13 @@ pub async fn post(
         }
         turn::reported(&mut change, id, newest).await?;
         reports::put_feeds(&mut change, id, &newest.feeds).await?;
-        reports::state(&mut change, id, newest, event_seq, ahead(&headers, now)).await?;
+        reports::state(&mut change, id, newest, event_seq, ahead(headers, now)).await?;
     }
     change.commit().await?;
     if told {
         state.tell.noted();
     }
-    let through = new.last().map_or(last.sequence, |newest| newest.sequence);
-    let roster = state.agents.roster.get(&state).await?;
-    let feeds = state.agents.mirrored.borrow().names();
-    let settings = roster.settings(&state, id, feeds).await?;
-    let settings = settings.map(|settings| settings.version).unwrap_or_default();
-    Ok(Json(Accepted { through, settings }))
+    Ok(new.last().map_or(last.sequence, |newest| newest.sequence))
 }
 
 fn check(batch: &Reports) -> Answer<()> {

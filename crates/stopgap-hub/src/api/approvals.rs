@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stopgap_feed::Key;
 
-use super::extract::{Asked, At, Body, Page, Part, Why};
+use super::extract::{Asked, At, Body, Page, Part, short};
 use super::once::Once;
 use crate::approvals::{self, Wanted};
 use crate::db::approvals::{Approval, Scope, State as Decision, page};
@@ -35,14 +35,14 @@ pub async fn list(
 ) -> Answer<Json<Page<Approval>>> {
     by.may(Right::See)?;
     let limit = part.limit();
-    let cursor = part.after.as_deref().map(cursor).transpose()?;
+    let cursor = part.after.as_deref().filter(|text| !text.is_empty()).map(cursor).transpose()?;
     let found = page(state.db.reader(), which.state, cursor, limit + 1).await?;
     Ok(Page::of(found, limit, |one| format!("{}_{}", one.requested_at, one.id)))
 }
 
 fn cursor(text: &str) -> Answer<(Timestamp, &str)> {
     let parts = text.split_once('_').and_then(|(at, id)| Some((at.parse().ok()?, id)));
-    parts.ok_or_else(|| Problem::bad_request(format_args!("after={text:?} is no `next` of a page")))
+    parts.ok_or_else(|| Problem::unprocessable(format_args!("after={text:?} is no `next` of a page")))
 }
 
 /// What is asked for.
@@ -50,6 +50,7 @@ fn cursor(text: &str) -> Answer<(Timestamp, &str)> {
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// `feed:id`.
+    #[schema(pattern = "^[a-z0-9-]+:[A-Za-z0-9.]+$", max_length = 200)]
     pub mitigation: String,
     /// SHA-256 of the revision's octets, in hex; missing: the only one that servers report.
     #[serde(default)]
@@ -60,7 +61,7 @@ pub struct Request {
     #[serde(default)]
     pub name: String,
     /// Why.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short")]
     #[schema(max_length = 2000)]
     pub reason: Option<String>,
 }
@@ -78,12 +79,11 @@ pub async fn request(
     by.may(Right::Operate)?;
     let key: Key = request.mitigation.parse().map_err(Problem::unprocessable)?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     if let Some(answered) = once.begin(&mut change, &by, &request, now).await? {
         return Ok(answered);
     }
-    let reason = Why { reason: request.reason }.reason();
-    let Request { digest, level, name, .. } = request;
+    let Request { digest, level, name, reason, .. } = request;
     let approval =
         approvals::request(&mut change, &by, Wanted { key, digest, level, name, reason }, now).await?;
     once.keep(&mut change, &by, StatusCode::CREATED, &approval).await?;
@@ -98,7 +98,7 @@ pub struct Decided {
     /// `approved` (by somebody else than who asked), `rejected`, or `withdrawn` of what was approved.
     pub state: Decision,
     /// Why.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short")]
     #[schema(max_length = 2000)]
     pub reason: Option<String>,
 }
@@ -113,6 +113,5 @@ pub async fn decide(
     At(id): At<String>,
     Body(decided): Body<Decided>,
 ) -> Answer<Json<Approval>> {
-    let reason = Why { reason: decided.reason }.reason();
-    Ok(Json(approvals::decide(&state, &by, &id, decided.state, reason).await?))
+    Ok(Json(approvals::decide(&state, &by, &id, decided.state, decided.reason).await?))
 }

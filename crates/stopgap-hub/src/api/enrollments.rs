@@ -70,7 +70,7 @@ pub async fn create(
     by.may(Right::Administer)?;
     check(&new)?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     if let Some(answered) = once.begin(&mut change, &by, &new, now).await? {
         return Ok(answered);
     }
@@ -103,12 +103,12 @@ pub async fn remove(
     Asked(why): Asked<Why>,
 ) -> Answer<StatusCode> {
     by.may(Right::Administer)?;
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     if !enrollments::remove(&mut change, &id).await? {
         return Err(Problem::not_found(format_args!("enrollment {id:?}")));
     }
     let said = by.said("enrollment.remove", &format!("enrollment {id}"));
-    change.audit(Timestamp::now(), &said.because(why.reason())).await?;
+    change.audit(Timestamp::now(), &said.because(why.reason)).await?;
     change.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -78,13 +78,25 @@ pub struct Part {
     pub after: Option<String>,
     /// How many, at most 1000.
     #[param(minimum = 1, maximum = 1000)]
+    #[serde(default, deserialize_with = "within")]
     pub limit: Option<u32>,
+}
+
+/// What nobody gets is refused, and not made into something else.
+fn within<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let limit = Option::<u32>::deserialize(from)?;
+    match limit {
+        Some(limit) if limit == 0 || limit > MAX_PAGE => {
+            Err(serde::de::Error::custom(format_args!("limit={limit}; expected 1 to {MAX_PAGE}")))
+        }
+        limit => Ok(limit),
+    }
 }
 
 impl Part {
     /// Items of the page.
     pub fn limit(&self) -> u32 {
-        self.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE)
+        self.limit.unwrap_or(PAGE)
     }
 
     /// Where it begins, as text.
@@ -96,9 +108,9 @@ impl Part {
     pub fn after_number(&self) -> Answer<Option<u64>> {
         let parse = |text: &String| {
             text.parse()
-                .map_err(|_| Problem::bad_request(format_args!("after={text:?} is no `next` of a page")))
+                .map_err(|_| Problem::unprocessable(format_args!("after={text:?} is no `next` of a page")))
         };
-        self.after.as_ref().map(parse).transpose()
+        self.after.as_ref().filter(|text| !text.is_empty()).map(parse).transpose()
     }
 }
 
@@ -128,13 +140,21 @@ impl<T> Page<T> {
 pub struct Why {
     /// Why, for the audit log.
     #[param(max_length = 2000)]
+    #[serde(default, deserialize_with = "short")]
     pub reason: Option<String>,
 }
 
-impl Why {
-    /// The reason, cut to what the log takes.
-    pub fn reason(self) -> Option<String> {
-        self.reason.map(|reason| reason.chars().take(2000).collect())
+/// Letters of a reason.
+const MAX_REASON: usize = 2000;
+
+/// A reason that the log takes; a longer one is refused, since what is cut is not what somebody said.
+pub fn short<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let reason = Option::<String>::deserialize(from)?;
+    match reason.as_ref().map(|reason| reason.chars().count()) {
+        Some(letters) if letters > MAX_REASON => Err(serde::de::Error::custom(format_args!(
+            "the reason has {letters} letters; expected at most {MAX_REASON}"
+        ))),
+        _ => Ok(reason),
     }
 }
 

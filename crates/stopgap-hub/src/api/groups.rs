@@ -29,11 +29,14 @@ pub async fn list(State(state): State<AppState>, by: Principal) -> Answer<Json<V
 #[serde(deny_unknown_fields)]
 pub struct GroupDocument {
     /// The label's key.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[^=]+$")]
     pub label_key: String,
     /// The label's value.
+    #[schema(max_length = 128)]
     pub label_value: String,
     /// Of two groups of a server, the one with the lower position is nearer.
     #[serde(default)]
+    #[schema(value_type = i64, minimum = 0, maximum = 4_294_967_295_u32)]
     pub position: u32,
 }
 
@@ -68,7 +71,7 @@ pub async fn put(
     layers::put_group(&mut change, &group).await?;
     let mut said = by.said("group.set", &format!("group {}", group.name)).to(json!(group));
     said.before = before.map(|before| json!(before));
-    change.audit(Timestamp::now(), &said.because(why.reason())).await?;
+    change.audit(Timestamp::now(), &said.because(why.reason)).await?;
     let counter = change.bump_settings().await?;
     change.commit().await?;
     state.wake(counter);
@@ -93,7 +96,7 @@ pub async fn remove(
     approvals::end(&mut change, Scope::Group, &name, &by.user, now).await?;
     let before = json!({"group": group, "settings": said.layer});
     let said = by.said("group.remove", &format!("group {name}")).from(before);
-    change.audit(now, &said.because(why.reason())).await?;
+    change.audit(now, &said.because(why.reason)).await?;
     let counter = change.bump_settings().await?;
     change.commit().await?;
     state.wake(counter);

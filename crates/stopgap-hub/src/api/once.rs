@@ -34,7 +34,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Once {
             None => None,
             Some(value) => {
                 let text = value.to_str().unwrap_or_default();
-                if text.is_empty() || text.len() > MAX_KEY {
+                if text.is_empty()
+                    || text.len() > MAX_KEY
+                    || !text.bytes().all(|octet| octet.is_ascii_graphic())
+                {
                     return Err(Problem::bad_request(format_args!(
                         "Idempotency-Key is 1 to {MAX_KEY} visible characters of ASCII"
                     )));

@@ -27,6 +27,7 @@ pub const MAX_WORD: usize = 128;
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// Those with this label: `KEY=VALUE`.
+    #[param(pattern = "^[^=]+=")]
     pub label: Option<String>,
     /// Those of this group.
     pub group: Option<String>,
@@ -67,7 +68,7 @@ pub(super) async fn filter(state: &AppState, which: Which) -> Answer<Filter> {
         let found = organization.groups.iter().find(|(group, _)| group.name == name);
         let (group, _) = found.ok_or_else(|| Problem::not_found(format_args!("group {name:?}")))?;
         if label.is_some() {
-            return Err(Problem::bad_request("either a label or a group, not both"));
+            return Err(Problem::unprocessable("either a label or a group, not both"));
         }
         label = Some((group.label_key.clone(), group.label_value.clone()));
     }
@@ -177,7 +178,7 @@ pub async fn patch(
     }
     let json = |server: &Server| json!({"name": server.name, "labels": server.labels});
     let said = by.said("server.set", &format!("server {}", before.name)).from(json(&before)).to(json(&after));
-    change.audit(now, &said.because(why.reason())).await?;
+    change.audit(now, &said.because(why.reason)).await?;
     // Labels make groups, and groups have settings.
     let counter = change.bump_settings().await?;
     change.commit().await?;
@@ -203,7 +204,7 @@ pub async fn remove(
     approvals::end(&mut change, Scope::Server, &server.name, &by.user, now).await?;
     let about = json!({"id": server.id, "labels": server.labels});
     let said = by.said("server.remove", &format!("server {}", server.name)).from(about);
-    change.audit(now, &said.because(why.reason())).await?;
+    change.audit(now, &said.because(why.reason)).await?;
     let counter = change.bump_settings().await?;
     change.commit().await?;
     state.agents.forget(&server.id);

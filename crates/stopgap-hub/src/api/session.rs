@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
 use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::extract::Body;
@@ -33,9 +33,11 @@ pub struct Credentials {
 pub async fn sign_in(
     State(state): State<AppState>,
     peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
     Body(credentials): Body<Credentials>,
 ) -> Answer<Response> {
-    let from = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(address))| address.ip());
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(address))| address.ip());
+    let from = state.proxies.origin(peer, &headers);
     let signed_in = accounts::sign_in(&state, &credentials.user, &credentials.password, from).await?;
     let me = Me { user: signed_in.user.name, role: signed_in.user.role, csrf: Some(signed_in.csrf) };
     Ok(([(SET_COOKIE, signed_in.set_cookie)], Json(me)).into_response())

@@ -41,8 +41,8 @@ pub struct SettingsDocument {
     #[schema(format = DateTime)]
     frozen_until: Option<String>,
     /// How many servers of a group change at a time.
-    #[schema(minimum = 1)]
-    max_parallel: Option<u32>,
+    #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
+    max_parallel: Option<i64>,
 }
 
 /// A block. Its level is the settings' own.
@@ -84,7 +84,7 @@ async fn replace(
 ) -> Answer<Tagged<Layer>> {
     by.may(Right::Operate)?;
     let layer = settings::layer_of(document, target.level())?;
-    let new = settings::put(state, by, target, version, layer, why.reason()).await?;
+    let new = settings::put(state, by, target, version, layer, why.reason).await?;
     Ok(Tagged(new.version, HeaderMap::new(), new.layer))
 }
 

@@ -11,7 +11,8 @@ use super::extract::{Asked, At, Body, Page, Part, Why};
 use super::once::Once;
 use super::servers::MAX_WORD;
 use crate::db::tokens::{self, Token};
-use crate::people::{Principal, Right, Role, issue};
+use crate::people::issue::{self, Maker};
+use crate::people::{Principal, Right, Role, Scope, scope};
 use crate::problem::{Answer, Problem};
 use crate::state::AppState;
 
@@ -33,13 +34,25 @@ pub async fn list(
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// What it is for.
+    #[schema(min_length = 1, max_length = 128)]
     pub label: String,
     /// What it may do.
     pub role: Role,
+    /// What of the API it reaches; missing or empty: all that its role may.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 20)]
+    pub scopes: Vec<Scope>,
     /// How many hours it works; missing: until it is removed.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 87600)]
     pub hours: Option<u32>,
+}
+
+impl NewToken {
+    pub(crate) fn wanted(self, now: Timestamp) -> issue::Wanted {
+        let expires_at = self.hours.map(|hours| now + SignedDuration::from_hours(hours.into()));
+        issue::Wanted { label: self.label, role: self.role, scopes: self.scopes, expires_at }
+    }
 }
 
 /// A token with its secret, told once.
@@ -64,14 +77,13 @@ pub async fn create(
     Body(new): Body<NewToken>,
 ) -> Answer<Response> {
     by.may(Right::Administer)?;
-    check(&new)?;
+    check(&by, &new)?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     if let Some(answered) = once.begin(&mut change, &by, &new, now).await? {
         return Ok(answered);
     }
-    let expires = new.hours.map(|hours| now + SignedDuration::from_hours(hours.into()));
-    let (token, secret) = issue::token(&mut change, &by.user, &new.label, new.role, expires, now).await?;
+    let (token, secret) = issue::token(&mut change, &Maker::from(&by), new.wanted(now), now).await?;
     let mut made = MadeToken { token, secret: None };
     once.keep(&mut change, &by, StatusCode::CREATED, &made).await?;
     change.commit().await?;
@@ -80,7 +92,13 @@ pub async fn create(
 }
 
 /// What a token may be.
-pub(crate) fn check(new: &NewToken) -> Answer<()> {
+pub(crate) fn check(by: &Principal, new: &NewToken) -> Answer<()> {
+    if !scope::cover(by.scopes(), &new.scopes) {
+        return Err(Problem::forbidden("a token with scopes makes none that reaches more than it does"));
+    }
+    if new.scopes.len() > 2 * scope::AREAS.len() {
+        return Err(Problem::unprocessable("there are fewer scopes than that"));
+    }
     let letters = new.label.chars().count();
     if letters == 0 || letters > MAX_WORD || new.label.chars().any(char::is_control) {
         return Err(Problem::unprocessable(format_args!("a label has 1 to {MAX_WORD} letters")));
@@ -101,13 +119,13 @@ pub async fn remove(
     Asked(why): Asked<Why>,
 ) -> Answer<StatusCode> {
     by.may(Right::Administer)?;
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let found = tokens::by_id(change.on(), &id).await?;
     let token = found.ok_or_else(|| Problem::not_found(format_args!("token {id:?}")))?;
     tokens::remove(&mut change, &id).await?;
-    let before = serde_json::json!({"id": token.id, "role": token.role});
+    let before = serde_json::json!({"id": token.id, "role": token.role, "scopes": token.scopes});
     let said = by.said("token.remove", &format!("token {}", token.label)).from(before);
-    change.audit(Timestamp::now(), &said.because(why.reason())).await?;
+    change.audit(Timestamp::now(), &said.because(why.reason)).await?;
     change.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -33,10 +33,12 @@ pub async fn list(
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// Its name.
+    #[schema(min_length = 1, max_length = 64)]
     pub name: String,
     /// What they may do.
     pub role: Role,
-    /// Its password, at least 12 letters.
+    /// Its password.
+    #[schema(min_length = 12, max_length = 1024)]
     pub password: String,
 }
 
@@ -60,7 +62,7 @@ pub async fn create(
     by.may(Right::Administer)?;
     let kept = state.passwords.hash(&new.password).await?;
     let now = Timestamp::now();
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let recognized = Recognized { name: &new.name, role: new.role };
     if let Some(answered) = once.begin(&mut change, &by, &recognized, now).await? {
         return Ok(answered);
@@ -83,21 +85,26 @@ pub struct UserPatch {
     pub disabled: Option<bool>,
     /// Another password; their sessions end. Anybody may change their own.
     #[serde(default)]
+    #[schema(min_length = 12, max_length = 1024)]
     pub password: Option<String>,
+    /// The present password; who changes their own tells it.
+    #[serde(default)]
+    #[schema(max_length = 1024)]
+    pub present: Option<String>,
 }
 
 /// Change an account. The last administrator stays one.
 #[utoipa::path(patch, path = "/v1/users/{name}", tag = "people", params(("name" = String, Path)),
     request_body = UserPatch,
-    responses((status = 200, body = User), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = User), (status = 404, body = Problem), (status = 409, body = Problem), (status = 429, body = Problem)))]
 pub async fn patch(
     State(state): State<AppState>,
     by: Principal,
     At(name): At<String>,
     Body(patch): Body<UserPatch>,
 ) -> Answer<Json<User>> {
-    let UserPatch { role, disabled, password } = patch;
-    Ok(Json(accounts::update(&state, &by, &name, Update { role, disabled, password }).await?))
+    let UserPatch { role, disabled, password, present } = patch;
+    Ok(Json(accounts::update(&state, &by, &name, Update { role, disabled, password, present }).await?))
 }
 
 /// Remove an account; its sessions end. The last administrator stays.

@@ -163,7 +163,7 @@ pub(super) async fn request(
         name: name.to_owned(),
         reason: Some(sent.fields.reason()?),
     };
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     approvals::request(&mut change, &sent.by, wanted, Timestamp::now()).await?;
     change.commit().await?;
     Ok(see(&format!("{}?done=requested", address(&feed, &id))))

@@ -93,7 +93,7 @@ pub(super) async fn make(State(state): State<AppState>, sent: Sent) -> Shown {
     let now = Timestamp::now();
     let expires = now + SignedDuration::from_hours(new.hours.into());
     let wanted = issue::Enrolling { uses: new.uses, expires, labels: new.labels, pin: state.pin.clone() };
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     let (_, secret) =
         issue::enrollment(&mut change, &sent.by.user, wanted, now).await.map_err(Problem::from)?;
     change.commit().await?;

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::csv;
 use super::form::{Sent, escaped};
@@ -16,7 +16,8 @@ use crate::db::people::User;
 use crate::db::tokens::Token;
 use crate::db::{people, tokens};
 use crate::people::accounts::{self, Update};
-use crate::people::{Right, Role, issue};
+use crate::people::issue::{self, Maker};
+use crate::people::{Right, Role, Scope};
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -39,18 +40,20 @@ pub(super) async fn show(State(state): State<AppState>, visit: Visit) -> Shown {
     let tokens = tokens::page(state.db.reader(), "", MOST).await?;
     if visit.wants_csv() {
         let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-        let header = ["Kind", "Name", "Role", "Disabled", "CreatedAt", "UsedAt", "ExpiresAt", "CreatedBy"];
+        let header =
+            ["Kind", "Name", "Role", "Scopes", "Disabled", "CreatedAt", "UsedAt", "ExpiresAt", "CreatedBy"];
         let user = |user: User| {
             let cells = [user.disabled.to_string(), user.created_at.to_string(), time(user.signed_in_at)];
-            let mut row = vec!["user".to_owned(), user.name, user.role.to_string()];
+            let mut row = vec!["user".to_owned(), user.name, user.role.to_string(), String::new()];
             row.extend(cells);
             row.extend([String::new(), String::new()]);
             row
         };
         let token = |token: Token| {
+            let words: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
             let cells =
                 [String::new(), token.created_at.to_string(), time(token.used_at), time(token.expires_at)];
-            let mut row = vec!["token".to_owned(), token.label, token.role.to_string()];
+            let mut row = vec!["token".to_owned(), token.label, token.role.to_string(), words.join(" ")];
             row.extend(cells);
             row.push(token.user);
             row
@@ -65,6 +68,16 @@ pub(super) async fn show(State(state): State<AppState>, visit: Visit) -> Shown {
 impl Page {
     fn address(&self, user: &User) -> String {
         format!("/people/users/{}", escaped(&user.name))
+    }
+
+    /// Who changes their own password tells the present one.
+    fn is_own(&self, user: &User) -> bool {
+        user.name == self.shell.user
+    }
+
+    fn scopes(&self, token: &Token) -> String {
+        let words: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
+        words.join(", ")
     }
 
     fn maybe(&self, at: &Option<Timestamp>) -> Maybe {
@@ -85,7 +98,7 @@ pub(super) async fn add(State(state): State<AppState>, sent: Sent) -> Shown {
     sent.by.may(Right::Administer)?;
     let role = role(sent.fields.get("role"))?;
     let kept = state.passwords.hash(raw(&sent, "password")).await?;
-    let mut change = state.db.begin().await?;
+    let mut change = state.db.begin_alone().await?;
     accounts::add(&mut change, &sent.by.user, sent.fields.get("name"), role, &kept, Timestamp::now()).await?;
     change.commit().await?;
     Ok(see("/people?done=saved"))
@@ -106,7 +119,11 @@ pub(super) async fn change(State(state): State<AppState>, Path(name): Path<Strin
         "role" => Update { role: Some(role(sent.fields.get("role"))?), ..Update::default() },
         "disable" => Update { disabled: Some(true), ..Update::default() },
         "enable" => Update { disabled: Some(false), ..Update::default() },
-        "password" => Update { password: Some(raw(&sent, "password").to_owned()), ..Update::default() },
+        "password" => Update {
+            password: Some(raw(&sent, "password").to_owned()),
+            present: Some(raw(&sent, "present").to_owned()),
+            ..Update::default()
+        },
         _ => return Err(Problem::unprocessable("expected role, disable, enable, password or remove").into()),
     };
     accounts::update(&state, &sent.by, &name, update).await?;
@@ -133,17 +150,23 @@ pub(super) async fn make_token(State(state): State<AppState>, sent: Sent) -> Sho
     sent.by.may(Right::Administer)?;
     let hours = sent.fields.filled("hours").map(str::parse).transpose();
     let hours = hours.map_err(|_| Problem::unprocessable("a token's hours are a number"))?;
-    let new =
-        NewToken { label: sent.fields.get("label").to_owned(), role: role(sent.fields.get("role"))?, hours };
-    api::check(&new)?;
+    let scopes = sent.fields.get("scopes").split([' ', ',']).filter(|word| !word.is_empty());
+    let scopes: Result<Vec<Scope>, String> = scopes.map(str::parse).collect();
+    let new = NewToken {
+        label: sent.fields.get("label").to_owned(),
+        role: role(sent.fields.get("role"))?,
+        scopes: scopes.map_err(Problem::unprocessable)?,
+        hours,
+    };
+    api::check(&sent.by, &new)?;
+    let heading = format!("Token {}", new.label);
     let now = Timestamp::now();
-    let expires = new.hours.map(|hours| now + SignedDuration::from_hours(hours.into()));
-    let mut change = state.db.begin().await?;
-    let made = issue::token(&mut change, &sent.by.user, &new.label, new.role, expires, now).await;
+    let mut change = state.db.begin_alone().await?;
+    let made = issue::token(&mut change, &Maker::from(&sent.by), new.wanted(now), now).await;
     let (_, secret) = made.map_err(Problem::from)?;
     change.commit().await?;
     let told = Told {
-        heading: format!("Token {}", new.label),
+        heading,
         secret,
         next: "/people".into(),
         command: "STOPGAP_HUB=https://… STOPGAP_TOKEN=… stopgap org get".into(),

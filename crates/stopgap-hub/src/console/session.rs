@@ -45,13 +45,14 @@ pub(super) async fn ask(State(state): State<AppState>, headers: HeaderMap, uri: 
 pub(super) async fn begin(
     State(state): State<AppState>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     Open(fields): Open,
 ) -> Response {
     let next = local(fields.get("next"));
     // A password may begin or end with a space.
     let password = fields.0.iter().find(|(name, _)| name == "password").map(|(_, value)| value.as_str());
-    let signed =
-        accounts::sign_in(&state, fields.get("name"), password.unwrap_or_default(), peer.0.ip()).await;
+    let from = state.proxies.origin(peer.0.ip(), &headers);
+    let signed = accounts::sign_in(&state, fields.get("name"), password.unwrap_or_default(), from).await;
     answer(signed, fields.get("name"), next)
 }
 
@@ -63,10 +64,12 @@ pub(super) async fn offer(Path(link): Path<String>) -> Response {
 pub(super) async fn follow(
     State(state): State<AppState>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     Path(link): Path<String>,
     Open(_): Open,
 ) -> Response {
-    answer(accounts::sign_in_by_link(&state, &link, peer.0.ip()).await, "", "/")
+    let from = state.proxies.origin(peer.0.ip(), &headers);
+    answer(accounts::sign_in_by_link(&state, &link, from).await, "", "/")
 }
 
 fn answer(signed: Answer<SignedIn>, name: &str, next: &str) -> Response {

@@ -40,7 +40,11 @@ impl FromRequestParts<AppState> for Visit {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
         let found = Principal::of(state, &parts.headers).await;
         let by = match found {
-            Ok(Some(by)) => by,
+            Ok(Some(by)) if by.scopes().is_empty() => by,
+            Ok(Some(_)) => {
+                let why = Problem::forbidden("a token with scopes is for the API; it shows no page");
+                return Err(Fault(why).into_response());
+            }
             Ok(None) => return Err(sign_in_first(&parts.headers, &parts.uri)),
             Err(problem) => return Err(Fault(problem).into_response()),
         };

@@ -126,6 +126,26 @@ pub async fn put(
     change.notify("feeds").await
 }
 
+/// Serves these feeds and no others; whether one is served no longer. Its documents stay as long as others do.
+pub async fn keep(change: &mut Change, feeds: &[String]) -> Result<bool, DbError> {
+    let rows = sqlx::query("SELECT feed FROM mirrored").fetch_all(change.on()).await?;
+    let mut gone = false;
+    for row in &rows {
+        let feed = Cells { table: "mirrored", row }.text("feed")?;
+        if feeds.contains(&feed) {
+            continue;
+        }
+        for sql in ["DELETE FROM mirrored WHERE feed = $1", "DELETE FROM mirrored_beside WHERE feed = $1"] {
+            sqlx::query(sql).bind(&feed).execute(change.on()).await?;
+        }
+        gone = true;
+    }
+    if gone {
+        change.notify("feeds").await?;
+    }
+    Ok(gone)
+}
+
 fn octets(cells: &Cells<'_>) -> Result<Vec<u8>, DbError> {
     let text = cells.text("octets")?;
     STANDARD.decode(&text).map_err(|error| DbError::Row {

@@ -1,6 +1,6 @@
 //! Accounts and sessions: who may sign in, and who is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -174,6 +174,8 @@ pub struct Update {
     pub disabled: Option<bool>,
     /// Another password; their sessions end.
     pub password: Option<String>,
+    /// The present one: who changes their own password tells it, since a browser that was left open is not its owner.
+    pub present: Option<String>,
 }
 
 /// Changes an account. Anybody may give themselves another password; the last administrator stays one.
@@ -181,6 +183,17 @@ pub async fn update(state: &AppState, by: &Principal, name: &str, update: Update
     let themselves = matches!(by.via, Via::Session { .. }) && by.user.to_lowercase() == name.to_lowercase();
     if update.role.is_some() || update.disabled.is_some() || !themselves {
         by.may(Right::Administer)?;
+    }
+    if themselves && update.password.is_some() {
+        let present = update.present.as_deref().ok_or_else(|| {
+            Problem::unprocessable("who changes their own password tells the present one, as `present`")
+        })?;
+        // Counted as signing in is: here, too, a password can be guessed. The account alone counts.
+        state.limits.attempt(name, IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+        let known = people::with_password(state.db.reader(), name).await?.map(|(_, kept)| kept);
+        if !state.passwords.check(present, known).await? {
+            return Err(Problem::forbidden("the present password is another"));
+        }
     }
     let kept = match &update.password {
         Some(password) => Some(state.passwords.hash(password).await?),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::Role;
+use super::{Principal, Role, Scope};
 use crate::audit::Said;
 use crate::db::enrollments::{self, Enrollment};
 use crate::db::tokens::{self, Token};
@@ -28,31 +28,62 @@ pub enum IssueError {
     NoRandomness(#[from] NoRandomness),
 }
 
+/// Who makes a token.
+#[derive(Debug, Clone)]
+pub struct Maker {
+    /// As the audit log has it.
+    pub name: String,
+    /// Whose the token is; empty: it stands for itself.
+    pub owner: String,
+}
+
+impl From<&Principal> for Maker {
+    fn from(by: &Principal) -> Maker {
+        Maker { name: by.user.clone(), owner: by.person() }
+    }
+}
+
+/// What a token of the API is to be.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What it is for.
+    pub label: String,
+    /// What it may do.
+    pub role: Role,
+    /// What it reaches; nothing: all of it.
+    pub scopes: Vec<Scope>,
+    /// Until when it works; `None`: until it is removed.
+    pub expires_at: Option<Timestamp>,
+}
+
 /// Makes a token and its entry of the log, in this change. The second value is the secret, told once.
 pub async fn token(
     change: &mut Change,
-    by: &str,
-    label: &str,
-    role: Role,
-    expires_at: Option<Timestamp>,
+    by: &Maker,
+    wanted: Wanted,
     now: Timestamp,
 ) -> Result<(Token, String), IssueError> {
     let secret = secret::new(TOKEN_PREFIX)?;
+    let Wanted { label, role, scopes, expires_at } = wanted;
     let token = Token {
         id: secret::identity()?,
-        label: label.to_owned(),
+        label,
         role,
-        user: by.to_owned(),
+        scopes,
+        user: by.name.clone(),
+        owner: by.owner.clone(),
         created_at: now,
         expires_at,
         used_at: None,
     };
     tokens::insert(change, &token, &secret::hash(&secret)).await?;
     let said = Said {
-        user: by.to_owned(),
+        user: by.name.clone(),
         action: "token.create".into(),
-        object: format!("token {label}"),
-        after: Some(serde_json::json!({"id": token.id, "role": role, "expires_at": expires_at})),
+        object: format!("token {}", token.label),
+        after: Some(serde_json::json!({
+            "id": token.id, "role": role, "scopes": token.scopes, "expires_at": expires_at
+        })),
         ..Said::default()
     };
     change.audit(now, &said).await?;

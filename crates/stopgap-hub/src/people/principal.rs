@@ -6,8 +6,9 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
-use super::{Right, Role};
+use super::{Right, Role, Scope, scope};
 use crate::audit::Said;
+use crate::db::tokens::Token;
 use crate::db::{people, tokens};
 use crate::problem::{Answer, Problem};
 use crate::secret;
@@ -39,6 +40,10 @@ pub enum Via {
     Token {
         /// Its id.
         id: String,
+        /// Whose it is; empty: it stands for itself.
+        owner: String,
+        /// What of the API it reaches; nothing: all of it.
+        scopes: Vec<Scope>,
     },
     /// A signed-in browser.
     Session {
@@ -73,8 +78,24 @@ impl Principal {
     /// What tells them from everybody else, whatever they are called: one token is never two people.
     pub fn key(&self) -> String {
         match &self.via {
-            Via::Token { id } => format!("token {id}"),
+            Via::Token { id, .. } => format!("token {id}"),
             Via::Session { .. } => format!("user {}", self.user.to_lowercase()),
+        }
+    }
+
+    /// Who stands behind it: a token is its owner's hand, so that nobody is two people.
+    pub fn person(&self) -> String {
+        match &self.via {
+            Via::Token { owner, .. } if !owner.is_empty() => owner.clone(),
+            _ => self.key(),
+        }
+    }
+
+    /// What of the API is reached; nothing: all of it.
+    pub fn scopes(&self) -> &[Scope] {
+        match &self.via {
+            Via::Token { scopes, .. } => scopes,
+            Via::Session { .. } => &[],
         }
     }
 
@@ -102,9 +123,17 @@ impl Principal {
             let Some(token) = found.filter(|token| token.expires_at.is_none_or(|end| now < end)) else {
                 return Ok(None);
             };
+            // What somebody may no longer do, their tokens may not either.
+            if let Some(name) = token.owner.strip_prefix("user ") {
+                let owner = people::with_password(state.db.reader(), name).await?;
+                if !owner.is_some_and(|(owner, _)| !owner.disabled && owner.role.covers(token.role)) {
+                    return Ok(None);
+                }
+            }
             state.touch_token(&token, now).await;
             let user = format!("token {}", token.label);
-            return Ok(Some(Principal { user, role: token.role, via: Via::Token { id: token.id } }));
+            let Token { id, owner, scopes, .. } = token;
+            return Ok(Some(Principal { user, role: token.role, via: Via::Token { id, owner, scopes } }));
         }
         let Some(value) = cookie(headers, state.cookie_name()) else { return Ok(None) };
         let hash = secret::hash(value);
@@ -127,6 +156,14 @@ impl FromRequestParts<AppState> for Principal {
             ));
         };
         let reads = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if !scope::reach(principal.scopes(), parts.uri.path(), reads) {
+            let scopes: Vec<String> = principal.scopes().iter().map(ToString::to_string).collect();
+            return Err(Problem::forbidden(format_args!(
+                "{} reaches {} alone",
+                principal.user,
+                scopes.join(", ")
+            )));
+        }
         if !reads && principal.csrf().is_some() {
             let sent = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
             principal.form(sent.unwrap_or_default())?;

@@ -18,6 +18,10 @@ pub fn layer_of(mut document: Value, level: Level) -> Answer<Layer> {
     if !document.is_object() {
         return Err(Problem::unprocessable("settings are a JSON object"));
     }
+    // Nothing said, in a document as in a patch.
+    if let Value::Object(said) = &mut document {
+        said.retain(|_, value| !value.is_null());
+    }
     let word = json!(level);
     if let Some(Value::Array(blocks)) = document.get_mut("mitigations_blocked") {
         for block in blocks {

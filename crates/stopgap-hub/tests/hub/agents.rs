@@ -67,7 +67,7 @@ async fn say(hub: &Hub, target: &Target, layer: Value) {
     let by = Principal {
         user: "ada".into(),
         role: Role::Administrator,
-        via: Via::Token { id: "of the test".into() },
+        via: Via::Token { id: "of the test".into(), owner: String::new(), scopes: Vec::new() },
     };
     let layer: Layer = serde_json::from_value(layer).unwrap();
     let version = settings::get(&hub.state, target).await.unwrap().version;

@@ -13,12 +13,16 @@
 mod common;
 
 mod agents;
+mod behind;
 #[cfg(target_os = "linux")]
 mod browser;
 mod console;
+mod openapi;
 mod outage;
+mod owners;
 mod people;
 mod settings;
 mod store;
 mod tell;
 mod together;
+mod wire;

@@ -1,6 +1,6 @@
 //! `stopgap audit`: who changed what, at the hub.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::remote::{Remote, at};
@@ -104,8 +104,10 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let ago = text.parse::<SignedDuration>().ok().and_then(|ago| now.checked_sub(ago).ok());
-    ago.ok_or_else(|| Failure::usage(format_args!("--since {text:?}; expected 2026-11-22T03:00:00Z, or 12h")))
+    let ago = system::lasting(text).ok().and_then(|ago| now.checked_sub(ago).ok());
+    ago.ok_or_else(|| {
+        Failure::usage(format_args!("--since {text:?}; expected 2026-11-22T03:00:00Z, 12h or 7d"))
+    })
 }
 
 #[cfg(test)]
@@ -116,6 +118,7 @@ mod tests {
     fn since_is_a_time_or_how_long_ago() {
         let now: Timestamp = "2026-11-22T03:00:00Z".parse().unwrap();
         assert_eq!(moment("2h", now).unwrap().to_string(), "2026-11-22T01:00:00Z");
+        assert_eq!(moment("7d", now).unwrap().to_string(), "2026-11-15T03:00:00Z");
         assert_eq!(moment("2026-11-01T00:00:00Z", now).unwrap().to_string(), "2026-11-01T00:00:00Z");
         assert!(moment("yesterday", now).is_err());
     }

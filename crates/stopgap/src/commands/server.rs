@@ -14,7 +14,7 @@ use clap::builder::BoolishValueParser;
 use jiff::SignedDuration;
 
 use crate::exit::{Failure, Outcome};
-use crate::output;
+use crate::{output, system};
 
 #[derive(clap::Subcommand)]
 #[command(defer = true)]
@@ -95,7 +95,7 @@ pub struct Wanted {
     #[arg(long, requires = "mitigations_blocked")]
     pub revert: bool,
     /// How long the new blocks hold (4h, 7d); without it, until they are taken back
-    #[arg(long = "for", value_name = "DURATION", requires = "mitigations_blocked")]
+    #[arg(long = "for", value_name = "DURATION", requires = "mitigations_blocked", value_parser = system::lasting)]
     pub lasting: Option<SignedDuration>,
     /// Ask feeds through this proxy; "" asks directly
     #[arg(long, value_name = "URL")]

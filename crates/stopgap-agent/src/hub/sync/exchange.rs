@@ -5,7 +5,7 @@ use stopgap_core::wire::{MAX_STEP, Reports};
 use stopgap_drivers::Machine;
 
 use super::{locked, still};
-use crate::config::Config;
+use crate::config::{Config, NetworkConfig};
 use crate::cycle::words;
 use crate::events::Event;
 use crate::home::Home;
@@ -92,9 +92,40 @@ fn is_progress(newest: u64, through: u64) -> bool {
 pub(super) async fn renew(home: &Home, client: &Client, enrollment: &Enrollment) -> Result<(), HubError> {
     let renewed = client.renew().await?;
     let before = enrollment.clone();
-    let after =
-        Enrollment { credential: renewed.credential, credential_since: Timestamp::now(), ..before.clone() };
+    let after = succeeded(&before, renewed.credential);
     locked(home, move |home| if still(home, &before)? { after.save(home, &Machine) } else { Ok(()) }).await
+}
+
+/// The same with another credential; the one that it had is the former.
+fn succeeded(before: &Enrollment, credential: String) -> Enrollment {
+    let former = Some(before.credential.clone());
+    Enrollment { credential, credential_since: Timestamp::now(), former, ..before.clone() }
+}
+
+/// After the hub refused this server's credential: whether it takes the one before, as a hub does that was restored
+/// from a backup. Then that one is kept, and renewed in its time; nothing is written where it is refused, too.
+pub(super) async fn fall_back(home: &Home, network: &NetworkConfig, enrollment: &Enrollment) -> bool {
+    let Some(former) = enrollment.former.clone() else { return false };
+    let after = succeeded(enrollment, former);
+    let Ok(client) = Client::new(&after, network) else { return false };
+    if client.settings(None).await.is_err() {
+        return false;
+    }
+    let before = enrollment.clone();
+    let save = move |home: &Home| {
+        let stays = still(home, &before)?;
+        if stays {
+            after.save(home, &Machine)?;
+        }
+        Ok(stays)
+    };
+    let kept = locked(home, save).await.unwrap_or(false);
+    if kept {
+        let detail = "the hub knows this server by the credential before the present one, as after a backup was \
+                      restored: that one is used again";
+        Event::Hub { detail: detail.into() }.log();
+    }
+    kept
 }
 
 /// Keeps how the hub was met; it is written where that is another way than before, and once an hour.
@@ -150,6 +181,57 @@ mod tests {
         assert_eq!(found, [true, true, false, false, false]);
     }
 
+    /// Takes the credential `taken` alone.
+    async fn hub_that_takes(taken: &'static str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = vec![0; 4096];
+                let read = stream.read(&mut head).await.unwrap_or(0);
+                let head = String::from_utf8_lossy(head.get(..read).unwrap_or_default()).into_owned();
+                let (status, body) = match head.contains(&format!("Bearer {taken}\r\n")) {
+                    true => ("200 OK", r#"{"version":"1","organization_enabled":true}"#),
+                    false => ("401 Unauthorized", "{}"),
+                };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+                     connection: close\r\n\r\n{body}"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_was_restored_from_a_backup_is_met_with_the_credential_that_it_knows() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&Machine, folder.path()).unwrap();
+        let network = NetworkConfig::default();
+        let enrolled = Enrollment {
+            hub: hub_that_takes("first").await,
+            server: "1".into(),
+            credential: "first".into(),
+            credential_since: Timestamp::UNIX_EPOCH,
+            former: None,
+            ca: None,
+        };
+        let renewed = succeeded(&enrolled, "second".into());
+        renewed.save(&home, &Machine).unwrap();
+        let kept = || Enrollment::load(&home, &Machine).unwrap().unwrap();
+        assert!(fall_back(&home, &network, &renewed).await);
+        assert_eq!((kept().credential.as_str(), kept().former.as_deref()), ("first", Some("second")));
+        // A hub that knows neither changes nothing, however often it is asked.
+        let elsewhere = Enrollment { hub: hub_that_takes("another").await, ..renewed };
+        elsewhere.save(&home, &Machine).unwrap();
+        assert!(!fall_back(&home, &network, &elsewhere).await);
+        assert_eq!(kept(), elsewhere);
+    }
+
     #[tokio::test]
     async fn a_cycle_that_has_the_lock_holds_up_nothing_else_of_the_service() {
         let folder = tempfile::tempdir().unwrap();
@@ -159,6 +241,7 @@ mod tests {
             server: "1".into(),
             credential: "secret".into(),
             credential_since: Timestamp::UNIX_EPOCH,
+            former: None,
             ca: None,
         };
         enrollment.save(&home, &Machine).unwrap();

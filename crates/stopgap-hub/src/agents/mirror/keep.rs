@@ -82,7 +82,13 @@ async fn round(state: &AppState, http: &reqwest::Client) -> (Duration, String) {
         Err(message) => return (EVERY, message),
     };
     let mut failures = Vec::new();
-    for publisher in publishers {
+    if let Some(publishers) = &publishers {
+        let named: Vec<String> = publishers.iter().map(|publisher| publisher.name.to_string()).collect();
+        if let Err(error) = drop_others(state, &named).await {
+            failures.push(format!("feeds that hub.toml names no longer: {}", Causes(&error)));
+        }
+    }
+    for publisher in publishers.unwrap_or_default() {
         let known: Arc<Mirrored> = state.agents.mirrored.borrow().clone();
         let last = known.documents.get(&publisher.name);
         let now = Timestamp::now();
@@ -108,9 +114,22 @@ async fn round(state: &AppState, http: &reqwest::Client) -> (Duration, String) {
     (every, failures.join("; "))
 }
 
-fn publishers(data: &Path) -> Result<(Duration, Vec<Publisher>), String> {
+/// A feed that was taken out of `hub.toml` is served no longer. Hubs that share a database have the same file, or none.
+async fn drop_others(state: &AppState, named: &[String]) -> Result<(), DbError> {
+    let served: Arc<Mirrored> = state.agents.mirrored.borrow().clone();
+    if served.names().iter().all(|served| named.contains(&served.to_string())) {
+        return Ok(());
+    }
+    let mut change = state.db.begin().await?;
+    mirror::keep(&mut change, named).await?;
+    change.commit().await?;
+    reload(state).await
+}
+
+/// How often publishers are asked, and which; `None` where there is no file that says so.
+fn publishers(data: &Path) -> Result<(Duration, Option<Vec<Publisher>>), String> {
     let path = data.join("hub.toml");
-    let Some(text) = read(&path)? else { return Ok((EVERY, Vec::new())) };
+    let Some(text) = read(&path)? else { return Ok((EVERY, None)) };
     let at = |error: String| format!("{}: {error}", path.display());
     let file: HubFile = toml::from_str(&text).map_err(|error| at(error.to_string()))?;
     let every = file.mirror_interval.map_or(EVERY, SignedDuration::unsigned_abs).max(LEAST);
@@ -128,7 +147,7 @@ fn publishers(data: &Path) -> Result<(Duration, Vec<Publisher>), String> {
             Ok(Publisher { name: entry.name, url: entry.url, trust })
         })
         .collect();
-    Ok((every, publishers?))
+    Ok((every, Some(publishers?)))
 }
 
 fn read(path: &Path) -> Result<Option<String>, String> {

@@ -23,7 +23,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     uses: u32,
     /// How long it works
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = system::lasting)]
     expires: SignedDuration,
     /// Label them; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE")]
