@@ -151,6 +151,7 @@ impl Operator {
             approval: config.approval,
             observe: config.observe,
             approvals: self.approvals.clone(),
+            windows: Vec::new(),
             rings: config.rings.clone(),
             critical_at_once: config.critical_at_once,
             now: Vec::new(),

@@ -22,6 +22,7 @@ pub mod proof;
 pub mod report;
 pub mod select;
 pub mod version;
+pub mod window;
 pub mod wire;
 
 pub use facts::{Fact, Facts};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use stopgap_feed::document::Wave;
 
 use crate::policy::{Approval, Block};
+use crate::window::Window;
 
 /// What one level says. `None` says nothing, and the next farther level counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Layer {
     /// Rings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rings: Option<Vec<Wave>>,
+    /// When something new may come into force; an empty list: at any time, whatever a farther level says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Vec<Window>>,
     /// Every change is held until then. The latest of all levels counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen_until: Option<Timestamp>,
@@ -84,6 +88,8 @@ pub struct Effective {
     pub approval: Said<Option<Approval>>,
     /// Rings.
     pub rings: Said<Vec<Wave>>,
+    /// When something new may come into force; none: at any time.
+    pub windows: Said<Vec<Window>>,
     /// Every change is held until then.
     pub frozen_until: Said<Option<Timestamp>>,
     /// How many servers of its group change at a time.
@@ -120,6 +126,7 @@ pub fn effective(organization: &Layer, groups: &[(String, Layer)], server: &Laye
             .unwrap_or(default(false)),
         approval: pick(nearest(), |layer| layer.approval.map(Some)).unwrap_or(default(None)),
         rings: pick(nearest(), |layer| layer.rings.clone()).unwrap_or(default(Vec::new())),
+        windows: pick(nearest(), |layer| layer.windows.clone()).unwrap_or(default(Vec::new())),
         frozen_until: frozen.unwrap_or(default(None)),
         max_parallel: pick(nearest(), |layer| layer.max_parallel.map(Some)).unwrap_or(default(None)),
     }
@@ -184,6 +191,24 @@ mod tests {
         let ids: Vec<String> = effective.mitigations_blocked.iter().map(|b| b.value.id.to_string()).collect();
         assert_eq!(ids, ["M2", "M1"]);
         assert_eq!(effective.frozen_until.origin, Origin::Organization);
+    }
+
+    #[test]
+    fn the_nearest_windows_count_and_an_empty_list_takes_them_away() {
+        let with = |texts: &[&str]| {
+            let windows = texts.iter().map(|text| text.parse().unwrap()).collect();
+            Layer { windows: Some(windows), ..Layer::default() }
+        };
+        let organization = with(&["sat 02:00 4h", "sun 02:00 4h"]);
+        let none = Layer::default();
+        let counts = |groups: &[(String, Layer)], server: &Layer| {
+            let said = effective(&organization, groups, server).windows;
+            (said.value.len(), said.origin)
+        };
+        let night = [("night".to_owned(), with(&["22:00 6h"]))];
+        assert_eq!(counts(&[], &none), (2, Origin::Organization));
+        assert_eq!(counts(&night, &none), (1, Origin::Group("night".into())));
+        assert_eq!(counts(&night, &with(&[])), (0, Origin::Server));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use stopgap_feed::document::{ActionType, Wave};
 use stopgap_feed::{FeedName, Id, Key};
 
+use crate::window::Window;
+
 /// Everything that holds a mitigation back, or takes one off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -25,9 +27,11 @@ pub struct Policy {
     pub observe: bool,
     /// The organization's rings, by servers: the later of a ring and the publisher's wave counts.
     pub rings: Vec<Wave>,
-    /// Whether a `critical` mitigation waits for neither wave nor ring.
+    /// When something new may come into force; none: at any time.
+    pub windows: Vec<Window>,
+    /// Whether a `critical` mitigation waits for neither wave nor ring nor window.
     pub critical_at_once: bool,
-    /// Ids that wait for neither wave nor ring (`apply --now`).
+    /// Ids that wait for neither wave nor ring nor window (`apply --now`).
     pub now: Vec<Id>,
     /// Takes a mitigation off when the fix is installed, or leaves that to a person.
     pub removal: Removal,
@@ -48,6 +52,7 @@ impl Default for Policy {
             approvals: Vec::new(),
             observe: false,
             rings: Vec::new(),
+            windows: Vec::new(),
             critical_at_once: false,
             now: Vec::new(),
             removal: Removal::Automatic,

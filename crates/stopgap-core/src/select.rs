@@ -19,6 +19,7 @@ use crate::applicability::{self, Applicability};
 use crate::facts::Facts;
 use crate::ledger::Ledger;
 use crate::policy::{Approval, Approved, FeedPolicy, Level, Policy, Removal};
+use crate::window;
 use candidate::{Candidate, candidates};
 
 /// What is known of one feed in this cycle.
@@ -364,7 +365,8 @@ impl Context<'_> {
         }
     }
 
-    /// The later of the publisher's wave and the organization's ring; `None`: at once.
+    /// The later of the publisher's wave and the organization's ring, and from then on the first moment in a
+    /// maintenance window; `None`: at once.
     fn turn(&self, candidate: &Candidate) -> Option<Timestamp> {
         let critical = candidate.mitigation.severity == Some(Severity::Critical);
         let jumps = self.policy.now.iter().any(|id| id.covers(&candidate.key.id));
@@ -373,7 +375,12 @@ impl Context<'_> {
         }
         let (since, server) = (candidate.since, self.policy.server_id.as_str());
         let wave = wave::turn(&candidate.mitigation.rollout, since, server, &candidate.key);
-        wave.max(wave::ring(&self.policy.rings, since, server))
+        let turn = wave.max(wave::ring(&self.policy.rings, since, server));
+        if self.policy.windows.is_empty() {
+            return turn;
+        }
+        let from = turn.map_or(self.now, |turn| turn.max(self.now));
+        Some(window::first_open(&self.policy.windows, from))
     }
 
     /// Recalled by the publisher, or past its own end.

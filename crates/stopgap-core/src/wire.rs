@@ -13,6 +13,7 @@ use stopgap_feed::document::Wave;
 use stopgap_feed::{FeedName, Id};
 
 use crate::policy::{Approval, Approved, Block};
+use crate::window::Window;
 
 /// A batch holds no more reports than this; an agent that was away sends several batches.
 pub const MAX_REPORTS: usize = 64;
@@ -78,6 +79,9 @@ pub struct Settings {
     /// The organization's rings.
     #[serde(default)]
     pub rings: Vec<Wave>,
+    /// When something new may come into force; none: at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
     /// InternetWebProxy; `None`: as the server is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internet_web_proxy: Option<String>,

@@ -47,8 +47,16 @@ impl Said {
 
     /// Holds back what the organization holds back. `may_revert`: its blocks may take off what is in force.
     pub fn hold_back(&self, policy: &mut Policy, may_revert: bool, now: Timestamp) {
-        let Settings { organization_enabled, server_enabled, blocks, approval, approvals, rings, .. } =
-            &self.settings;
+        let Settings {
+            organization_enabled,
+            server_enabled,
+            blocks,
+            approval,
+            approvals,
+            rings,
+            windows,
+            ..
+        } = &self.settings;
         policy.organization_enabled &= organization_enabled;
         // Off wins: what an operator switched off on the server itself stays off.
         policy.server_enabled &= server_enabled.unwrap_or(true);
@@ -62,6 +70,7 @@ impl Said {
             policy.approval = Approval::Required;
         }
         policy.approvals.extend(approvals.iter().cloned());
+        policy.windows.clone_from(windows);
         // The server's own stand nearer.
         if policy.rings.is_empty() {
             policy.rings.clone_from(rings);

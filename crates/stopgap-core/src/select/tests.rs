@@ -473,3 +473,70 @@ fn what_harms_or_does_not_reach_every_target_supersedes_nothing() {
     harmed.note_failure(&"example:M2".parse().unwrap(), &digest, "500", true, now());
     assert_eq!(decide(&harmed), [Wish::Apply, Wish::Apply]);
 }
+
+/// Outside a window nothing new comes into force; what is there stays, and what must leave leaves.
+#[test]
+fn the_truth_table_of_maintenance_windows() {
+    let (open, closed) = ("sun 02:00 4h", "sun 22:00 4h");
+    let later = "Scheduled: this server's turn is at 2026-11-22T22:00:00Z";
+    let applies = |text: &str| text.starts_with("Applies");
+    let critical = || {
+        let mut mitigation = mitigation("M1");
+        mitigation.severity = Some(Severity::Critical);
+        document(vec![mitigation])
+    };
+    let case = |windows: &[&str], change: fn(&mut Case)| {
+        let windows = windows.iter().map(|text| text.parse().unwrap()).collect();
+        let mut case = Case { policy: Policy { windows, ..Policy::default() }, ..Case::default() };
+        change(&mut case);
+        case
+    };
+    let nothing: fn(&mut Case) = |_| {};
+    assert!(applies(&case(&[], nothing).decide().0));
+    assert!(applies(&case(&[open], nothing).decide().0));
+    assert!(applies(&case(&[closed, open], nothing).decide().0));
+    assert_eq!(case(&[closed], nothing).decide(), (later.to_owned(), Wish::Keep));
+    // What is in force is kept up at any time; another revision of it waits, and leaves it where it is.
+    let kept = case(&[closed], nothing);
+    let mut books = ledger(None);
+    books.mitigations.values_mut().for_each(|entry| {
+        entry.digest = crate::plan::sha256_hex(kept.document.mitigations[0].octets.as_bytes());
+    });
+    let feeds = [FeedView::of_document("example", &kept.document, now())];
+    let selection =
+        select(&feeds, &[target("nginx", kept.build)], &Facts::default(), &kept.policy, &books, now());
+    assert_eq!(selection.mitigations[0].wish, Wish::Apply);
+    let another = case(&[closed], |case| case.in_ledger = true);
+    assert_eq!(another.decide(), (later.to_owned(), Wish::Keep));
+    // `critical` waits like any other, unless it is said that it waits for nothing.
+    let mut waits = case(&[closed], nothing);
+    waits.document = critical();
+    assert_eq!(waits.decide().0, later);
+    let mut jumps = case(&[closed], |case| case.policy.critical_at_once = true);
+    jumps.document = critical();
+    assert!(applies(&jumps.decide().0));
+    let by_hand = case(&[closed], |case| case.policy.now = vec!["M1".parse().unwrap()]);
+    assert!(applies(&by_hand.decide().0));
+    // A ring that ends outside a window waits for the next one; one that ends within it, for its own end.
+    let ring = |after_seconds| vec![Wave { percent: 100, after_seconds }];
+    let mut outside = case(&[open, closed], nothing);
+    outside.policy.rings = ring(4 * 3600);
+    assert_eq!(outside.decide().0, later);
+    let mut within = case(&[open], nothing);
+    within.policy.rings = ring(3600);
+    assert_eq!(within.decide().0, "Scheduled: this server's turn is at 2026-11-22T04:00:00Z");
+    // What must leave waits for no window.
+    let mut recalled = case(&[closed], |case| case.in_ledger = true);
+    recalled.document.withdrawn =
+        vec![Withdrawn { id: "M1".parse().unwrap(), reason: "it broke printing".into() }];
+    assert_eq!(recalled.decide().1, Wish::TakeOff);
+    let blocked = case(&[closed], |case| {
+        case.in_ledger = true;
+        case.policy.blocks = vec![block("M1", true)];
+    });
+    assert_eq!(blocked.decide().1, Wish::TakeOff);
+    let fixed = case(&[closed], |case| {
+        (case.in_ledger, case.build, case.fixed_minutes_ago) = (true, "15.2.986.36", Some(31));
+    });
+    assert_eq!(fixed.decide().1, Wish::TakeOff);
+}

@@ -57,6 +57,7 @@ pub(super) fn settings(
         approval: effective.approval.value,
         approvals: organization.approvals_of(&server.name, &server.labels),
         rings: effective.rings.value,
+        windows: effective.windows.value,
         internet_web_proxy: effective.internet_web_proxy.value,
         internet_web_proxy_bypass: effective.internet_web_proxy_bypass.value,
         data_collection_enabled: effective.data_collection_enabled.value,

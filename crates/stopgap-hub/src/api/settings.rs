@@ -37,6 +37,9 @@ pub struct SettingsDocument {
     /// Rings.
     #[schema(value_type = Option<Vec<Object>>)]
     rings: Option<Vec<Value>>,
+    /// Maintenance windows, in UTC: `sat,sun 02:00 6h`, `mon-fri 23:30 90m`, `22:00 4h`. An empty list: none.
+    #[schema(max_items = 50)]
+    windows: Option<Vec<String>>,
     /// Every change is held until then.
     #[schema(format = DateTime)]
     frozen_until: Option<String>,

@@ -149,6 +149,9 @@ fn settings_of(effective: &Effective, server: &Server) -> Vec<Setting> {
             };
             rings.iter().map(ring).collect::<Vec<_>>().join(", ")
         }),
+        setting("Maintenance windows (UTC)", &effective.windows, |windows| {
+            windows.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        }),
         setting("Servers at a time", &effective.max_parallel, |value| {
             value.map(|value| value.to_string()).unwrap_or_default()
         }),

@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use stopgap_core::organization::Layer;
 use stopgap_core::policy::Approval;
+use stopgap_core::window::Window;
 use stopgap_feed::document::Wave;
 
 use super::form::{Fields, Sent, escaped};
@@ -37,6 +38,9 @@ struct Page {
     group: Option<Group>,
 }
 
+/// What is written for no windows at all, whatever a farther level says.
+const NO_WINDOW: &str = "any time";
+
 /// A layer as the fields of a form.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Written {
@@ -45,6 +49,7 @@ struct Written {
     approval: &'static str,
     frozen_until: String,
     rings: String,
+    windows: String,
     max_parallel: String,
     proxy: String,
     bypass: String,
@@ -164,6 +169,13 @@ fn written(layer: &Layer) -> Written {
             .map(|at| at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M").to_string())
             .unwrap_or_default(),
         rings: layer.rings.iter().flatten().map(ring).collect::<Vec<_>>().join("\n"),
+        windows: match layer.windows.as_deref() {
+            Some([]) => NO_WINDOW.into(),
+            windows => {
+                let lines = windows.unwrap_or_default().iter().map(ToString::to_string);
+                lines.collect::<Vec<_>>().join("\n")
+            }
+        },
         max_parallel: layer.max_parallel.map(|value| value.to_string()).unwrap_or_default(),
         proxy: match layer.internet_web_proxy.as_deref() {
             None => String::new(),
@@ -187,6 +199,13 @@ fn read(fields: &Fields) -> Answer<Layer> {
         fields.get(name).lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     };
     let rings: Vec<Wave> = lines("rings").iter().map(|line| ring(line)).collect::<Answer<_>>()?;
+    let windows = match lines("windows") {
+        any if any == [NO_WINDOW] => Some(Vec::new()),
+        lines => {
+            let read: Result<Vec<Window>, String> = lines.iter().map(|line| line.parse()).collect();
+            Some(read.map_err(Problem::unprocessable)?).filter(|windows| !windows.is_empty())
+        }
+    };
     let number = |text: &str| {
         let wrong =
             || Problem::unprocessable(format_args!("servers at a time is {text:?}; expected a number"));
@@ -202,6 +221,7 @@ fn read(fields: &Fields) -> Answer<Layer> {
         },
         frozen_until: fields.filled("frozen_until").map(moment).transpose()?,
         rings: Some(rings).filter(|rings| !rings.is_empty()),
+        windows,
         max_parallel: fields.filled("max_parallel").map(number).transpose()?,
         internet_web_proxy: fields
             .filled("internet_web_proxy")
@@ -287,6 +307,7 @@ mod tests {
                 Wave { percent: 10, after_seconds: 0 },
                 Wave { percent: 100, after_seconds: 7200 },
             ]),
+            windows: Some(vec!["sat,sun 02:00 6h".parse().unwrap(), "22:00 4h".parse().unwrap()]),
             frozen_until: Some("2026-11-22T20:00:00Z".parse().unwrap()),
             max_parallel: Some(2),
             ..Layer::default()
@@ -299,6 +320,7 @@ mod tests {
             ("approval", written.approval),
             ("frozen_until", &written.frozen_until),
             ("rings", &written.rings),
+            ("windows", &written.windows),
             ("max_parallel", &written.max_parallel),
             ("internet_web_proxy", &written.proxy),
             ("internet_web_proxy_bypass", &written.bypass),
@@ -306,6 +328,8 @@ mod tests {
         let fields = Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         assert_eq!(read(&fields).unwrap(), layer);
         assert_eq!(read(&Fields::default()).unwrap(), Layer::default());
+        let never = Fields(vec![("windows".to_owned(), NO_WINDOW.to_owned())]);
+        assert_eq!(read(&never).unwrap().windows, Some(Vec::new()));
     }
 
     #[test]
@@ -314,6 +338,7 @@ mod tests {
             ("rings", "10% of them"),
             ("rings", "101 after 1h"),
             ("max_parallel", "few"),
+            ("windows", "at night"),
             ("frozen_until", "tomorrow"),
         ] {
             let fields = Fields(vec![(name.to_owned(), value.to_owned())]);

@@ -13,6 +13,9 @@ const MAX_TEXT: usize = 2000;
 /// Rings, and hosts that are asked without the proxy.
 const MAX_LIST: usize = 200;
 
+/// Maintenance windows of a layer.
+const MAX_WINDOWS: usize = 50;
+
 /// Reads a layer. A block may be an id alone, `M1` or `example:M1`; its level is the layer's, whatever it says.
 pub fn layer_of(mut document: Value, level: Level) -> Answer<Layer> {
     if !document.is_object() {
@@ -86,6 +89,7 @@ pub(super) fn checked(mut layer: Layer, level: Level) -> Answer<Layer> {
     bound("hosts in internet_web_proxy_bypass", bypass.len(), MAX_LIST)?;
     bypass.iter().try_for_each(|host| text("a host of internet_web_proxy_bypass", Some(host)))?;
     bound("rings", layer.rings.as_deref().unwrap_or_default().len(), MAX_LIST)?;
+    bound("windows", layer.windows.as_deref().unwrap_or_default().len(), MAX_WINDOWS)?;
     if layer.max_parallel == Some(0) {
         return Err(Problem::unprocessable(
             "max_parallel is 0, so that no server would ever change; expected 1 or more",
@@ -138,6 +142,8 @@ mod tests {
             json!({"internet_web_proxy": "proxy"}),
             json!({"internet_web_proxy": "ftp://proxy:21"}),
             json!({"max_parallel": 0}),
+            json!({"windows": ["25:00 1h"]}),
+            json!({"windows": vec!["22:00 1h"; 51]}),
             json!({"mitigations_blocked": (0..1001).map(|n| format!("M{n}")).collect::<Vec<_>>()}),
         ] {
             let refused =

@@ -74,5 +74,22 @@ async fn get(remote: &Remote, json: bool) -> Outcome {
     output::line(format_args!("InternetWebProxy             : {}", text("internet_web_proxy")))?;
     output::line(format_args!("InternetWebProxyBypassList   : {{{}}}", bypass.join(", ")))?;
     output::line(format_args!("DataCollectionEnabled        : {}", truth("data_collection_enabled", false)))?;
+    // What Exchange does not know is told where somebody said it.
+    for (name, label) in [
+        ("approval", "Approval"),
+        ("frozen_until", "FrozenUntil"),
+        ("windows", "Windows"),
+        ("max_parallel", "MaxParallel"),
+    ] {
+        match settings.get(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(_)) => {
+                let list = settings.get(name).map(texts).unwrap_or_default();
+                output::line(format_args!("{label:<29}: {{{}}}", list.join(", ")))?;
+            }
+            Some(Value::String(text)) => output::line(format_args!("{label:<29}: {text}"))?,
+            Some(other) => output::line(format_args!("{label:<29}: {other}"))?,
+        }
+    }
     Ok(Code::Done)
 }

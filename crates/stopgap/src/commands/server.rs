@@ -106,6 +106,19 @@ pub struct Wanted {
     /// Whether diagnostics are sent to publishers
     #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
     pub data_collection_enabled: Option<bool>,
+    /// Whether a person approves each revision first: required or automatic; "" says nothing at this level
+    #[arg(long, value_name = "HOW", value_parser = ["required", "automatic", ""])]
+    pub approval: Option<String>,
+    /// Hold every change for so long (4h, 7d), or until then (2026-11-22T20:00:00Z); "" holds none
+    #[arg(long, value_name = "UNTIL")]
+    pub freeze: Option<String>,
+    /// When something new may come into force, in UTC ("sat,sun 02:00 6h"), several times; "any time" whatever a farther
+    /// level says; "" says nothing at this level
+    #[arg(long = "window", value_name = "WINDOW")]
+    pub windows: Vec<String>,
+    /// How many servers change at a time; 0 says nothing at this level
+    #[arg(long, value_name = "N")]
+    pub max_parallel: Option<u32>,
     /// Why; the hub's audit log keeps it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -119,6 +132,10 @@ impl Wanted {
             || self.internet_web_proxy.is_some()
             || self.internet_web_proxy_bypass.is_some()
             || self.data_collection_enabled.is_some()
+            || self.approval.is_some()
+            || self.freeze.is_some()
+            || !self.windows.is_empty()
+            || self.max_parallel.is_some()
     }
 }
 

@@ -5,12 +5,14 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use stopgap_core::policy::Block;
+use stopgap_core::window::Window;
 use stopgap_feed::{FeedName, Id};
 
 use super::Wanted;
 use super::edits::{self, Edits};
 use crate::commands::remote::{Remote, Written};
 use crate::exit::Failure;
+use crate::system;
 
 /// How often settings are read again that somebody else changed meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -61,10 +63,23 @@ impl Change {
         if let Some(enabled) = wanted.data_collection_enabled {
             values.insert("data_collection_enabled".into(), json!(enabled));
         }
+        // Nothing said is `null`, which takes a value back.
+        if let Some(approval) = &wanted.approval {
+            values.insert("approval".into(), said(approval));
+        }
+        if let Some(until) = &wanted.freeze {
+            values.insert("frozen_until".into(), freeze(until, Timestamp::now())?);
+        }
+        if !wanted.windows.is_empty() {
+            values.insert("windows".into(), windows(&wanted.windows)?);
+        }
+        if let Some(most) = wanted.max_parallel {
+            values.insert("max_parallel".into(), if most == 0 { Value::Null } else { json!(most) });
+        }
         let blocked = wanted.mitigations_blocked.as_deref().map(edits::read).transpose()?;
         if values.is_empty() && blocked.is_none() {
             return Err(Failure::usage(
-                "nothing to set: give --mitigations-enabled or --mitigations-blocked",
+                "nothing to set: give --mitigations-enabled, --mitigations-blocked or another setting",
             ));
         }
         if wanted.lasting.is_some_and(|lasting| !lasting.is_positive()) {
@@ -121,6 +136,38 @@ impl Change {
     }
 }
 
+fn said(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { json!(text) }
+}
+
+/// Until when changes are held; a time that has passed would hold none, and is a slip.
+fn freeze(text: &str, now: Timestamp) -> Result<Value, Failure> {
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    let until = match text.parse::<Timestamp>() {
+        Ok(until) => Some(until),
+        Err(_) => system::lasting(text).ok().and_then(|lasting| now.checked_add(lasting).ok()),
+    };
+    let until = until.filter(|until| *until > now).ok_or_else(|| {
+        Failure::usage(format_args!(
+            "--freeze {text:?}; expected a time to come: 4h, 7d or 2026-11-22T20:00:00Z"
+        ))
+    })?;
+    Ok(json!(until))
+}
+
+fn windows(texts: &[String]) -> Result<Value, Failure> {
+    match texts {
+        [one] if one.is_empty() => Ok(Value::Null),
+        [one] if one == "any time" => Ok(json!([])),
+        texts => {
+            let read: Result<Vec<Window>, String> = texts.iter().map(|text| text.parse()).collect();
+            Ok(json!(read.map_err(|why| Failure::usage(format_args!("--window: {why}")))?))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +181,10 @@ mod tests {
             internet_web_proxy: None,
             internet_web_proxy_bypass: None,
             data_collection_enabled: None,
+            approval: None,
+            freeze: None,
+            windows: Vec::new(),
+            max_parallel: None,
             reason: None,
         }
     }
@@ -153,6 +204,24 @@ mod tests {
             format!("{feed}{}{kept}", block["id"].as_str().unwrap())
         };
         list.as_array().unwrap().iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_freeze_is_how_long_or_until_when_and_windows_are_read_before_anything_is_asked() {
+        let now: Timestamp = "2026-11-22T03:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("7d", json!("2026-11-29T03:00:00Z")),
+            ("2026-11-22T20:00:00Z", json!("2026-11-22T20:00:00Z")),
+            ("", Value::Null),
+        ] {
+            assert_eq!(freeze(text, now).unwrap(), expected);
+        }
+        assert!(freeze("2026-11-22T02:00:00Z", now).is_err() && freeze("until Monday", now).is_err());
+        let of = |texts: &[&str]| windows(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["sun,sat 2:00 6h", "22:00 4h"]).unwrap(), json!(["sat,sun 02:00 6h", "22:00 4h"]));
+        assert_eq!(of(&["any time"]).unwrap(), json!([]));
+        assert_eq!(of(&[""]).unwrap(), Value::Null);
+        assert!(of(&["at night"]).is_err());
     }
 
     #[test]
