@@ -89,7 +89,6 @@ pub struct UserPatch {
     pub password: Option<String>,
     /// The present password; who changes their own tells it.
     #[serde(default)]
-    #[schema(max_length = 1024)]
     pub present: Option<String>,
 }
 

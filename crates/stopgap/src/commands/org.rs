@@ -15,7 +15,7 @@ pub enum Command {
     /// Print the organization's settings
     Get(GetArgs),
     /// Change the organization's settings
-    Set(SetArgs),
+    Set(Box<SetArgs>),
 }
 
 #[derive(clap::Args)]

@@ -24,7 +24,7 @@ pub enum Command {
     /// Print a server's settings as Exchange does
     Get(GetArgs),
     /// Change the settings of a server, of a group, or of every server
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     /// Forget a server; what is in force on it stays
     Remove(RemoveArgs),
 }

@@ -12,7 +12,7 @@ pub fn run(command: Command) -> Outcome {
         match command {
             Command::List(args) => list(&remote, args).await,
             Command::Get(args) => get(&remote, args).await,
-            Command::Set(args) => set(&remote, args).await,
+            Command::Set(args) => set(&remote, *args).await,
             Command::Remove(args) => remove(&remote, args).await,
         }
     })
