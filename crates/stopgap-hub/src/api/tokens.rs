@@ -40,7 +40,7 @@ pub struct NewToken {
     pub role: Role,
     /// What of the API it reaches; missing or empty: all that its role may.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, max_items = 20)]
+    #[schema(value_type = Vec<String>, max_items = 24)]
     pub scopes: Vec<Scope>,
     /// How many hours it works; missing: until it is removed.
     #[serde(default)]

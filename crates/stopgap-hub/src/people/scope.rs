@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What there is to reach.
-pub const AREAS: [&str; 10] = [
+pub const AREAS: [&str; 12] = [
     "organization",
     "groups",
     "servers",
@@ -19,6 +19,8 @@ pub const AREAS: [&str; 10] = [
     "tokens",
     "users",
     "enrollments",
+    "notifications",
+    "troubles",
     "metrics",
 ];
 
