@@ -7,7 +7,7 @@ const pages = {
   overview: '/', mitigations: '/mitigations', mitigation: '/mitigations/example/M1', servers: '/servers',
   server: '/servers/mail04', approvals: '/approvals', settings: '/settings/groups/mail', organization: '/settings',
   past: `/past?mitigation=example:M3&day=${new Date(Date.now() - 40 * 3600e3).toISOString().slice(0, 10)}`,
-  report: '/report', audit: '/audit', people: '/people', enrollments: '/enrollments',
+  report: '/report', notifications: '/notifications', audit: '/audit', people: '/people', enrollments: '/enrollments',
   'server-settings': '/servers/mail04/settings', nothing: '/servers/nowhere',
 };
 
