@@ -1,4 +1,5 @@
-//! The program on Windows: the service through the service control manager, IIS's files on drive C:, the demonstration.
+//! The program on Windows: the service through the service control manager, services as targets, IIS's files on drive C:,
+//! the demonstration.
 //! Built for Windows on another system and run under Wine by `cargo xtask test --windows`; docs/windows.md lists what that
 //! cannot prove.
 #![cfg(windows)]
@@ -9,4 +10,5 @@ mod demo;
 mod drive;
 mod iis;
 mod service;
+mod services;
 mod world;

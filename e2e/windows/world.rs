@@ -78,7 +78,8 @@ impl World {
         for entry in fs::read_dir(Path::new(MITIGATIONS).join("M1")).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
-                fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+                // Wine's own copying asks for more of a file than reading it.
+                fs::write(to.join(path.file_name().unwrap()), fs::read(&path).unwrap()).unwrap();
             }
         }
         world.publish();

@@ -32,10 +32,15 @@ pub fn default_path() -> PathBuf {
     }
 }
 
-/// The agent's folder on Windows: `%ProgramData%\\Stopgap`, with everything in it. Whoever can set the variable for the
-/// agent is an administrator.
+/// The agent's folder on Windows: `%ProgramData%\\Stopgap`, with everything in it. The variable itself is not asked where the
+/// registry says it: a prompt's and a service's may differ, and they must mean one folder.
 pub fn program_data() -> PathBuf {
-    let set = std::env::var_os("ProgramData").map(PathBuf::from).filter(|path| path.is_absolute());
+    #[cfg(windows)]
+    let set = crate::windows::folder::program_data();
+    #[cfg(not(windows))]
+    let set = None;
+    let set = set.or_else(|| std::env::var_os("ProgramData").map(PathBuf::from));
+    let set = set.filter(|path| path.is_absolute());
     set.unwrap_or_else(|| PathBuf::from("C:\\ProgramData")).join("Stopgap")
 }
 

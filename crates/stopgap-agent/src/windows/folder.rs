@@ -7,6 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use windows_registry::LOCAL_MACHINE;
+
 /// Owner, and full control for nobody but the system and administrators; nothing is inherited from above.
 pub const ALONE: &str = "O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
 /// The same for a file.
@@ -17,6 +19,17 @@ const TRUSTED: [&str; 2] = ["S-1-5-18", "S-1-5-32-544"];
 
 /// More names are not ours.
 const NAMES_MAX: usize = 100_000;
+
+/// `%ProgramData%` as the registry has it; nothing where it says it by a variable that this process does not have.
+pub fn program_data() -> Option<PathBuf> {
+    const PROFILES: &str = "SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\ProfileList";
+    let said = LOCAL_MACHINE.open(PROFILES).and_then(|key| key.get_string("ProgramData")).ok()?;
+    let path = match said.strip_prefix("%SystemDrive%") {
+        Some(rest) => std::env::var("SystemDrive").ok()? + rest,
+        None => said,
+    };
+    (!path.contains('%')).then(|| PathBuf::from(path))
+}
 
 /// Has `folder` stand there, with everything in it for administrators and the system alone. What somebody else owns in it
 /// is an error, and nothing is changed then.

@@ -13,6 +13,7 @@ use windows_service::service::{
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 
 use super::SERVICE;
+use crate::events::Event;
 
 /// What the service does until the receiver says `true`; an error is its end before that.
 pub type Work = Box<dyn FnOnce(watch::Receiver<bool>) -> Result<(), String> + Send>;
@@ -85,7 +86,7 @@ fn serve() -> Result<(), String> {
     };
     if let Err(why) = &done {
         // Once it has said that it stopped, the control manager may end this process at once.
-        tracing::error!("the service ended: {why}");
+        Event::Failed { detail: format!("the service ended: {why}") }.log();
     }
     let _ = say.send(Heard::Done);
     // Its last word must not come after ours.

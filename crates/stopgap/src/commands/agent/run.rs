@@ -29,13 +29,26 @@ pub fn run(args: Args, path: &Path) -> Outcome {
         let at = path.to_owned();
         let work = move |mut stop: tokio::sync::watch::Receiver<bool>| {
             let stopped = async move { drop(stop.wait_for(|asked| *asked).await) };
-            serve(&at, false, stopped).map(drop).map_err(|failure| format!("{:#}", failure.error))
+            serve(&at, false, stopped).map(drop).map_err(|failure| {
+                open_the_log_all_the_same();
+                format!("{:#}", failure.error)
+            })
         };
         if as_service(Box::new(work))?.is_none() {
             return Ok(Code::Done);
         }
     }
     serve(path, true, system::stopped())
+}
+
+/// Of a service nobody reads the standard error. Where the configuration cannot be read, why not goes where the log would
+/// be without one. Nothing happens where the log is open.
+#[cfg(windows)]
+fn open_the_log_all_the_same() {
+    let daily = events::daily_log(&stopgap_agent::config::program_data().join("Logs")).ok();
+    let daily = daily.map(|daily| fmt::layer().with_writer(daily).with_ansi(false).with_target(false));
+    // It fails where there is one.
+    let _ = tracing_subscriber::registry().with(log::machine()).with(daily).try_init();
 }
 
 /// `terminal`: somebody may read standard error.

@@ -1,15 +1,13 @@
 //! Services of Windows under the service control manager that runs here: the same driver, services that are real.
-#![cfg(windows)]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "winservice/real.rs"]
 mod real;
 
-use real::{Services, run_as_service};
 use stopgap_core::plan::Wanted;
 use stopgap_drivers::host::services::{Start, State};
 use stopgap_drivers::winservice::{Settings, WinService};
 use stopgap_drivers::{Driver, Machine};
+
+use real::{Services, run_as_service};
 
 /// What the services of these tests run: this test's program with this test alone.
 #[test]

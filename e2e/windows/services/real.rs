@@ -15,7 +15,8 @@ use windows_service::service_control_handler::{self, ServiceControlHandlerResult
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 /// What the services run. Behind it comes the service's own name, as one of a test to leave out.
-const ARGUMENTS: [&str; 4] = ["is_a_service_where_it_was_started_as_one", "--exact", "--nocapture", "--skip"];
+const ARGUMENTS: [&str; 4] =
+    ["services::is_a_service_where_it_was_started_as_one", "--exact", "--nocapture", "--skip"];
 
 const TIME: Duration = Duration::from_secs(60);
 
