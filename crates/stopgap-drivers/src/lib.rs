@@ -18,6 +18,7 @@ pub mod probe;
 mod render;
 pub mod server;
 pub mod set;
+mod switched;
 pub mod systemd;
 pub mod winservice;
 

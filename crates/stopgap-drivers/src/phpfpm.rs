@@ -14,21 +14,23 @@ mod decide;
 mod process;
 mod record;
 
-use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use stopgap_core::observed::{Hook, Live, Observed, Site};
+use stopgap_core::observed::{Hook, Live, Observed};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 
 use crate::driver::{Checked, Driver, DriverError, io_error};
-use crate::host::{Host, remove_if_there};
+use crate::host::Host;
 use crate::server;
-use crate::set::{LIVE, Sets};
+use crate::set::Sets;
+use crate::set::record::RECORD;
+use crate::switched;
 use crate::systemd;
 use act::Way;
 use decide::Seen;
-use record::{RECORD, Record};
+
+/// What was found out of php-fpm stands under this name in [`Observed::files`].
+const SEEN: &str = "php-fpm";
 
 /// So many pools may be out of service at once, where nobody says otherwise.
 pub const MAX_STOPPED: usize = 5;
@@ -77,27 +79,14 @@ impl Phpfpm {
         Phpfpm { settings, sets }
     }
 
-    /// The live record as it was written, else its copy, else what of the live one can still be read.
-    fn read_record(&self, host: &dyn Host, live: &Live) -> Result<Record, DriverError> {
-        let stands = read_one(host, &self.settings.server.folder.join(LIVE).join(RECORD))?;
-        let copy = read_one(host, &self.copy())?;
-        let intact = stands.clone().filter(|_| live.foreign.is_empty());
-        Ok(intact.or(copy).or(stands).unwrap_or_default())
-    }
-
-    /// The record beside the sets: what is live may be removed or edited by hand, and then nothing else would tell whose
-    /// the files are that stand aside. Written once a change stays.
-    fn copy(&self) -> PathBuf {
-        self.settings.server.folder.join(".record.json")
-    }
-
     fn see(&self, host: &dyn Host, live: &Live) -> Result<Seen, DriverError> {
         let server = &self.settings.server;
         if let Some(why) = &self.settings.unclear {
             return Err(server.error(why.clone()));
         }
         let config = config::read(host, &server.config).map_err(|e| server.broken(e.to_string()))?;
-        let mut seen = Seen { record: self.read_record(host, live)?, ..Seen::default() };
+        let record = self.sets.record(host, live, (&server.name, "pools"))?;
+        let mut seen = Seen { record, ..Seen::default() };
         // One that is taken for ended would be rendered without its unit.
         seen.master =
             process::master(server, host, &config).map_err(|e| server.error(process::unknown(&e)))?;
@@ -143,21 +132,9 @@ impl Phpfpm {
     }
 }
 
-/// The record at `path`; `None`: none that can be read.
-fn read_one(host: &dyn Host, path: &Path) -> Result<Option<Record>, DriverError> {
-    match host.read(path, 1 << 20) {
-        Ok(octets) => Ok(serde_json::from_slice(&octets).ok()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(io_error("cannot read", path)(error)),
-    }
-}
-
 /// What rendering knows of the pools.
 fn facts(observed: &Observed) -> Seen {
-    let octets = observed.files.values().find_map(|read| read.as_ref().ok());
-    octets.and_then(|octets| serde_json::from_slice(octets).ok()).unwrap_or_default()
+    switched::seen(observed, SEEN)
 }
 
 impl Driver for Phpfpm {
@@ -171,17 +148,7 @@ impl Driver for Phpfpm {
         let found = decide::foreign(&seen);
         live.active = live.set.is_some().then_some(found.is_empty());
         live.foreign.extend(found);
-        let name = self.settings.server.name.clone();
-        let site = Site { name: name.clone(), hook: self.hook(&seen), listeners: Vec::new() };
-        let octets = serde_json::to_vec(&seen).map_err(|e| e.to_string());
-        Ok(Observed {
-            target: name,
-            live,
-            sites: vec![site],
-            warnings: Vec::new(),
-            lacks: BTreeMap::new(),
-            files: BTreeMap::from([(self.settings.server.config.clone(), octets)]),
-        })
+        Ok(switched::observed(&self.settings.server.name, live, self.hook(&seen), SEEN, &seen))
     }
 
     fn live(&self, host: &dyn Host) -> Option<Live> {
@@ -196,25 +163,13 @@ impl Driver for Phpfpm {
         let unit = process::unit(host, seen.master?)?;
         seen.unit = Some(systemd::taking_off(host, &unit, &self.settings.never_touch));
         let mut observed = observed.clone();
-        let octets = serde_json::to_vec(&seen).map_err(|e| e.to_string());
-        observed.files.insert(self.settings.server.config.clone(), octets);
+        switched::keep(&mut observed, SEEN, &seen);
         Some(observed)
     }
 
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {
-        let missing = observed.sites.iter().find_map(|site| match &site.hook {
-            Hook::Missing(why) => Some(why),
-            Hook::Present => None,
-        });
-        match missing {
-            // Nothing is put on and nothing taken off.
-            Some(why) => Rendered {
-                change: None,
-                placements: Vec::new(),
-                refused: wanted.iter().map(|one| (crate::render::action_ref(one), why.clone())).collect(),
-            },
-            None => decide::render(&self.settings, wanted, observed),
-        }
+        let render = || decide::render(&self.settings, wanted, observed);
+        switched::hindered(wanted, observed, SEEN).unwrap_or_else(render)
     }
 
     fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError> {
@@ -243,12 +198,7 @@ impl Driver for Phpfpm {
     }
 
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        let copy = self.copy();
-        match change.after.as_ref().and_then(|after| after.files.get(RECORD)) {
-            Some(record) => crate::host::replace_if_other(host, &copy, record.as_bytes(), 0o644),
-            None => remove_if_there(host, &copy),
-        }
-        .map_err(io_error("cannot write", &copy))?;
+        self.sets.keep_record(host, change)?;
         self.sets.settle(host, change)
     }
 }

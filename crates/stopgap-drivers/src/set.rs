@@ -18,6 +18,7 @@
 //! files say, or how a server is told.
 
 mod inspect;
+pub(crate) mod record;
 mod tidy;
 
 use std::collections::BTreeMap;

@@ -17,31 +17,28 @@ mod protect;
 mod record;
 mod unit;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stopgap_core::observed::{Hook, Live, Observed, Site};
+use stopgap_core::observed::{Hook, Observed};
 use stopgap_core::plan::{Change, Rendered, Switch, Wanted};
 use stopgap_feed::document::ActionKind;
 
 use crate::driver::{Checked, Driver, DriverError, io_error};
-use crate::host::{Host, Kind, remove_if_there};
-use crate::set::{LIVE, Sets};
+use crate::host::{Host, Kind};
+use crate::set::Sets;
+use crate::set::record::RECORD;
+use crate::switched;
 pub(crate) use act::{backward, forward};
 pub use bus::JOB;
 use decide::Seen;
-use record::{How, RECORD, Record};
+use record::How;
 use unit::full_name;
 
 /// Where systemd runs, this folder is (sd_booted(3)). What it answered stands under its name in
 /// [`Observed::files`].
 const BOOTED: &str = "/run/systemd/system";
-
-/// The record beside the sets: what is live may be removed or edited by hand, and then nothing else would tell
-/// what we masked from what somebody else did. Written once a change stays.
-const COPY: &str = ".record.json";
 
 /// So many services may be out of service at once, where nobody says otherwise.
 pub const MAX_STOPPED: usize = 5;
@@ -82,58 +79,14 @@ impl Systemd {
         Systemd { settings, sets }
     }
 
-    /// The record that counts: the live one as it was written, else its copy, else what of the live one can
-    /// still be read. A guess in its place would take our own masks for somebody's, and leave them for ever.
-    fn read_record(&self, host: &dyn Host, live: &Live) -> Result<Record, DriverError> {
-        let path = self.settings.folder.join(LIVE).join(RECORD);
-        let (stands, copy) = (read_one(host, &path)?, read_one(host, &self.copy())?);
-        let intact = live.foreign.is_empty();
-        match (stands, copy) {
-            (Some(Ok(record)), _) if intact => Ok(record),
-            (_, Some(Ok(copy))) => Ok(copy),
-            (Some(Ok(record)), _) => Ok(record),
-            (None, _) if intact => Ok(Record::default()),
-            (stands, _) => {
-                let why = stands.and_then(Result::err).unwrap_or_else(|| "it is not there".to_owned());
-                Err(self.settings_error(format!(
-                    "which units are out of service by our hand, and what they were before, is not known: {} \
-                     cannot be read ({why}), and neither can its copy. Put them back by hand, then remove {}",
-                    path.display(),
-                    self.settings.folder.join(LIVE).display()
-                )))
-            }
-        }
-    }
-
-    /// Where the record stands a second time, beside the sets.
-    fn copy(&self) -> PathBuf {
-        self.settings.folder.join(COPY)
-    }
-
     fn settings_error(&self, message: String) -> DriverError {
         DriverError::Settings { target: self.settings.name.clone(), message }
     }
 }
 
-/// The record at `path`; `None`: there is none; the inner error: what stands there is none.
-fn read_one(host: &dyn Host, path: &Path) -> Result<Option<Result<Record, String>>, DriverError> {
-    match host.read(path, 1 << 20) {
-        Ok(octets) => Ok(Some(serde_json::from_slice(&octets).map_err(|error| error.to_string()))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(io_error("cannot read", path)(error)),
-    }
-}
-
 /// What rendering knows of the units.
 fn facts(observed: &Observed) -> Seen {
-    let octets = observed.files.get(Path::new(BOOTED)).and_then(|read| read.as_ref().ok());
-    octets.and_then(|octets| serde_json::from_slice(octets).ok()).unwrap_or_default()
-}
-
-fn keep(observed: &mut Observed, seen: &Seen) {
-    observed.files.insert(PathBuf::from(BOOTED), serde_json::to_vec(seen).map_err(|e| e.to_string()));
+    switched::seen(observed, BOOTED)
 }
 
 /// Adds `names` to what is seen, and the units that they lead to.
@@ -201,7 +154,7 @@ impl Driver for Systemd {
         let booted = Path::new(BOOTED);
         let runs = host.kind(booted).map_err(io_error("cannot look at", booted))? == Some(Kind::Folder);
         let mut live = self.sets.observe(host)?;
-        let record = self.read_record(host, &live)?;
+        let record = self.sets.record(host, &live, (&self.settings.name, "units"))?;
         let mut seen = Seen { record, own: own_unit(host), units: Vec::new() };
         let hook = match runs {
             true => Hook::Present,
@@ -219,17 +172,7 @@ impl Driver for Systemd {
             live.active = live.set.is_some().then_some(found.is_empty());
             live.foreign.extend(found);
         }
-        let site = Site { name: self.settings.name.clone(), hook, listeners: Vec::new() };
-        let mut observed = Observed {
-            target: self.settings.name.clone(),
-            live,
-            sites: vec![site],
-            warnings: Vec::new(),
-            lacks: BTreeMap::new(),
-            files: BTreeMap::new(),
-        };
-        keep(&mut observed, &seen);
-        Ok(observed)
+        Ok(switched::observed(&self.settings.name, live, hook, BOOTED, &seen))
     }
 
     fn look(&self, host: &dyn Host, wanted: &[Wanted], observed: &Observed) -> Option<Observed> {
@@ -243,7 +186,7 @@ impl Driver for Systemd {
             _ => Vec::new(),
         });
         match add(host, &mut seen, names.collect()) {
-            Ok(()) => keep(&mut observed, &seen),
+            Ok(()) => switched::keep(&mut observed, BOOTED, &seen),
             Err(error) => {
                 let why = format!("systemd does not answer: {error}");
                 observed.files.insert(PathBuf::from(BOOTED), Err(why));
@@ -253,20 +196,8 @@ impl Driver for Systemd {
     }
 
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {
-        let missing = observed.sites.iter().find_map(|site| match &site.hook {
-            Hook::Missing(why) => Some(why),
-            Hook::Present => None,
-        });
-        let silent = observed.files.get(Path::new(BOOTED)).and_then(|read| read.as_ref().err());
-        match missing.or(silent) {
-            // Nothing is put on and nothing taken off.
-            Some(why) => Rendered {
-                change: None,
-                placements: Vec::new(),
-                refused: wanted.iter().map(|one| (crate::render::action_ref(one), why.clone())).collect(),
-            },
-            None => decide::render(&self.settings, wanted, observed),
-        }
+        let render = || decide::render(&self.settings, wanted, observed);
+        switched::hindered(wanted, observed, BOOTED).unwrap_or_else(render)
     }
 
     fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError> {
@@ -294,10 +225,8 @@ impl Driver for Systemd {
     fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         self.sets.swap(host, change)?;
         forward(host, &self.settings.name, self.settings.stop_within, &change.switches)?;
-        // No later: one that outlives what it speaks of claims units that are ours no more.
         if change.after.is_none() {
-            let copy = self.copy();
-            remove_if_there(host, &copy).map_err(io_error("cannot remove", &copy))?;
+            self.sets.forget_record(host)?;
         }
         Ok(())
     }
@@ -308,14 +237,7 @@ impl Driver for Systemd {
     }
 
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        let copy = self.copy();
-        match change.after.as_ref().map(|after| after.files.get(RECORD)) {
-            Some(Some(record)) => crate::host::replace_if_other(host, &copy, record.as_bytes(), 0o644),
-            Some(None) => Ok(()),
-            // A power cut brings back what was removed last.
-            None => remove_if_there(host, &copy),
-        }
-        .map_err(io_error("cannot write", &copy))?;
+        self.sets.keep_record(host, change)?;
         self.sets.settle(host, change)
     }
 }

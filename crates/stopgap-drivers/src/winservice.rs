@@ -15,27 +15,23 @@ mod decide;
 mod protect;
 mod record;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use stopgap_core::observed::{Hook, Live, Observed, Site};
+use stopgap_core::observed::{Hook, Observed};
 use stopgap_core::plan::{Change, Rendered, Wanted};
 use stopgap_feed::document::ActionKind;
 
-use crate::driver::{Checked, Driver, DriverError, io_error};
-use crate::host::{Host, remove_if_there};
-use crate::set::{LIVE, Sets};
+use crate::driver::{Checked, Driver, DriverError};
+use crate::host::Host;
+use crate::set::Sets;
+use crate::set::record::RECORD;
+use crate::switched;
 use act::{backward, forward};
 use decide::Seen;
-use record::{RECORD, Record};
 
 /// What the service control manager answered stands under this name in [`Observed::files`].
 const ANSWERED: &str = "service control manager";
-
-/// The record beside the sets: what is live may be removed or edited by hand, and then nothing else would tell
-/// what we disabled from what somebody else did. Written once a change stays.
-const COPY: &str = ".record.json";
 
 /// So many services may be out of service at once, where nobody says otherwise. Watchdogs do not count.
 pub const MAX_STOPPED: usize = 5;
@@ -71,33 +67,6 @@ impl WinService {
         }
     }
 
-    /// The record that counts: the live one as it was written, else its copy, else what of the live one can
-    /// still be read. A guess in its place would take what we disabled for somebody's, and leave it for ever.
-    fn read_record(&self, host: &dyn Host, live: &Live) -> Result<Record, DriverError> {
-        let path = self.settings.folder.join(LIVE).join(RECORD);
-        let (stands, copy) = (read_one(host, &path)?, read_one(host, &self.copy())?);
-        let intact = live.foreign.is_empty();
-        match (stands, copy) {
-            (Some(Ok(record)), _) if intact => Ok(record),
-            (_, Some(Ok(copy))) => Ok(copy),
-            (Some(Ok(record)), _) => Ok(record),
-            (None, _) if intact => Ok(Record::default()),
-            (stands, _) => {
-                let why = stands.and_then(Result::err).unwrap_or_else(|| "it is not there".to_owned());
-                Err(self.settings_error(format!(
-                    "which services are out of service by our hand, and what they were before, is not known: {} \
-                     cannot be read ({why}), and neither can its copy. Put them back by hand, then remove {}",
-                    path.display(),
-                    self.settings.folder.join(LIVE).display()
-                )))
-            }
-        }
-    }
-
-    fn copy(&self) -> PathBuf {
-        self.settings.folder.join(COPY)
-    }
-
     fn settings_error(&self, message: String) -> DriverError {
         DriverError::Settings { target: self.settings.name.clone(), message }
     }
@@ -111,25 +80,9 @@ fn silent(error: &io::Error) -> String {
     format!("the service control manager does not answer: {error}")
 }
 
-/// The record at `path`; `None`: there is none; the inner error: what stands there is none.
-fn read_one(host: &dyn Host, path: &Path) -> Result<Option<Result<Record, String>>, DriverError> {
-    match host.read(path, 1 << 20) {
-        Ok(octets) => Ok(Some(serde_json::from_slice(&octets).map_err(|error| error.to_string()))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(io_error("cannot read", path)(error)),
-    }
-}
-
 /// What rendering knows of the services.
 fn facts(observed: &Observed) -> Seen {
-    let octets = observed.files.get(Path::new(ANSWERED)).and_then(|read| read.as_ref().ok());
-    octets.and_then(|octets| serde_json::from_slice(octets).ok()).unwrap_or_default()
-}
-
-fn keep(observed: &mut Observed, seen: &Seen) {
-    observed.files.insert(PathBuf::from(ANSWERED), serde_json::to_vec(seen).map_err(|e| e.to_string()));
+    switched::seen(observed, ANSWERED)
 }
 
 /// Adds `names` to what is seen, with what watches them and what needs them.
@@ -167,7 +120,7 @@ impl Driver for WinService {
 
     fn observe(&self, host: &dyn Host) -> Result<Observed, DriverError> {
         let mut live = self.sets.observe(host)?;
-        let record = self.read_record(host, &live)?;
+        let record = self.sets.record(host, &live, (&self.settings.name, "services"))?;
         let mut seen = Seen { record, services: Vec::new() };
         // Our own service may not be installed here; the question alone tells whether anybody answers.
         let mut held: Vec<String> = vec![protect::OWN.to_owned()];
@@ -188,17 +141,7 @@ impl Driver for WinService {
             live.active = live.set.is_some().then_some(found.is_empty());
             live.foreign.extend(found);
         }
-        let site = Site { name: self.settings.name.clone(), hook, listeners: Vec::new() };
-        let mut observed = Observed {
-            target: self.settings.name.clone(),
-            live,
-            sites: vec![site],
-            warnings: Vec::new(),
-            lacks: BTreeMap::new(),
-            files: BTreeMap::new(),
-        };
-        keep(&mut observed, &seen);
-        Ok(observed)
+        Ok(switched::observed(&self.settings.name, live, hook, ANSWERED, &seen))
     }
 
     fn look(&self, host: &dyn Host, wanted: &[Wanted], observed: &Observed) -> Option<Observed> {
@@ -214,27 +157,15 @@ impl Driver for WinService {
         let valid =
             |name: &String| !name.is_empty() && name.len() <= 256 && !name.contains(['/', '\\', '\0']);
         match add(host, &mut seen, names.filter(valid).collect()) {
-            Ok(()) => keep(&mut observed, &seen),
+            Ok(()) => switched::keep(&mut observed, ANSWERED, &seen),
             Err(error) => drop(observed.files.insert(PathBuf::from(ANSWERED), Err(silent(&error)))),
         }
         Some(observed)
     }
 
     fn render(&self, wanted: &[Wanted], observed: &Observed) -> Rendered {
-        let missing = observed.sites.iter().find_map(|site| match &site.hook {
-            Hook::Missing(why) => Some(why),
-            Hook::Present => None,
-        });
-        let silent = observed.files.get(Path::new(ANSWERED)).and_then(|read| read.as_ref().err());
-        match missing.or(silent) {
-            // Nothing is put on and nothing taken off.
-            Some(why) => Rendered {
-                change: None,
-                placements: Vec::new(),
-                refused: wanted.iter().map(|one| (crate::render::action_ref(one), why.clone())).collect(),
-            },
-            None => decide::render(&self.settings, wanted, observed),
-        }
+        let render = || decide::render(&self.settings, wanted, observed);
+        switched::hindered(wanted, observed, ANSWERED).unwrap_or_else(render)
     }
 
     fn check(&self, host: &dyn Host, change: &Change) -> Result<Checked, DriverError> {
@@ -258,10 +189,8 @@ impl Driver for WinService {
     fn apply(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         self.sets.swap(host, change)?;
         forward(host, &self.settings.name, &change.switches)?;
-        // No later: one that outlives what it speaks of claims services that are ours no more.
         if change.after.is_none() {
-            let copy = self.copy();
-            remove_if_there(host, &copy).map_err(io_error("cannot remove", &copy))?;
+            self.sets.forget_record(host)?;
         }
         Ok(())
     }
@@ -272,11 +201,7 @@ impl Driver for WinService {
     }
 
     fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
-        if let Some(record) = change.after.as_ref().and_then(|after| after.files.get(RECORD)) {
-            let copy = self.copy();
-            crate::host::replace(host, &copy, record.as_bytes(), 0o644)
-                .map_err(io_error("cannot write", &copy))?;
-        }
+        self.sets.keep_record(host, change)?;
         self.sets.settle(host, change)
     }
 }

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stopgap_core::observed::Observed;
-use stopgap_core::plan::{Placement, Rendered, Switch, Wanted};
-use stopgap_core::proof::RefusalForm;
+use stopgap_core::plan::{Rendered, Switch, Wanted};
 use stopgap_feed::document::ActionKind;
 
 use super::config::{Config, Pool, same};
-use super::record::{Entry, Move, RECORD, Record, reversed, shown};
+use super::record::{Entry, Move, Record, reversed, shown};
 use super::{Settings, facts};
-use crate::render;
+use crate::{render, switched};
 
 /// What rendering reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,34 +43,15 @@ impl Seen {
 /// See [`crate::Driver::render`].
 pub(super) fn render(settings: &Settings, wanted: &[Wanted], observed: &Observed) -> Rendered {
     let seen = facts(observed);
-    let mut rendered = Rendered { change: None, placements: Vec::new(), refused: Vec::new() };
-    let mut record = Record::default();
-    let mut holds = Vec::new();
-    let mut notes = Vec::new();
-    let here = |one: &&Wanted| one.sites.as_ref().is_none_or(|sites| !sites.is_empty());
-    for wanted in render::in_order(wanted).into_iter().filter(here) {
-        let what = render::action_ref(wanted);
-        match with(settings, wanted, &record, &seen) {
-            Err(why) => rendered.refused.push((what, why)),
-            Ok(with) => {
-                record = with;
-                let site = settings.server.name.clone();
-                rendered.placements.push(Placement { what, site: site.clone(), form: RefusalForm::Nothing });
-                holds.push(render::hold(wanted, vec![site]));
-            }
-        }
-    }
-    let switches = switches(&record, &seen, &mut notes);
-    let text = serde_json::to_string_pretty(&record).unwrap_or_default() + "\n";
-    let files = BTreeMap::from([(RECORD.to_owned(), text)]);
-    let (name, folder) = (&settings.server.name, &settings.server.folder);
-    let unused = !switches.is_empty();
-    rendered.change = render::change(name, folder, &observed.live, unused, files, holds).map(|mut change| {
-        change.switches = switches;
-        change.notes = notes;
-        change
-    });
-    rendered
+    let server = &settings.server;
+    let with = |record: &Record, wanted: &Wanted| with(settings, wanted, record, &seen);
+    let switches = |record: &Record| {
+        let mut notes = Vec::new();
+        let switches = switches(record, &seen, &mut notes);
+        (switches, notes)
+    };
+    let wanted = render::in_order(wanted);
+    switched::render((&server.name, &server.folder), wanted, &observed.live, with, switches)
 }
 
 /// `record` with what an action takes out of service; or why it does not.
@@ -91,13 +71,7 @@ fn with(settings: &Settings, wanted: &Wanted, record: &Record, seen: &Seen) -> R
     if record.pool(&pool).is_none() {
         record.pools.push(entry(&pool, seen)?);
     }
-    if record.pools.len() > settings.max_stopped {
-        return Err(format!(
-            "{pool} would be pool number {} out of service, and `max_stopped` of this target is {}",
-            record.pools.len(),
-            settings.max_stopped
-        ));
-    }
+    switched::not_too_many("pool", &pool, record.pools.len(), settings.max_stopped)?;
     if is_last(&record, seen) {
         record.unit = match (&seen.record.unit, &seen.unit) {
             (Some(known), _) => Some(known.clone()),

@@ -8,9 +8,6 @@ use stopgap_core::plan::Switch;
 
 use super::config::same;
 
-/// The one file of a set, beside its manifest.
-pub(super) const RECORD: &str = "record.json";
-
 const FILE: &str = "file";
 const SHA256: &str = "sha256";
 const STATE: &str = "state";

@@ -1,18 +1,15 @@
 //! Rendering: which units have to be out of service for all that is wanted, and what that changes. Pure.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use stopgap_core::observed::{Hold, Observed};
-use stopgap_core::plan::{Placement, Rendered, Switch, Wanted};
-use stopgap_core::proof::RefusalForm;
+use stopgap_core::observed::Observed;
+use stopgap_core::plan::{Rendered, Switch, Wanted};
 use stopgap_feed::document::ActionKind;
 
 use super::protect::protected;
-use super::record::{Entry, How, RECORD, Record};
+use super::record::{Entry, How, Record};
 use super::unit::{Unit, full_name};
 use super::{Settings, facts};
-use crate::render;
+use crate::switched;
 
 /// What rendering reads: the units that it asks about, and those that these lead to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,43 +62,15 @@ struct Off<'a> {
 /// See [`crate::Driver::render`].
 pub(super) fn render(settings: &Settings, wanted: &[Wanted], observed: &Observed) -> Rendered {
     let seen = facts(observed);
-    let mut rendered = Rendered { change: None, placements: Vec::new(), refused: Vec::new() };
-    let mut record = Record::default();
-    let mut holds = Vec::new();
-    for wanted in wanted.iter().filter(|one| one.sites.as_ref().is_none_or(|sites| !sites.is_empty())) {
-        let what = render::action_ref(wanted);
-        match off(settings, wanted, &seen).and_then(|off| noted(settings, &record, &off, &seen)) {
-            Err(why) => rendered.refused.push((what, why)),
-            Ok(with) => {
-                record = with;
-                let site = settings.name.clone();
-                rendered.placements.push(Placement { what, site: site.clone(), form: RefusalForm::Nothing });
-                holds.push(Hold {
-                    key: wanted.key.clone(),
-                    action: wanted.action.id.clone(),
-                    digest: wanted.digest.clone(),
-                    sites: vec![site],
-                    observe: false,
-                });
-            }
-        }
-    }
-    let switches = switches(&record, &seen);
-    let text = serde_json::to_string_pretty(&record).unwrap_or_default() + "\n";
-    let files = BTreeMap::from([(RECORD.to_owned(), text)]);
-    let (name, folder) = (&settings.name, &settings.folder);
-    let unused = !switches.is_empty();
-    rendered.change = render::change(name, folder, &observed.live, unused, files, holds).map(|mut change| {
-        change.notes = switches.iter().filter_map(note).collect();
-        change.switches = switches;
-        change
-    });
-    rendered
-}
-
-fn note(switch: &Switch) -> Option<String> {
-    let verb = if switch.off { "stops" } else { "starts" };
-    (!switch.also.is_empty()).then(|| format!("{}: this also {verb} {}", switch.name, switch.also.join(", ")))
+    let with = |record: &Record, wanted: &Wanted| {
+        off(settings, wanted, &seen).and_then(|off| noted(settings, record, &off, &seen))
+    };
+    let switches = |record: &Record| {
+        let switches = switches(record, &seen);
+        let notes = switched::company(&switches);
+        (switches, notes)
+    };
+    switched::render((&settings.name, &settings.folder), wanted, &observed.live, with, switches)
 }
 
 /// What an action takes out of service; or why it does not.
@@ -172,12 +141,7 @@ fn noted(settings: &Settings, record: &Record, off: &Off<'_>, seen: &Seen) -> Re
         }
     }
     let services = record.units.iter().filter(|entry| entry.unit.ends_with(".service")).count();
-    if services > settings.max_stopped {
-        return Err(format!(
-            "{} would be service number {services} out of service, and `max_stopped` of this target is {}",
-            off.resolved.1, settings.max_stopped
-        ));
-    }
+    switched::not_too_many("service", &off.resolved.1, services, settings.max_stopped)?;
     Ok(record)
 }
 

@@ -7,9 +7,6 @@ use stopgap_core::plan::Switch;
 
 use super::unit::Unit;
 
-/// The one file of a set, beside its manifest.
-pub(super) const RECORD: &str = "record.json";
-
 /// In the settings of a switch: what the unit's file is to systemd.
 pub(super) const ENABLEMENT: &str = "enablement";
 /// In the settings of a switch: what the unit does.

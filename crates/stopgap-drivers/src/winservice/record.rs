@@ -7,9 +7,6 @@ use stopgap_core::plan::Switch;
 
 use crate::host::services::{Service, Start, State};
 
-/// The one file of a set, beside its manifest.
-pub(super) const RECORD: &str = "record.json";
-
 /// In the settings of a switch: when the service starts.
 const START: &str = "start type";
 /// In the settings of a switch: what the service does.
