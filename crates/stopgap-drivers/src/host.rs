@@ -60,7 +60,7 @@ pub trait Host: Send + Sync {
     fn write_new(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
 
     /// Makes a file that must not exist yet with the owner, the group and the permission bits of another one, and
-    /// returns when it is on the disk. On Windows the permissions are those that the folder gives.
+    /// returns when it is on the disk. On Windows with its access control list, and its owner where that may be given.
     fn write_like(&self, path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
         self.write_new(path, bytes, self.mode(like)?)
     }

@@ -1,4 +1,4 @@
-//! The system calls of Windows that no safe library has: a folder that is the administrators' alone, a service's start
+//! The system calls of Windows that no safe library has: who may do what with a folder or file, a service's start
 //! type and privileges, the event log, and the proxy of the machine. The rest of the workspace forbids `unsafe`; here it
 //! is in one module, each call with its reason.
 //!
@@ -9,6 +9,6 @@
 mod sys;
 
 pub use sys::{
-    EventLog, Severity, create_protected, machine_proxy, owner, protect, set_privileges, set_start_type,
-    start_dispatcher,
+    EventLog, Severity, create_protected, machine_proxy, owner, permissions, protect, protect_like,
+    set_privileges, set_start_type, start_dispatcher,
 };

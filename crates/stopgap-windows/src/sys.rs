@@ -14,12 +14,13 @@ use windows_sys::Win32::Networking::WinHttp::{
     WINHTTP_ACCESS_TYPE_NAMED_PROXY, WINHTTP_PROXY_INFO, WinHttpGetDefaultProxyConfiguration,
 };
 use windows_sys::Win32::Security::Authorization::{
-    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetNamedSecurityInfoW,
-    SE_FILE_OBJECT,
+    ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertSidToStringSidW,
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, GetNamedSecurityInfoW, SE_FILE_OBJECT,
 };
 use windows_sys::Win32::Security::{
-    DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
-    PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SetFileSecurityW,
+    DACL_SECURITY_INFORMATION, GetSecurityDescriptorControl, OWNER_SECURITY_INFORMATION,
+    PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SE_DACL_PROTECTED, SECURITY_ATTRIBUTES,
+    SetFileSecurityW, UNPROTECTED_DACL_SECURITY_INFORMATION,
 };
 use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
 use windows_sys::Win32::System::EventLog::{
@@ -103,16 +104,17 @@ pub fn protect(path: &Path, sddl: &str) -> io::Result<()> {
     done(unsafe { SetFileSecurityW(path.as_ptr(), what, descriptor.0) })
 }
 
-/// Who owns a file or folder, as a SID in text: `S-1-5-18` is the system, `S-1-5-32-544` the administrators.
-pub fn owner(path: &Path) -> io::Result<String> {
+/// Asks for parts of what the system holds of a file's or folder's security: the owner's place in it, and all of it.
+fn security(path: &Path, what: u32) -> io::Result<(PSID, Descriptor)> {
     let path = wide(path)?;
     let (mut sid, mut made): (PSID, PSECURITY_DESCRIPTOR) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the path ends with a zero; `sid` and `made` are places for one pointer each, and nothing else is asked for.
+    // SAFETY: the path ends with a zero; `sid` and `made` are places for one pointer each, and the other places, which
+    // are null, are not asked for. `sid` is only written where `what` has the owner, and points into what `made` does.
     let code = unsafe {
         GetNamedSecurityInfoW(
             path.as_ptr(),
             SE_FILE_OBJECT,
-            OWNER_SECURITY_INFORMATION,
+            what,
             &mut sid,
             ptr::null_mut(),
             ptr::null_mut(),
@@ -120,19 +122,65 @@ pub fn owner(path: &Path) -> io::Result<String> {
             &mut made,
         )
     };
-    if code != 0 {
-        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+    match code {
+        0 => Ok((sid, Descriptor(made))),
+        code => Err(io::Error::from_raw_os_error(code.cast_signed())),
     }
+}
+
+/// Who owns a file or folder, as a SID in text: `S-1-5-18` is the system, `S-1-5-32-544` the administrators.
+pub fn owner(path: &Path) -> io::Result<String> {
     // Freed at the end of this function; `sid` points into it.
-    let _descriptor = Descriptor(made);
+    let (sid, _descriptor) = security(path, OWNER_SECURITY_INFORMATION)?;
     let mut text: *mut u16 = ptr::null_mut();
-    // SAFETY: `sid` is the owner that the call above found, within a descriptor that still lives; `text` is a place for
+    // SAFETY: `sid` is the owner that was asked for, within a descriptor that still lives; `text` is a place for
     // one pointer.
     done(unsafe { ConvertSidToStringSidW(sid, &mut text) })?;
     Ok(take_text(text, |text| {
         // SAFETY: the text was made by the call above, which has it freed with LocalFree.
         unsafe { LocalFree(text.cast()) };
     }))
+}
+
+/// Who may do what with a file or folder, in SDDL: `D:` and its list.
+pub fn permissions(path: &Path) -> io::Result<String> {
+    let (_, descriptor) = security(path, DACL_SECURITY_INFORMATION)?;
+    let mut text: *mut u16 = ptr::null_mut();
+    // SAFETY: the descriptor is one that the system made and lives; `text` is a place for one pointer. The length is not
+    // asked for.
+    done(unsafe {
+        ConvertSecurityDescriptorToStringSecurityDescriptorW(
+            descriptor.0,
+            SDDL_REVISION,
+            DACL_SECURITY_INFORMATION,
+            &mut text,
+            ptr::null_mut(),
+        )
+    })?;
+    Ok(take_text(text, |text| {
+        // SAFETY: the text was made by the call above, which has it freed with LocalFree.
+        unsafe { LocalFree(text.cast()) };
+    }))
+}
+
+/// Gives a file the permissions of another, entry by entry, whether inherited or its own, and its owner where this
+/// process may give that: an owner other than oneself takes a privilege, and who may do what does not depend on it.
+pub fn protect_like(path: &Path, like: &Path) -> io::Result<()> {
+    let (_, list) = security(like, DACL_SECURITY_INFORMATION)?;
+    let (mut control, mut revision) = (0, 0);
+    // SAFETY: the descriptor is one that the system made and lives; the two places are for one number each.
+    done(unsafe { GetSecurityDescriptorControl(list.0, &mut control, &mut revision) })?;
+    let inherits = match control & SE_DACL_PROTECTED {
+        0 => UNPROTECTED_DACL_SECURITY_INFORMATION,
+        _ => PROTECTED_DACL_SECURITY_INFORMATION,
+    };
+    let to = wide(path)?;
+    // SAFETY: the path ends with a zero, and the descriptor is one that the system made; both outlive the call.
+    done(unsafe { SetFileSecurityW(to.as_ptr(), DACL_SECURITY_INFORMATION | inherits, list.0) })?;
+    let (_, owner) = security(like, OWNER_SECURITY_INFORMATION)?;
+    // SAFETY: as above. What it answers does not matter, as the documentation of this function says.
+    unsafe { SetFileSecurityW(to.as_ptr(), OWNER_SECURITY_INFORMATION, owner.0) };
+    Ok(())
 }
 
 /// Changes when a service starts, and nothing else of it. `windows-service` would write its program's path and arguments
@@ -249,7 +297,7 @@ fn take_text(text: *mut u16, free: impl FnOnce(*mut u16)) -> String {
     }
     let mut units = Vec::new();
     for at in 0..64 << 10 {
-        // SAFETY: the system's texts end with a zero, and nothing behind it is read. Only the two callers above reach this,
+        // SAFETY: the system's texts end with a zero, and nothing behind it is read. Only callers in this file reach this,
         // each with a text that it has just been given.
         match unsafe { *text.add(at) } {
             0 => break,

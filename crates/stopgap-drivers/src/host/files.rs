@@ -128,14 +128,17 @@ impl Host for Machine {
     }
 
     fn write_like(&self, path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
-        let theirs = fs::metadata(like)?;
         let mut options = File::options();
         options.write(true).create_new(true);
         // Nobody else's until it has its owner, who may be one of fewer rights.
         let mut file = open(options, path, 0o600)?;
+        // What is on the disk under a name has its owner and its permissions, too; on Windows from before the first octet,
+        // since the folder lets in whom it lets in.
+        #[cfg(windows)]
+        stopgap_windows::protect_like(path, like)?;
         file.write_all(bytes)?;
-        // Before it is written through: what is on the disk under a name has its owner, too.
-        own_like(&file, &theirs)?;
+        #[cfg(unix)]
+        own_like(&file, &fs::metadata(like)?)?;
         file.sync_all()
     }
 
@@ -146,7 +149,7 @@ impl Host for Machine {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        rename(from, to)
     }
 
     fn exchange_names(&self, a: &Path, b: &Path) -> io::Result<()> {
@@ -229,6 +232,26 @@ impl Host for Machine {
     }
 }
 
+#[cfg(not(windows))]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// A file that somebody else reads in this moment, a virus scanner or a backup, is not replaced: that passes.
+#[cfg(windows)]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    /// ERROR_ACCESS_DENIED and ERROR_SHARING_VIOLATION.
+    const BUSY: [i32; 2] = [5, 32];
+    let busy = |error: &io::Error| error.raw_os_error().is_some_and(|code| BUSY.contains(&code));
+    for _ in 0..40 {
+        match fs::rename(from, to) {
+            Err(error) if busy(&error) => std::thread::sleep(Duration::from_millis(25)),
+            renamed => return renamed,
+        }
+    }
+    fs::rename(from, to)
+}
+
 /// `path` lies strictly below `ours`, with no `..` on the way.
 pub(super) fn require_below(ours: &Path, path: &Path) -> io::Result<()> {
     let below = path.strip_prefix(ours).is_ok_and(|rest| {
@@ -263,11 +286,6 @@ fn own_like(file: &File, like: &fs::Metadata) -> io::Result<()> {
     }
     // Last: octets and another owner take away the bits that act in the owner's name.
     file.set_permissions(like.permissions())
-}
-
-#[cfg(not(unix))]
-fn own_like(_: &File, _: &fs::Metadata) -> io::Result<()> {
-    Ok(())
 }
 
 fn write_through(file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -339,5 +357,27 @@ mod tests {
         Machine.write_new(&file, b"x", 0o664).unwrap();
         let modes = [&folder.path().join("a"), &made, &file].map(|path| Machine.mode(path).unwrap());
         assert_eq!(modes, [0o775, 0o775, 0o664]);
+    }
+}
+
+#[cfg(test)]
+#[cfg(windows)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_like_another_has_its_access_control_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let [like, new, plain] = ["like", "new", "plain"].map(|name| folder.path().join(name));
+        Machine.write_new(&like, b"old", 0o644).unwrap();
+        stopgap_windows::protect(&like, "D:P(A;;FA;;;SY)(A;;FA;;;BA)").unwrap();
+        Machine.write_new(&plain, b"new", 0o644).unwrap();
+        let told = |path: &Path| stopgap_windows::permissions(path).unwrap();
+        assert_ne!(told(&plain), told(&like), "a new file has what the folder gives it");
+        Machine.write_like(&new, b"new", &like).unwrap();
+        assert_eq!(told(&new), told(&like));
+        assert_eq!(fs::read(&new).unwrap(), b"new");
+        fs::rename(&new, &like).unwrap();
+        assert_ne!(told(&plain), told(&like), "it keeps them under its name");
     }
 }
