@@ -6,9 +6,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use stopgap_publish::serve::Server;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::site::Log;
 use crate::output;
@@ -19,6 +22,7 @@ pub struct Stage {
     quiet: bool,
     program: PathBuf,
     children: Vec<Child>,
+    feed: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     /// What reached the sample site.
     pub site_log: Log,
     /// The gateway's address, once it is up.
@@ -36,6 +40,7 @@ impl Stage {
             quiet,
             program: std::env::current_exe().context("cannot find this program's own file")?,
             children: Vec::new(),
+            feed: None,
             site_log: Log::default(),
             gateway: None,
             #[cfg(feature = "hub")]
@@ -58,6 +63,13 @@ impl Stage {
         if !self.quiet {
             output::say(text);
         }
+    }
+
+    /// Serves the feed, until [`Stage::end`].
+    pub fn serve(&mut self, server: Server) {
+        let (end, ended) = oneshot::channel();
+        let task = tokio::spawn(server.run(async { drop(ended.await) }));
+        self.feed = Some((end, task));
     }
 
     /// Starts `stopgap` with these arguments, in a process of its own.
@@ -183,6 +195,11 @@ Ctrl-C ends it and removes the folder.",
         for child in self.children.iter_mut().rev() {
             // A process that has already ended cannot be ended again.
             let _ = child.kill().await;
+        }
+        // It watches its folder, which goes with this value: on Windows, what is open does not go.
+        if let Some((end, task)) = self.feed.take() {
+            drop(end);
+            let _ = task.await;
         }
     }
 }

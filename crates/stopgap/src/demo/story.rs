@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
+use stopgap_drivers::{Host, Machine};
 use stopgap_publish::serve::{Server, Settings};
 use stopgap_publish::{builtin, folder, release};
 use tokio::time::sleep;
@@ -62,7 +63,7 @@ async fn tell(stage: &mut Stage, summary: &mut Summary) -> Result<()> {
     let feed_server = step!(stage, summary, "feed", "The feed is served, with an event stream beside it.", {
         let server = Server::bind(Settings::new(stage.path("www/feed.xml"), loopback())).await?;
         let address = server.local_addr();
-        tokio::spawn(server.run(std::future::pending()));
+        stage.serve(server);
         Ok(address)
     });
     let gateway = step!(stage, summary, "gateway", "A sample site starts, and a gateway in front of it.", {
@@ -181,7 +182,7 @@ fn release_to_web(stage: &Stage) -> Result<Instant> {
     let uploaded = stage.path("www/feed.xml.new");
     std::fs::copy(published.path, &uploaded)?;
     let released = Instant::now();
-    std::fs::rename(uploaded, stage.path("www/feed.xml"))?;
+    Machine.rename(&uploaded, &stage.path("www/feed.xml"))?;
     Ok(released)
 }
 
