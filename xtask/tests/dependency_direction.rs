@@ -56,6 +56,8 @@ const TEST_KIT: &str = "stopgap-testkit";
 const IN_TESTS: &[(&str, &[&str])] = &[
     // The gateway's driver against the gateway that runs.
     ("stopgap-drivers", &["stopgap-gateway"]),
+    // A service that a test is.
+    ("stopgap", &["stopgap-windows"]),
     // The benchmarks of the bare calls, and the XML Schema beside the parser.
     ("xtask", &["stopgap-feed", "stopgap-iis", "stopgap-rules"]),
 ];

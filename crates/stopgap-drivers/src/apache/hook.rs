@@ -181,6 +181,7 @@ mod tests {
 
     // This server's paths are those of Unix.
     #[cfg(unix)]
+    #[cfg(unix)] // paths as such a server has them
     #[test]
     fn a_path_with_odd_characters_is_quoted() {
         assert_eq!(
