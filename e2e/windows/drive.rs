@@ -12,8 +12,13 @@ mod exchange;
 const POOLS: &str = "    <system.applicationHost>\n        <applicationPools>\n            <add name=\"DefaultAppPool\" />\n            \
     <add name=\"Own\" />\n            <add name=\"MSExchangeOABAppPool\" autoStart=\"true\" startMode=\"AlwaysRunning\" />\n        </applicationPools>\n    </system.applicationHost>\n";
 
-/// There is one drive C:, and tests run side by side.
-static DRIVE: Mutex<()> = Mutex::new(());
+/// There is one drive C: and one service control manager, and tests run side by side.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// Keeps other tests from the machine until it is dropped.
+pub fn alone() -> MutexGuard<'static, ()> {
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The server's files, while a test has them.
 pub struct Drive {
@@ -61,7 +66,7 @@ impl Drop for Appcmd {
 impl Drive {
     /// Writes them, with the line ends of Windows.
     pub fn new() -> Drive {
-        let alone = DRIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let empty = "<configuration>\n</configuration>\n";
         let host = exchange::host(POOLS);
         for (path, text) in [

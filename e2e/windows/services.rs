@@ -7,6 +7,7 @@ use stopgap_drivers::host::services::{Start, State};
 use stopgap_drivers::winservice::{Settings, WinService};
 use stopgap_drivers::{Driver, Machine};
 
+use crate::drive::alone;
 use real::{Services, run_as_service};
 
 /// What the services of these tests run: this test's program with this test alone.
@@ -32,6 +33,7 @@ fn apply(driver: &WinService, wanted: &[Wanted]) {
 
 #[test]
 fn a_service_and_what_needs_it_go_out_of_service_and_come_back_as_they_were() {
+    let _alone = alone();
     let services = Services::create(&[
         ("StopgapTestBase", Start::Automatic, &[]),
         ("StopgapTestUser", Start::Manual, &["StopgapTestBase"]),
@@ -69,6 +71,7 @@ fn a_service_and_what_needs_it_go_out_of_service_and_come_back_as_they_were() {
 
 #[test]
 fn a_change_that_is_cut_short_goes_back() {
+    let _alone = alone();
     let services = Services::create(&[("StopgapTestCut", Start::Delayed, &[])]);
     services.start("StopgapTestCut");
     let before = services.look();
@@ -94,6 +97,7 @@ fn a_change_that_is_cut_short_goes_back() {
 /// Services that every Windows has are refused before anything is asked of them.
 #[test]
 fn what_windows_needs_is_refused() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let driver = WinService::new(Settings {
         name: "winservice".into(),
