@@ -47,7 +47,7 @@ fn the_module_is_powershell() {
 #[test]
 fn the_scripts_of_the_page_are_powershell() {
     let page = read("docs/windows.md");
-    for chapter in ["## PowerShell", "## Five minutes on a real server"] {
+    for chapter in ["## Unattended installation", "## PowerShell", "## Five minutes on a real server"] {
         let script = script(&page, chapter);
         assert!(script.lines().count() > 3, "{chapter}: {script}");
         assert_eq!(fault(&script), None, "{chapter}");
