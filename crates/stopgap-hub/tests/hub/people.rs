@@ -28,6 +28,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/users/x", ""),
     ("POST", "/v1/enrollments", r#"{"uses":1,"hours":1}"#),
     ("DELETE", "/v1/enrollments/x", ""),
+    ("POST", "/v1/notifications/test", "{}"),
 ];
 
 async fn status(hub: &Hub, token: &str, (method, path, body): (&str, &str, &str)) -> u16 {
