@@ -11,6 +11,7 @@ mod feeds;
 mod first_trust;
 mod hub;
 mod hub_agents;
+mod hub_faults;
 mod iis;
 mod kill;
 mod life;

@@ -26,7 +26,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use client::{KeepAlive, Seen, ask, get, send};
-pub use hub::{Authority, Hub, Liar, http};
+pub use hub::{Authority, Hub, Liar, http, try_http};
 pub use nginx::{Nginx, nginx_is_here};
 pub use origin::Origin;
 pub use process::{Gateway, Process, free_port};

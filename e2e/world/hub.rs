@@ -17,7 +17,8 @@ pub struct Hub {
     /// Certificates and key; `None`: without TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
     process: Option<Process>,
-    token: String,
+    /// An administrator's.
+    pub token: String,
 }
 
 /// An answer: its status, its ETag, its JSON.
@@ -111,9 +112,20 @@ impl Hub {
 
 /// One request on a connection of its own.
 pub fn http(address: SocketAddr, method: &str, path: &str, headers: &str, body: Option<&Value>) -> Answer {
+    try_http(address, method, path, headers, body).unwrap()
+}
+
+/// The same; `None`: nobody answered to the end.
+pub fn try_http(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: Option<&Value>,
+) -> Option<Answer> {
     let body = body.map(Value::to_string).unwrap_or_default();
     let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let length = body.len();
     write!(
@@ -121,16 +133,16 @@ pub fn http(address: SocketAddr, method: &str, path: &str, headers: &str, body: 
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}{kind}\
          Content-Length: {length}\r\n\r\n{body}"
     )
-    .unwrap();
+    .ok()?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
     let etag = head.lines().find_map(|line| line.to_lowercase().strip_prefix("etag: ").map(str::to_owned));
-    Answer {
-        status: head[9..12].parse().unwrap(),
+    Some(Answer {
+        status: head.get(9..12)?.parse().ok()?,
         etag: etag.unwrap_or_default(),
         json: serde_json::from_str(body).unwrap_or_default(),
-    }
+    })
 }
 
 /// A certificate authority, and certificates of its for 127.0.0.1.

@@ -3,6 +3,7 @@
 
 mod apache;
 mod cpu;
+mod fleet;
 mod gateway;
 mod haproxy;
 mod idle;
@@ -47,6 +48,8 @@ enum What {
     Idle,
     /// `plan --replay` of a million lines by all shipped mitigations
     Replay,
+    /// One hub and ten thousand simulated agents
+    Fleet,
     /// All of them
     All,
 }
@@ -108,6 +111,14 @@ pub fn run(options: &Options) -> Result<bool> {
         let section = replay::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "replay", &section)?;
+    }
+    if matches!(options.what, What::Fleet | What::All) {
+        let what =
+            ["--package", "stopgap", "--package", "xtask", "--bin", "stopgap", "--example", "fleet-agents"];
+        succeed(cargo().args(["build", "--release"]).args(what))?;
+        let section = fleet::run(&bench)?;
+        println!("\n{section}");
+        report::write(&page, "fleet", &section)?;
     }
     println!("written to {}", page.display());
     Ok(true)

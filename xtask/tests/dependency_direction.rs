@@ -24,7 +24,7 @@ const BELOW: &[(&str, &[&str])] = &[
             "stopgap-rules",
         ],
     ),
-    ("stopgap-hub", &["stopgap-core", "stopgap-feed", "stopgap-tell"]),
+    ("stopgap-hub", &["stopgap-core", "stopgap-door", "stopgap-feed", "stopgap-tell"]),
     (
         "stopgap-agent",
         &[
@@ -37,7 +37,7 @@ const BELOW: &[(&str, &[&str])] = &[
             "stopgap-windows",
         ],
     ),
-    ("stopgap-publish", &["stopgap-core", "stopgap-feed", "stopgap-rules"]),
+    ("stopgap-publish", &["stopgap-core", "stopgap-door", "stopgap-feed", "stopgap-rules"]),
     ("stopgap-gateway", &["stopgap-iis", "stopgap-rules"]),
     ("stopgap-drivers", &["stopgap-core", "stopgap-feed", "stopgap-iis", "stopgap-rules", "stopgap-windows"]),
     ("stopgap-tell", &["stopgap-core"]),
@@ -46,6 +46,7 @@ const BELOW: &[(&str, &[&str])] = &[
     ("stopgap-rules", &[]),
     ("stopgap-feed", &[]),
     ("stopgap-windows", &[]),
+    ("stopgap-door", &[]),
     (TEST_KIT, &["stopgap-core", "stopgap-drivers", "stopgap-feed", "stopgap-publish", "stopgap-rules"]),
     ("xtask", &[]),
 ];

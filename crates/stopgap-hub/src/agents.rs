@@ -15,6 +15,7 @@ mod background;
 mod credential;
 mod enroll;
 mod events;
+mod lines;
 mod mirror;
 mod reports;
 mod roster;
@@ -41,22 +42,23 @@ pub use agent::Agent;
 pub struct Shared {
     credentials: agent::Credentials,
     roster: roster::Newest,
+    lines: Arc<lines::Lines>,
     seen: Mutex<BTreeMap<String, Timestamp>>,
     mirrored: watch::Sender<Arc<mirror::Mirrored>>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    /// For so many agents that listen.
+    pub(crate) fn new(streams: usize) -> Self {
         Shared {
+            lines: Arc::new(lines::Lines::new(streams)),
             credentials: agent::Credentials::default(),
             roster: roster::Newest::default(),
             seen: Mutex::default(),
             mirrored: watch::Sender::new(Arc::default()),
         }
     }
-}
 
-impl Shared {
     /// A server was removed, or joined again: its credentials are asked for anew.
     pub fn forget(&self, server: &str) {
         self.credentials.forget(server);

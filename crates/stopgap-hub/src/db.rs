@@ -122,7 +122,7 @@ impl DbError {
             DbError::Sql(E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::Tls(_) | E::WorkerCrashed) => true,
             // Class 57P is "the server is shutting down or starting", 08 a lost connection, 53 no room.
             DbError::Sql(E::Database(error)) => error.code().is_some_and(|code| {
-                ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) || code == "13" || code == "5"
+                ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) || code == "5"
             }),
             _ => false,
         }
@@ -133,6 +133,13 @@ impl DbError {
     pub fn is_contended(&self) -> bool {
         let DbError::Sql(sqlx::Error::Database(error)) = self else { return false };
         error.code().is_some_and(|code| ["40P01", "40001", "517"].contains(&code.as_ref()))
+    }
+
+    /// Whether there is no room on the disk: SQLite's SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where what its readers share
+    /// cannot grow; PostgreSQL's disk_full.
+    pub fn is_full(&self) -> bool {
+        let DbError::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| ["13", "4874", "53100"].contains(&code.as_ref()))
     }
 
     /// Whether a text held U+0000, which PostgreSQL's TEXT has no place for.

@@ -30,6 +30,7 @@ pub mod tell;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use serve::{Hub, HubError, TlsFiles};
 pub use state::AppState;
@@ -49,6 +50,34 @@ pub struct Settings {
     /// Names under which the hub is reached, for a certificate of its own authority. With one, a loopback address is
     /// served over TLS too.
     pub names: Vec<String>,
+    /// How many may come in.
+    pub bounds: Bounds,
+}
+
+/// How many may come in at a time, and how long one that does not read is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections; each takes a file descriptor, and some KiB. Further ones wait in the system's queue.
+    pub connections: usize,
+    /// Connections of one address, of IPv6 one /64: behind a load balancer as many as there are. Further ones are
+    /// closed.
+    pub per_address: usize,
+    /// A reader takes something within this time, or its connection is closed.
+    pub write_timeout: Duration,
+}
+
+impl Bounds {
+    /// Event streams: the rest is for people, who could not get in any more to see why.
+    pub fn streams(&self) -> usize {
+        self.connections - self.connections / 10
+    }
+}
+
+/// For a fleet of 16,000 servers, of which one site or proxy has no more than a quarter.
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { connections: 18_000, per_address: 4_500, write_timeout: Duration::from_secs(30) }
+    }
 }
 
 /// Serves until `shutdown` resolves.

@@ -110,6 +110,20 @@ impl Problem {
         self.kind == "/problems/contended"
     }
 
+    /// 507: the disk is full. What was acknowledged is kept, and can be read.
+    pub fn no_room() -> Problem {
+        let detail = "the hub's disk is full: nothing can be changed until there is room; what was acknowledged is kept";
+        let problem = Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-room", detail);
+        Problem { retry_after: Some(60), ..problem }
+    }
+
+    /// 503: as many agents listen as may. Each is told another time to come back: they came in one moment.
+    pub fn crowded() -> Problem {
+        let detail = "as many agents listen as this hub has places for; try again";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "crowded", detail);
+        Problem { retry_after: Some(fastrand::u64(5..=60)), ..problem }
+    }
+
     fn internal() -> Problem {
         let detail = "the hub's log says what went wrong";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
@@ -138,6 +152,10 @@ impl From<DbError> for Problem {
         if error.is_contended() {
             tracing::debug!(error = %Causes(&error), "two changes stood in each other's way");
             return Problem::contended();
+        }
+        if error.is_full() {
+            tracing::error!(error = %Causes(&error), "the disk is full");
+            return Problem::no_room();
         }
         if error.is_away() {
             tracing::warn!(error = %Causes(&error), "the database does not answer");

@@ -1,6 +1,4 @@
-//! The hub's door: a listener, with or without TLS, limits, and an orderly end.
-//!
-//! HTTP/1.1 alone: agents hold one stream each, and whoever wants HTTP/2 has a proxy in front.
+//! The hub as a server: its routes behind a door (`stopgap-door`), limits, and an orderly end.
 
 mod authority;
 mod door;
@@ -12,15 +10,17 @@ mod origin;
 mod patience;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use stopgap_door::{Limits, Patience, TlsError};
 use tokio::net::TcpListener;
 
 use crate::db::{Db, DbError};
@@ -40,8 +40,8 @@ const HEAD_MAX: usize = 16 * 1024;
 const BODY_MAX: usize = 256 * 1024;
 /// How long open answers may take to end after a shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
-/// After a failed `accept` (no file descriptors left) the loop must not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A reader has an answer whole within this time: the largest document of the mirror at 256 kbit/s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Why a hub does not run.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +59,8 @@ pub enum HubError {
         source: std::io::Error,
     },
     /// The certificate or key for TLS.
-    #[error("TLS: {}: {reason}", path.display())]
-    Tls {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// What `hub.toml` says of who is told.
     #[error("{0}")]
     Settings(String),
@@ -76,6 +71,7 @@ pub struct Hub {
     listener: TcpListener,
     address: SocketAddr,
     door: Arc<Door>,
+    limits: Limits,
     state: AppState,
 }
 
@@ -95,8 +91,17 @@ impl Hub {
             db.set_pin(pin.as_deref()).await?;
         }
         let tell = tell::Shared::new(receivers);
-        let state = AppState::new(db, settings.data, door.is_secure(), pin, tell, proxies).await?;
-        Ok(Hub { listener, address, door, state })
+        let bounds = settings.bounds;
+        let limits = Limits {
+            connections: bounds.connections,
+            per_address: bounds.per_address,
+            head: HEAD_TIMEOUT,
+            head_max: HEAD_MAX,
+            patience: Patience { nothing: bounds.write_timeout, answer: ANSWER_TIMEOUT },
+        };
+        let state =
+            AppState::new(db, settings.data, door.is_secure(), pin, tell, proxies, bounds.streams()).await?;
+        Ok(Hub { listener, address, door, limits, state })
     }
 
     /// Where it listens, with the port that was taken.
@@ -117,16 +122,21 @@ impl Hub {
 
     /// Serves until `shutdown` resolves, then ends the streams and lets open answers finish.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Hub { listener, door, state, .. } = self;
+        let Hub { listener, door, limits, state, .. } = self;
         let background = [
             tokio::spawn(agents::run(state.clone())),
             tokio::spawn(tell::run(state.clone())),
             tokio::spawn(housekeeping::run(state.clone(), Arc::clone(&door))),
         ];
         let graceful = GracefulShutdown::new();
+        let router = TowerToHyperService::new(router(state.clone()));
+        let accept = stopgap_door::accept(&listener, &door.door, limits, &graceful, |peer| {
+            door.door.look();
+            From { router: router.clone(), peer: Peer(peer) }
+        });
         tokio::select! {
             () = shutdown => {}
-            () = accept(&listener, &door, router(state.clone()), &graceful) => {}
+            () = accept => {}
         }
         state.stopping.send_replace(true);
         drop(listener);
@@ -159,35 +169,20 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
-async fn accept(listener: &TcpListener, door: &Arc<Door>, router: Router, graceful: &GracefulShutdown) {
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // An event is one small segment that must not wait for the next.
-        let _ = stream.set_nodelay(true);
-        let service = router.clone().layer(axum::Extension(Peer(peer)));
-        let (door, watcher) = (Arc::clone(door), graceful.watcher());
-        tokio::spawn(async move {
-            let opened = match tokio::time::timeout(HEAD_TIMEOUT, door.open(stream)).await {
-                Ok(Ok(opened)) => opened,
-                Ok(Err(error)) => return tracing::debug!(%error, "no TLS with this client"),
-                Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
-            };
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(HEAD_MAX)
-                .serve_connection(TokioIo::new(opened), TowerToHyperService::new(service));
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        });
+/// The router with the peer beside each request. A layer for that would be a copy of every route for each connection.
+struct From {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl Service<Request<Incoming>> for From {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
     }
 }
 

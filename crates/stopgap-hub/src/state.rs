@@ -51,7 +51,7 @@ pub struct Inner {
 }
 
 impl AppState {
-    /// For a store that is open.
+    /// For a store that is open. `streams`: how many agents may listen at a time.
     pub async fn new(
         db: Db,
         data: PathBuf,
@@ -59,6 +59,7 @@ impl AppState {
         pin: Option<String>,
         tell: tell::Shared,
         proxies: Proxies,
+        streams: usize,
     ) -> Result<AppState, DbError> {
         let settings = watch::Sender::new(db.settings_counter().await?);
         Ok(AppState(Arc::new(Inner {
@@ -73,7 +74,7 @@ impl AppState {
             limits: Limits::default(),
             proxies,
             metrics: Metrics::default(),
-            agents: agents::Shared::default(),
+            agents: agents::Shared::new(streams),
             console: console::Shared::default(),
             tell,
         })))

@@ -12,31 +12,32 @@
 //! signature's; TLS adds that nobody on the way knows who asks.
 
 mod adoption;
-mod connection;
 mod offer;
 mod source;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use jiff::{SignedDuration, Timestamp};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
+use stopgap_door::{Door, Limits, Patience, TlsError};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use crate::key::read_private;
 use crate::watch::{FileWatch, Wake};
 use adoption::Book;
-use connection::{Door, Limited, Patience};
 use offer::Offers;
 use source::Source;
 
 pub use adoption::{ADOPTION_FILE, read_adoption};
-pub use connection::TlsFiles;
 pub use offer::{DIAGNOSTICS_PATH, EVENTS_PATH, FEED_PATH};
+pub use stopgap_door::TlsFiles;
 
 /// A request head comes within this time, or the connection is closed; it also ends idle ones.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,8 +51,6 @@ const HEAD_MAX: usize = 16 * 1024;
 const DRAIN: Duration = Duration::from_secs(5);
 /// What was counted is written so often; a crash loses no more.
 const KEEP: Duration = Duration::from_secs(10);
-/// After a failed `accept` (no file descriptors left) the loop must not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to serve, and where.
 #[derive(Debug, Clone)]
@@ -107,24 +106,18 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The certificate or key for TLS.
-    #[error("TLS: {}: {reason}", path.display())]
-    Tls {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A bound server: it accepts from now on and answers once [`Server::run`] runs.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    connections: Arc<Semaphore>,
     source: Source,
     watch: FileWatch,
     door: Arc<Door>,
-    patience: Patience,
+    limits: Limits,
     warn_before: SignedDuration,
     warning: watch::Sender<Option<String>>,
 }
@@ -133,7 +126,7 @@ impl Server {
     /// Takes the address, reads the file if it is there, and starts to watch it.
     pub async fn bind(settings: Settings) -> Result<Self, ServeError> {
         let listen = |source| ServeError::Listen { address: settings.listen, source };
-        let door = Arc::new(Door::new(settings.tls)?);
+        let door = Arc::new(Door::new(settings.tls, read_key)?);
         let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         // Watching begins before the first read, so that no replacement falls between the two.
@@ -141,15 +134,21 @@ impl Server {
         let book = settings.adoption.map(Book::open);
         let mut source = Source::new(settings.file, Arc::new(Offers::new(settings.subscribers, book)));
         source.look(Wake::Event).await;
-        let connections = Arc::new(Semaphore::new(settings.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let limits = Limits {
+            connections: settings.connections,
+            // A feed is public: a whole site behind one address may ask for it.
+            per_address: settings.connections,
+            head: HEAD_TIMEOUT,
+            head_max: HEAD_MAX,
+            patience: Patience { nothing: settings.write_timeout, answer: settings.answer_timeout },
+        };
         let server = Self {
             listener,
             address,
-            connections,
             source,
             watch,
             door,
-            patience: Patience { nothing: settings.write_timeout, answer: settings.answer_timeout },
+            limits,
             warn_before: settings.warn_before,
             warning: watch::Sender::new(None),
         };
@@ -172,8 +171,9 @@ impl Server {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let offers = Arc::clone(self.source.offers());
         let graceful = GracefulShutdown::new();
-        let (listener, connections) = (&self.listener, Arc::clone(&self.connections));
-        let accept = accept(listener, &connections, &offers, &self.door, self.patience, &graceful);
+        let service = TowerToHyperService::new(offer::router(Arc::clone(&offers)));
+        let accept =
+            stopgap_door::accept(&self.listener, &self.door, self.limits, &graceful, |_| service.clone());
         let follow = async {
             loop {
                 let wake = self.watch.next().await;
@@ -255,47 +255,13 @@ fn warning(expires: Option<Timestamp>, before: SignedDuration, now: Timestamp) -
     (expires.duration_since(now) < before).then(|| format!("the release ends at {expires}: `feed renew`"))
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-    offers: &Arc<Offers>,
-    door: &Arc<Door>,
-    patience: Patience,
-    graceful: &GracefulShutdown,
-) {
-    let router = offer::router(Arc::clone(offers));
-    // The semaphore is never closed, so the loop has no other end than its caller's.
-    while let Ok(place) = Arc::clone(connections).acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // An event is one small segment that must not wait for the next.
-        let _ = stream.set_nodelay(true);
-        let stream = Limited::new(stream, patience);
-        let service = TowerToHyperService::new(router.clone());
-        let (door, watcher) = (Arc::clone(door), graceful.watcher());
-        tokio::spawn(async move {
-            let _place = place;
-            let opened = match tokio::time::timeout(HEAD_TIMEOUT, door.open(stream)).await {
-                Ok(Ok(opened)) => opened,
-                Ok(Err(error)) => return tracing::debug!(%error, "no TLS with this client"),
-                Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
-            };
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(HEAD_MAX)
-                .serve_connection(opened, service);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        });
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let key = read_private(path).map_err(|error| error.to_string())?;
+    if key.contains("ENCRYPTED PRIVATE KEY") {
+        let reason = "a passphrase protects it, and nobody is there to ask when it is renewed: expected a key in the clear, mode 600";
+        return Err(reason.to_owned());
     }
+    PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

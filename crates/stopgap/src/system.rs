@@ -67,6 +67,21 @@ pub fn wide_runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
+/// Lets this process open as many files as it may, and says how many that is. What a shell gives at first, mostly 1024,
+/// is for programs that call select(2); a hub has a socket for each server.
+#[cfg(feature = "hub")]
+pub fn raise_open_files() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        Some(if raised { hard } else { soft })
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Resolves when the service is asked to stop.
 #[cfg_attr(
     not(any(feature = "agent", feature = "publish", feature = "gateway", feature = "hub")),

@@ -188,7 +188,7 @@ fn measure(server: &Server, script: &Path) -> Result<f64> {
 }
 
 /// The line that the load script prints: requests, and how many of them went wrong.
-fn counted(said: &str) -> Result<f64> {
+pub fn counted(said: &str) -> Result<f64> {
     let mut numbers = said
         .lines()
         .find_map(|line| line.strip_prefix("counted "))

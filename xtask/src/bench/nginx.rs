@@ -45,6 +45,14 @@ pub fn proxy(folder: &Path, upstream: SocketAddr, rules: &Rules) -> Result<Serve
     start(folder, &http, &server)
 }
 
+/// A server that answers with a file of the name `name`.
+pub fn file(folder: &Path, name: &str, text: &str) -> Result<Server> {
+    let root = folder.join("files");
+    fs::create_dir_all(&root)?;
+    fs::write(root.join(name), text)?;
+    start(folder, "open_file_cache max=10;", &format!("root {};", root.display()))
+}
+
 fn start(folder: &Path, http: &str, server: &str) -> Result<Server> {
     fs::create_dir_all(folder)?;
     let address = free_address()?;

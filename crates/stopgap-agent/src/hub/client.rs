@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
+};
 use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,6 +52,8 @@ pub enum HubError {
         status: u16,
         /// Its words.
         detail: String,
+        /// When it wants to be asked again (`Retry-After`, seconds).
+        retry_after: Option<Duration>,
     },
     /// An answer that is none.
     #[error("the hub's answer cannot be read: {0}")]
@@ -60,6 +64,15 @@ impl HubError {
     /// It does not know this server, or its credential, any more.
     pub fn is_of_credential(&self) -> bool {
         matches!(self, HubError::Refused { status: 401 | 403, .. })
+    }
+
+    /// When the hub wants to be asked again, where it said so and no later than `most`: whoever answers in its place
+    /// must not silence this server.
+    pub(super) fn retry_after(&self, most: Duration) -> Option<Duration> {
+        match self {
+            HubError::Refused { retry_after, .. } => retry_after.map(|after| after.min(most)),
+            _ => None,
+        }
     }
 }
 
@@ -235,8 +248,10 @@ async fn accepted(response: Response) -> Result<Response, HubError> {
     if status.is_success() {
         return Ok(response);
     }
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = seconds.map(Duration::from_secs);
     let problem = body(response, MAX_PROBLEM).await.unwrap_or_default();
-    Err(HubError::Refused { status: status.as_u16(), detail: told(&problem, status) })
+    Err(HubError::Refused { status: status.as_u16(), detail: told(&problem, status), retry_after })
 }
 
 /// A problem's own words, without what a terminal would take for more than words.
@@ -274,6 +289,19 @@ async fn body(response: Response, limit: usize) -> Result<Vec<u8>, HubError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hub_says_when_it_is_asked_again_and_silences_nobody() {
+        let said = |seconds: u64| HubError::Refused {
+            status: 503,
+            detail: String::new(),
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        let most = Duration::from_secs(300);
+        assert_eq!(said(40).retry_after(most), Some(Duration::from_secs(40)));
+        assert_eq!(said(u64::MAX).retry_after(most), Some(most));
+        assert_eq!(HubError::Unreachable(String::new()).retry_after(most), None);
+    }
 
     #[test]
     fn a_hubs_words_are_words_on_a_terminal_too() {

@@ -134,9 +134,11 @@ impl Due {
         self.wait = MIN_WAIT;
     }
 
-    fn failed(&mut self) {
+    /// `asked`: how long the hub wants not to be asked.
+    fn failed(&mut self, asked: Option<Duration>) {
         // At least half of it: a random part alone would now and then be nothing.
-        self.not_before = Instant::now() + self.wait.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let wait = self.wait.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.not_before = Instant::now() + wait.max(asked.unwrap_or_default());
         self.wait = self.wait.saturating_mul(2).min(MAX_WAIT);
     }
 }
@@ -179,7 +181,7 @@ async fn run(
             }
             match met {
                 Ok(()) => due.worked(),
-                Err(_) => due.failed(),
+                Err(error) => due.failed(error.retry_after(MAX_WAIT)),
             }
         }
         tried.send_replace(true);

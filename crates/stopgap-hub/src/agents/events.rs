@@ -21,10 +21,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Agent;
+use super::lines::Seat;
 use super::mirror::Mirrored;
 use crate::db::DbError;
 use crate::db::agents::Known;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
 use crate::state::AppState;
 
 /// Agents take a stream without an octet for dead after 90 seconds, and some proxies after 60.
@@ -40,6 +41,7 @@ pub async fn get(
     agent: Agent,
     headers: HeaderMap,
 ) -> Answer<impl IntoResponse> {
+    let seat = state.agents.lines.seat(&agent.server.id).ok_or_else(Problem::crowded)?;
     let told = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let line = Line {
         settings: state.settings.subscribe(),
@@ -47,6 +49,7 @@ pub async fn get(
         stopping: state.stopping.subscribe(),
         seen_at: Instant::now(),
         server: agent.server,
+        seat,
         told,
         told_of: None,
         waiting: VecDeque::new(),
@@ -61,6 +64,7 @@ pub async fn get(
 struct Line {
     state: AppState,
     server: Arc<Known>,
+    seat: Seat,
     settings: watch::Receiver<u64>,
     mirrored: watch::Receiver<Arc<Mirrored>>,
     stopping: watch::Receiver<bool>,
@@ -94,6 +98,7 @@ async fn next(mut line: Line) -> Option<(Result<Event, Infallible>, Line)> {
         }
         tokio::select! {
             _ = line.stopping.wait_for(|stopping| *stopping) => return None,
+            () = line.seat.taken() => return None,
             changed = line.settings.changed() => {
                 changed.ok()?;
                 line.due = true;
@@ -115,7 +120,7 @@ async fn look(line: &mut Line) -> Result<bool, DbError> {
     line.settings.mark_unchanged();
     let mirrored = Arc::clone(&line.mirrored.borrow_and_update());
     let roster = line.state.agents.roster.get(&line.state).await?;
-    let settings = roster.settings(&line.state, &line.server.id, mirrored.names()).await?;
+    let settings = roster.settings(&line.state, &line.server.id, &mirrored).await?;
     let Some(settings) = settings else { return Ok(false) };
     let id = format!("{}.{}", settings.version, mirrored.version());
     let told = std::mem::replace(&mut line.told, id.clone());

@@ -16,7 +16,7 @@ mod fetch;
 mod keep;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -38,13 +38,15 @@ pub(super) use keep::{reload, run};
 pub(super) struct Mirrored {
     documents: BTreeMap<FeedName, Document>,
     beside: Vec<Beside>,
+    version: OnceLock<String>,
 }
 
 impl Mirrored {
     pub(super) async fn load(state: &AppState) -> Result<Mirrored, DbError> {
         let documents = mirror::documents(state.db.reader()).await?;
         let named = documents.into_iter().filter_map(|one| Some((one.feed.parse().ok()?, one)));
-        Ok(Mirrored { documents: named.collect(), beside: mirror::beside(state.db.reader()).await? })
+        let beside = mirror::beside(state.db.reader()).await?;
+        Ok(Mirrored { documents: named.collect(), beside, version: OnceLock::new() })
     }
 
     /// The feeds.
@@ -58,9 +60,11 @@ impl Mirrored {
     }
 
     /// One name for all that is served.
-    pub(super) fn version(&self) -> String {
-        let all: Vec<&str> = self.documents.values().map(|document| document.hash.as_str()).collect();
-        sha256_hex(all.concat().as_bytes()).chars().take(16).collect()
+    pub(super) fn version(&self) -> &str {
+        self.version.get_or_init(|| {
+            let all: Vec<&str> = self.documents.values().map(|document| document.hash.as_str()).collect();
+            sha256_hex(all.concat().as_bytes()).chars().take(16).collect()
+        })
     }
 
     fn beside(&self, feed: &str, name: &str) -> Option<&[u8]> {

@@ -41,9 +41,9 @@ pub async fn post(
     }
     let through = done?;
     let roster = state.agents.roster.get(&state).await?;
-    let feeds = state.agents.mirrored.borrow().names();
-    let settings = roster.settings(&state, id, feeds).await?;
-    let settings = settings.map(|settings| settings.version).unwrap_or_default();
+    let mirrored = state.agents.mirrored.borrow().clone();
+    let told = roster.settings(&state, id, &mirrored).await?;
+    let settings = told.map(|told| told.version.clone()).unwrap_or_default();
     Ok(Json(Accepted { through, settings }))
 }
 

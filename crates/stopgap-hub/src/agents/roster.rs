@@ -2,17 +2,18 @@
 //! many agents wake at it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex as Lock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use stopgap_core::organization::{Layer, Origin};
-use stopgap_core::wire::Settings;
-use stopgap_feed::FeedName;
 use tokio::sync::Mutex;
 
-use super::settings::settings;
+use super::mirror::Mirrored;
+use super::settings::{Told, settings};
 use crate::db::DbError;
 use crate::db::agents::{self, Known};
+use crate::db::approvals::{Approval, Scope};
 use crate::settings::Organization;
 use crate::state::AppState;
 
@@ -26,7 +27,24 @@ pub(super) struct Roster {
     organization: Arc<Organization>,
     servers: RwLock<HashMap<String, Arc<Known>>>,
     layers: BTreeMap<String, Layer>,
+    told: Lock<Answers>,
     read_at: Instant,
+}
+
+/// What was computed, with the mirror that it names. Most servers of a fleet share a few answers.
+#[derive(Debug, Default)]
+struct Answers {
+    of: Arc<Mirrored>,
+    to: HashMap<Whom, Arc<Told>>,
+}
+
+/// For whom an answer is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Whom {
+    /// Whoever has these labels, and nothing of its own.
+    Labels(BTreeMap<String, String>),
+    /// The server with this identity.
+    Server(String),
 }
 
 impl Roster {
@@ -36,18 +54,37 @@ impl Roster {
         let servers = servers.into_iter().map(|server| (server.id.clone(), Arc::new(server)));
         let servers = RwLock::new(servers.collect());
         let layers = agents::layers(state.db.reader()).await?;
-        Ok(Roster { organization, servers, layers, read_at: Instant::now() })
+        Ok(Roster { organization, servers, layers, told: Lock::default(), read_at: Instant::now() })
     }
 
-    /// What the organization wants of a server; `None`: there is no such server. `feeds`: those that are mirrored.
+    /// What the organization wants of a server; `None`: there is no such server. Computed once for all to whom the
+    /// same is said.
     pub(super) async fn settings(
         &self,
         state: &AppState,
         id: &str,
-        feeds: Vec<FeedName>,
-    ) -> Result<Option<Settings>, DbError> {
+        mirrored: &Arc<Mirrored>,
+    ) -> Result<Option<Arc<Told>>, DbError> {
         let Some(server) = self.find(state, id).await? else { return Ok(None) };
-        Ok(Some(settings(&self.organization, &server, &self.layer(id), feeds)))
+        let whom = self.whom(&server);
+        let mut answers = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&answers.of, mirrored) {
+            *answers = Answers { of: Arc::clone(mirrored), to: HashMap::new() };
+        }
+        if let Some(told) = answers.to.get(&whom) {
+            return Ok(Some(Arc::clone(told)));
+        }
+        let told = settings(&self.organization, &server, &self.layer(id), mirrored.names());
+        answers.to.insert(whom, Arc::clone(&told));
+        Ok(Some(told))
+    }
+
+    fn whom(&self, server: &Known) -> Whom {
+        let of_one = |approval: &Approval| approval.level == Scope::Server;
+        if self.layers.contains_key(&server.id) || self.organization.approvals.iter().any(of_one) {
+            return Whom::Server(server.id.clone());
+        }
+        Whom::Labels(server.labels.clone())
     }
 
     /// With whom a server takes turns, and how many of them change at a time; `None`: it waits for nobody.
@@ -84,29 +121,39 @@ impl Roster {
     }
 }
 
-/// The newest one.
+/// The newest one, and whose turn it is to read another.
 #[derive(Debug, Default)]
-pub(super) struct Newest(Mutex<Option<Arc<Roster>>>);
+pub(super) struct Newest {
+    known: ArcSwapOption<Roster>,
+    reading: Mutex<()>,
+}
 
 impl Newest {
     /// As it is now. Whoever comes while it is read waits for that one reading.
     pub(super) async fn get(&self, state: &AppState) -> Result<Arc<Roster>, DbError> {
-        let counter = *state.settings.borrow();
-        let mut newest = self.0.lock().await;
-        if let Some(roster) = newest.as_ref()
-            && roster.organization.counter >= counter
-            && roster.read_at.elapsed() < LASTS
-        {
-            return Ok(Arc::clone(roster));
+        if let Some(roster) = self.fresh(state) {
+            return Ok(roster);
+        }
+        let _alone = self.reading.lock().await;
+        if let Some(roster) = self.fresh(state) {
+            return Ok(roster);
         }
         let new = Arc::new(Roster::load(state).await?);
-        *newest = Some(Arc::clone(&new));
+        self.known.store(Some(Arc::clone(&new)));
         Ok(new)
+    }
+
+    fn fresh(&self, state: &AppState) -> Option<Arc<Roster>> {
+        let counter = *state.settings.borrow();
+        let known = self.known.load_full()?;
+        (known.organization.counter >= counter && known.read_at.elapsed() < LASTS).then_some(known)
     }
 
     /// A server joined. Ten thousand that join one after another are not each a reason to read all of them.
     pub(super) async fn joined(&self, server: Known) {
-        if let Some(roster) = self.0.lock().await.as_ref() {
+        // One that is being read may have missed it.
+        let _alone = self.reading.lock().await;
+        if let Some(roster) = self.known.load().as_ref() {
             roster.join(server);
         }
     }

@@ -1,9 +1,11 @@
 //! `GET /v1/agent/settings`: what the organization wants of one server, in one document.
 
-use axum::Json;
+use std::sync::Arc;
+
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use stopgap_core::organization::{Layer, Origin, Said};
 use stopgap_core::plan::sha256_hex;
@@ -23,20 +25,28 @@ const VERSION: usize = 16;
 /// Answers with the settings, or with 304 where the agent has them.
 pub async fn get(State(state): State<AppState>, agent: Agent, headers: HeaderMap) -> Answer<Response> {
     let roster = state.agents.roster.get(&state).await?;
-    let feeds = state.agents.mirrored.borrow().names();
-    let settings = roster.settings(&state, &agent.server.id, feeds).await?;
-    let settings = settings.ok_or_else(|| Problem::unauthorized("this server was removed"))?;
-    let tag = format!("\"{}\"", settings.version);
+    let mirrored = state.agents.mirrored.borrow().clone();
+    let told = roster.settings(&state, &agent.server.id, &mirrored).await?;
+    let told = told.ok_or_else(|| Problem::unauthorized("this server was removed"))?;
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut response = if known.flat_map(|value| value.split(',')).any(|one| one.trim() == tag) {
+    let mut response = if known.flat_map(|value| value.split(',')).any(|one| one.trim() == told.tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Json(settings).into_response()
+        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], told.document.clone())
+            .into_response()
     };
-    let tag = HeaderValue::from_str(&tag).map_err(Problem::unprocessable)?;
-    response.headers_mut().insert(ETAG, tag);
+    response.headers_mut().insert(ETAG, told.tag.clone());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// An answer, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// See [`Settings::version`].
+    pub(super) version: String,
+    tag: HeaderValue,
+    document: Bytes,
 }
 
 /// What the organization wants of a server that has this layer of its own.
@@ -45,7 +55,7 @@ pub(super) fn settings(
     server: &Known,
     layer: &Layer,
     feeds: Vec<FeedName>,
-) -> Settings {
+) -> Arc<Told> {
     let effective = organization.effective(&server.labels, layer);
     let enabled = effective.mitigations_enabled;
     let mut settings = Settings {
@@ -68,7 +78,11 @@ pub(super) fn settings(
     };
     let content = sha256_hex(&serde_json::to_vec(&settings).unwrap_or_default());
     settings.version = content.get(..VERSION).unwrap_or(&content).to_owned();
-    settings
+    let document = serde_json::to_vec(&settings).unwrap_or_default().into();
+    let version = settings.version;
+    // Hexadecimal digits between quotes are a header's value.
+    let tag = HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+    Arc::new(Told { version, tag, document })
 }
 
 fn block(Said { mut value, origin }: Said<Block>) -> Block {

@@ -161,7 +161,7 @@ fn validity<T: From<SystemTime>>(now: Timestamp, lasting: SignedDuration) -> Res
 }
 
 fn wrong(path: &Path, error: impl std::fmt::Display) -> HubError {
-    HubError::Tls { path: path.to_owned(), reason: error.to_string() }
+    HubError::Tls(stopgap_door::TlsError { path: path.to_owned(), reason: error.to_string() })
 }
 
 /// Replaces a file whole; a secret one is its owner's alone from the first octet on.
@@ -197,6 +197,7 @@ mod tests {
             database: None,
             tls: None,
             names: vec!["hub.example.org".into()],
+            bounds: crate::Bounds::default(),
         }
     }
 

@@ -38,6 +38,7 @@ async fn a_list_of_proxies_that_is_none_is_refused_at_the_start() {
         database: None,
         tls: None,
         names: Vec::new(),
+        bounds: stopgap_hub::Bounds::default(),
     };
     let refused = stopgap_hub::Hub::bind(settings).await.err().unwrap().to_string();
     assert!(refused.contains("hub.toml") && refused.contains("0.0.0.0/0"), "{refused}");

@@ -14,6 +14,7 @@ mod common;
 
 mod agents;
 mod behind;
+mod bounds;
 #[cfg(target_os = "linux")]
 mod browser;
 mod console;

@@ -308,6 +308,7 @@ async fn a_mistake_in_hub_toml_is_told_at_the_start() {
         database: None,
         tls: None,
         names: Vec::new(),
+        bounds: stopgap_hub::Bounds::default(),
     };
     let Err(error) = stopgap_hub::Hub::bind(settings).await else { panic!("it started") };
     let error = error.to_string();

@@ -42,16 +42,34 @@ pub(super) async fn listen(client: Client, say: mpsc::Sender<Heard>) {
     while !say.is_closed() {
         let start = Instant::now();
         let ended = connection(&client, &say, &mut pace, began, (&mut last, &mut lost)).await;
-        debug!(?ended, "the hub's event stream ended");
+        debug!(why = ended.as_ref().err().map(|ended| ended.why.as_str()), "the hub's event stream ended");
         if start.elapsed() >= LASTING {
             wait = waits();
         }
         if ended.is_err() && !std::mem::replace(&mut lost, true) && say.send(Heard::Lost).await.is_err() {
             return;
         }
-        // All servers of a hub that goes away lose it in one moment, and must not come back in one.
-        let spread = SPREAD.mul_f64(fastrand::f64());
-        tokio::time::sleep(wait.next().unwrap_or(MAX_WAIT) + spread).await;
+        let asked = ended.err().and_then(|ended| ended.retry_after).unwrap_or_default();
+        tokio::time::sleep(pause(wait.next().unwrap_or(MAX_WAIT), asked)).await;
+    }
+}
+
+/// All servers of a hub that goes away lose it in one moment, and must not come back in one.
+fn pause(grown: Duration, asked: Duration) -> Duration {
+    grown.max(asked) + SPREAD.mul_f64(fastrand::f64())
+}
+
+/// Why there is no stream any more.
+#[derive(Debug)]
+struct Ended {
+    why: String,
+    /// When the hub wants to be asked again.
+    retry_after: Option<Duration>,
+}
+
+impl Ended {
+    fn of(why: &str) -> Ended {
+        Ended { why: why.to_owned(), retry_after: None }
     }
 }
 
@@ -61,17 +79,20 @@ async fn connection(
     pace: &mut Pace,
     began: Instant,
     (last, lost): (&mut Option<String>, &mut bool),
-) -> Result<(), String> {
+) -> Result<(), Ended> {
     let opened = timeout(HEAD, client.events(last.as_deref())).await;
-    let response = opened.map_err(|_| "no answer".to_owned())?.map_err(|error| error.to_string())?;
+    let response = opened.map_err(|_| Ended::of("no answer"))?.map_err(|error| Ended {
+        retry_after: error.retry_after(MAX_WAIT),
+        ..Ended::of(&error.to_string())
+    })?;
     if std::mem::take(lost) && say.send(Heard::Back).await.is_err() {
         return Ok(());
     }
     let mut stream = response.bytes_stream();
     let mut reader = EventReader::default();
     while let Ok(Some(chunk)) = timeout(SILENCE, stream.next()).await {
-        let chunk = chunk.map_err(|error| error.to_string())?;
-        for announced in reader.push(&chunk).map_err(str::to_owned)? {
+        let chunk = chunk.map_err(|error| Ended::of(&error.to_string()))?;
+        for announced in reader.push(&chunk).map_err(Ended::of)? {
             // It is sent in a header: a long one would keep the stream from being opened ever again.
             if announced.id.as_ref().is_some_and(|id| id.len() <= MAX_ID) {
                 last.clone_from(&announced.id);
@@ -118,6 +139,20 @@ const _: () = assert!(SILENCE.as_secs() > 2 * Duration::from_secs(25).as_secs())
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ten_thousand_that_lose_their_hub_in_one_moment_come_back_over_seconds() {
+        fastrand::seed(7);
+        let mut tenths = std::collections::BTreeMap::<u128, usize>::new();
+        for _ in 0..10_000 {
+            let back = pause(waits().next().unwrap(), Duration::ZERO);
+            *tenths.entry(back.as_millis() / 100).or_default() += 1;
+        }
+        let fullest = tenths.values().max().unwrap();
+        assert!(*fullest < 400 && tenths.len() >= 45, "{tenths:?}");
+        let asked = Duration::from_secs(40);
+        assert!(pause(Duration::ZERO, asked) >= asked, "a hub that is crowded says when");
+    }
 
     #[test]
     fn what_is_not_understood_is_passed_over() {

@@ -66,9 +66,8 @@ pub(in crate::agents) async fn run(state: &AppState) {
 /// Reads what is served anew: another hub may have stored something.
 pub(in crate::agents) async fn reload(state: &AppState) -> Result<(), DbError> {
     let new = Mirrored::load(state).await?;
-    let version = new.version();
     state.agents.mirrored.send_if_modified(|known| {
-        let differs = known.version() != version || known.beside != new.beside;
+        let differs = known.version() != new.version() || known.beside != new.beside;
         *known = Arc::new(new);
         differs
     });

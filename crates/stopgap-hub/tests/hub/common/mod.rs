@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use stopgap_hub::db::tokens::{self, Token};
 use stopgap_hub::people::Role;
-use stopgap_hub::{AppState, Settings, secret};
+use stopgap_hub::{AppState, Bounds, Settings, secret};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -50,10 +50,19 @@ impl Hub {
 
     /// The same with a database on this cluster; `None`: on SQLite.
     pub async fn start_on(cluster: Option<Arc<Cluster>>) -> Hub {
+        Hub::start_with(cluster, Bounds::default()).await
+    }
+
+    /// One on SQLite into which so many may come.
+    pub async fn bounded(bounds: Bounds) -> Hub {
+        Hub::start_with(None, bounds).await
+    }
+
+    async fn start_with(cluster: Option<Arc<Cluster>>, bounds: Bounds) -> Hub {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let database = cluster.as_ref().map(|cluster| cluster.database());
         let folder = tempfile::tempdir().unwrap();
-        let (state, url, stop, task) = serve(folder.path(), database.clone()).await;
+        let (state, url, stop, task) = serve(folder.path(), database.clone(), bounds).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let (stop, task) = (Some(stop), Some(task));
         Hub { url, state, http, database, stop, task, folder, _cluster: cluster }
@@ -66,7 +75,8 @@ impl Hub {
 
     /// A second hub beside this one, on the same data.
     pub async fn other(&self) -> Hub {
-        let (state, url, stop, task) = serve(self.folder.path(), self.database.clone()).await;
+        let (state, url, stop, task) =
+            serve(self.folder.path(), self.database.clone(), Bounds::default()).await;
         let folder = tempfile::tempdir().unwrap();
         let (stop, task, cluster) = (Some(stop), Some(task), self._cluster.clone());
         let (http, database) = (self.http.clone(), self.database.clone());
@@ -76,7 +86,8 @@ impl Hub {
     /// Stops the hub, and starts another on the same data.
     pub async fn restart(&mut self) {
         self.end().await;
-        let (state, url, stop, task) = serve(self.folder.path(), self.database.clone()).await;
+        let (state, url, stop, task) =
+            serve(self.folder.path(), self.database.clone(), Bounds::default()).await;
         (self.state, self.url, self.stop, self.task) = (state, url, Some(stop), Some(task));
     }
 
@@ -193,13 +204,14 @@ impl Hub {
 
 type Served = (AppState, String, oneshot::Sender<()>, tokio::task::JoinHandle<()>);
 
-async fn serve(data: &Path, database: Option<String>) -> Served {
+async fn serve(data: &Path, database: Option<String>, bounds: Bounds) -> Served {
     let settings = Settings {
         data: data.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         database,
         tls: None,
         names: Vec::new(),
+        bounds,
     };
     let hub = stopgap_hub::Hub::bind(settings).await.unwrap();
     let (state, url) = (hub.state().clone(), hub.url());

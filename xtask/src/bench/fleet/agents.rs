@@ -1,0 +1,84 @@
+//! The process of simulated agents, and a bare request.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::super::Bench;
+use super::hub::Hub;
+use crate::cargo::output;
+
+/// Agents that listen.
+pub struct Agents {
+    process: Child,
+    input: ChildStdin,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Agents {
+    /// Lets so many servers join, and keeps their credentials; seconds.
+    pub fn enroll(bench: &Bench, hub: &Hub, credentials: &Path, count: usize) -> Result<f64> {
+        let token = hub.enrollment(count)?;
+        Ok(output(&mut command(bench, hub, "enroll", credentials, count, &token))?.trim().parse()?)
+    }
+
+    /// Has each send so many reports; seconds.
+    pub fn report(bench: &Bench, hub: &Hub, credentials: &Path, count: usize, rounds: usize) -> Result<f64> {
+        let rounds = rounds.to_string();
+        Ok(output(&mut command(bench, hub, "report", credentials, count, &rounds))?.trim().parse()?)
+    }
+
+    /// Connects so many; all listen when this returns.
+    pub fn listen(bench: &Bench, hub: &Hub, credentials: &Path, count: usize, token: &str) -> Result<Agents> {
+        let mut command = command(bench, hub, "listen", credentials, count, token);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let input = process.stdin.take().context("no pipe")?;
+        let lines = BufReader::new(process.stdout.take().context("no pipe")?).lines();
+        let mut agents = Agents { process, input, lines };
+        let said = agents.line()?;
+        if said != format!("connected {count}") {
+            bail!("the agents say {said:?}");
+        }
+        Ok(agents)
+    }
+
+    /// Makes a change that concerns all: milliseconds until half of them, 99 of 100, and the last were told.
+    pub fn change(&mut self) -> Result<[f64; 3]> {
+        writeln!(self.input, "change")?;
+        let line = self.line()?;
+        let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+        numbers.try_into().ok().with_context(|| format!("the agents say {line:?}"))
+    }
+
+    fn line(&mut self) -> Result<String> {
+        self.lines.next().context("the agents ended")?.context("the agents' words")
+    }
+}
+
+impl Drop for Agents {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(bench: &Bench, hub: &Hub, what: &str, credentials: &Path, count: usize, last: &str) -> Command {
+    let (url, ca) = hub.url();
+    let mut command = Command::new(bench.stopgap.with_file_name("examples").join("fleet-agents"));
+    command.arg(what).arg(url).arg(credentials).arg(count.to_string()).arg(last).args(ca);
+    command
+}
+
+/// What one request is answered, head and body.
+pub fn first_answer(address: SocketAddr, path: &str, headers: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: hub\r\n{headers}Connection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
