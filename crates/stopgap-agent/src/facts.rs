@@ -121,6 +121,7 @@ fn read(path: &Path, limit: u64) -> Result<Option<String>, String> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

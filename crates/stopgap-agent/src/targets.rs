@@ -222,8 +222,9 @@ fn parse_listener(text: &str) -> Option<Listener> {
         }
         Err(_) => format!("{authority}:{}", if tls { 443 } else { 80 }),
     };
-    let address = with_port.to_socket_addrs().ok()?.next()?;
     let host = with_port.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned())?;
+    // Windows takes no name for the name of this machine.
+    let address = (!host.is_empty()).then(|| with_port.to_socket_addrs().ok()?.next())??;
     Some(Listener { tls, address, host })
 }
 

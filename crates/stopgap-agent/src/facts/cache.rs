@@ -74,7 +74,10 @@ mod tests {
         assert_eq!((get(), get()), (1, 1));
         fs::write(&file, "a").unwrap();
         assert_eq!((get(), get()), (2, 2));
-        // Another file under the same name, of the same size, in the same instant.
+        // Another file under the same name, of the same size, in the same instant: only Unix's files have numbers.
+        if !cfg!(unix) {
+            return;
+        }
         let time = fs::metadata(&file).unwrap().modified().unwrap();
         fs::write(folder.path().join("new"), "b").unwrap();
         fs::File::open(folder.path().join("new")).unwrap().set_modified(time).unwrap();

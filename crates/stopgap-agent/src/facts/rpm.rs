@@ -98,10 +98,9 @@ fn of_source(source: &str, version: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::process;
-
     use super::*;
 
+    #[cfg(unix)]
     const SPEC: &str = "\
 Name: portal
 Epoch: 2
@@ -125,6 +124,7 @@ echo x > %{buildroot}/opt/portal/portal
 
     /// A package built by rpm's own tools, in a database that they made.
     #[test]
+    #[cfg(unix)]
     fn a_real_database_tells_versions_sources_and_files() {
         const TEST: &str = "a_real_database_tells_versions_sources_and_files";
         let root = tempfile::tempdir().unwrap();
@@ -135,7 +135,8 @@ echo x > %{buildroot}/opt/portal/portal
         let define = [format!("_topdir {top}"), format!("_dbpath {}", folder.display())];
         let run = |tool: &str, args: &[&str]| {
             let defines = define.iter().flat_map(|define| ["--define", define.as_str()]);
-            match process::Command::new(tool).args(defines).args(args).current_dir(root.path()).output() {
+            match std::process::Command::new(tool).args(defines).args(args).current_dir(root.path()).output()
+            {
                 Ok(output) => {
                     assert!(output.status.success(), "{tool} {args:?}: {output:?}");
                     true

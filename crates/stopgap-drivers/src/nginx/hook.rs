@@ -62,13 +62,12 @@ fn include(path: &str) -> String {
     }
 }
 
+// This server's paths are those of Unix.
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
-    // This server's paths are those of Unix.
-    #[cfg(unix)]
-    #[cfg(unix)] // paths as such a server has them
     #[test]
     fn a_path_with_odd_characters_is_quoted() {
         assert_eq!(

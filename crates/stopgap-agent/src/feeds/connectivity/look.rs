@@ -124,9 +124,10 @@ impl Until<'_> {
         io::Error::new(io::ErrorKind::TimedOut, message)
     }
 
-    /// What the system says of a time that ran out is that one should try again.
+    /// Of a time that ran out one system says that one should try again, another that it ran out.
     fn in_words(&self, error: io::Error) -> io::Error {
-        if error.kind() == io::ErrorKind::WouldBlock { self.too_late() } else { error }
+        let ran_out = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+        if ran_out { self.too_late() } else { error }
     }
 }
 
