@@ -180,7 +180,6 @@ mod tests {
     }
 
     // This server's paths are those of Unix.
-    #[cfg(unix)]
     #[cfg(unix)] // paths as such a server has them
     #[test]
     fn a_path_with_odd_characters_is_quoted() {

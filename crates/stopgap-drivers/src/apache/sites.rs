@@ -370,7 +370,6 @@ mod tests {
     }
 
     // This server's paths are those of Unix.
-    #[cfg(unix)]
     #[cfg(unix)] // paths as such a server has them
     #[test]
     fn a_site_has_the_server_s_hook_and_one_of_its_own() {

@@ -285,7 +285,6 @@ mod tests {
     }
 
     // This server's paths are those of Unix.
-    #[cfg(unix)]
     #[cfg(unix)] // paths as such a server has them
     #[test]
     fn a_site_is_covered_when_all_its_blocks_have_both_hooks() {

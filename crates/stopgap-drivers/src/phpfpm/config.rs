@@ -289,7 +289,6 @@ mod tests {
     }
 
     // This server's paths are those of Unix.
-    #[cfg(unix)]
     #[cfg(unix)] // paths as such a server has them
     #[test]
     fn a_name_aside_is_free_and_read_by_no_include() {
