@@ -88,13 +88,14 @@ impl World {
         assert!(!done.failed, "{:#?}", done.report);
     }
 
-    /// The operator has what was skipped after two deaths tried again. Whether there was any.
+    /// The operator has what was skipped or left after two deaths tried again. Whether there was any.
     pub fn retry(&self) -> bool {
         let home = Home::at(Path::new(DATA));
         let mut ledger = home.ledger(&self.host).unwrap();
         let skipped = ledger.failures.iter().filter(|(_, failure)| failure.deaths >= FATAL_DEATHS);
-        let skipped: Vec<String> = skipped.map(|(key, _)| key.id.to_string()).collect();
-        let again = skipped.iter().any(|id| operator::retry(&mut ledger, id));
+        let mut left: Vec<String> = skipped.map(|(key, _)| key.id.to_string()).collect();
+        left.extend(ledger.targets.keys().filter(|target| ledger.is_deadly(target)).cloned());
+        let again = left.iter().filter(|what| operator::retry(&mut ledger, what)).count() > 0;
         home.save_ledger(&self.host, &ledger).unwrap();
         again
     }
