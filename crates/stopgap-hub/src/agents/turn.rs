@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
+use stopgap_core::report::Status;
 use stopgap_core::wire::{self, ServerReport, TurnAnswer};
 
 use super::Agent;
@@ -96,7 +97,8 @@ fn outcome(turn: &Turn, report: &ServerReport) -> Option<Result<(), String>> {
             let why = one.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             return Some(Err(format!("{name} is {}{why}", one.status)));
         }
-        open |= one.verdict == "Applies" && !one.in_force;
+        // What only observes is put on as far as it ever is.
+        open |= one.verdict == "Applies" && !one.in_force && one.status != Status::Observing.word();
         // It still waits, be it for this very turn.
         open |= matches!(one.verdict.as_str(), "Frozen" | "Scheduled" | "AwaitingApproval") && !one.in_force;
     }
@@ -142,6 +144,7 @@ mod tests {
         assert_eq!(said("Applies", "Applied", true), Some(Ok(())));
         assert_eq!(said("Applies", "Unproven", true), Some(Ok(())));
         assert_eq!(said("Applies", "Applied", false), None);
+        assert_eq!(said("Applies", "Observing", false), Some(Ok(())));
         assert_eq!(said("Frozen", "Frozen", false), None);
         assert_eq!(said("Blocked", "Blocked", false), Some(Ok(())));
         assert!(said("Applies", "Failed", false).unwrap().is_err());
