@@ -31,6 +31,7 @@ const TESTS: &[&str] = &[
     "--features=stopgap/demo",
     "--lib",
     "--test=windows",
+    "--test=winservice",
 ];
 
 /// Ours, which change most and run briefly here: unoptimized they take a fifth of the time to build. What they build on
