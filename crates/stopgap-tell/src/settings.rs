@@ -384,13 +384,13 @@ mod tests {
     use super::*;
 
     fn receivers(text: &str) -> Result<Receivers, String> {
-        let folder = std::env::temp_dir().join(format!("stopgap-tell-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
         std::fs::write(folder.join("password"), "hunter2hunter2hunter2\n").unwrap();
         std::fs::write(folder.join("short"), "short\n").unwrap();
         std::fs::write(folder.join("url"), "https://hooks.example.org/services/T0/B0/s3cr3t\n").unwrap();
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-        Receivers::read(&file, &folder, "hub").map_err(|error| error.to_string())
+        Receivers::read(&file, folder, "hub").map_err(|error| error.to_string())
     }
 
     const MAIL: &str = "[mail]\nserver = \"smtp.example.org\"\nfrom = \"Stopgap <s@example.org>\"\nto = [\"o@example.org\"]\n";

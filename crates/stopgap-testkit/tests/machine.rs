@@ -32,7 +32,18 @@ fn a_machine_starts_restarts_and_goes() {
     // Nothing of it is on the machine below, while it runs and after.
     assert!(!fs::exists("/etc/systemd/system/stays.service").unwrap());
     let marker = format!("stopgap-test-{}", std::process::id());
-    machine.ok(&["systemd-run", "--unit", &marker, "sh", "-c", "sleep infinity; true", &marker]);
+    // Of type exec: it has become that program when the command returns.
+    machine.ok(&[
+        "systemd-run",
+        "-p",
+        "Type=exec",
+        "--unit",
+        &marker,
+        "sh",
+        "-c",
+        "sleep infinity; true",
+        &marker,
+    ]);
     assert!(runs(&marker));
     drop(machine);
     assert!(!runs(&marker));

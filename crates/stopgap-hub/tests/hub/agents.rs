@@ -1,6 +1,5 @@
 //! The hub as agents meet it, on each database: joining, settings, the event stream, reports.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::common::{Hub, Store, on_both};
@@ -9,28 +8,14 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use stopgap_core::organization::Layer;
 use stopgap_core::plan::sha256_hex;
-use stopgap_hub::db::enrollments::{self, Enrollment};
 use stopgap_hub::db::mirror::{self, Beside, Document};
 use stopgap_hub::db::servers;
 use stopgap_hub::people::{Principal, Role, Via};
-use stopgap_hub::secret;
 use stopgap_hub::settings::{self, Target};
 
 /// An enrollment token.
 async fn token(hub: &Hub, uses: u32, lasts: SignedDuration) -> String {
-    let token = secret::new("sge_").unwrap();
-    let kept = Enrollment {
-        id: secret::identity().unwrap(),
-        uses_left: uses,
-        expires_at: Timestamp::now() + lasts,
-        labels: BTreeMap::from([("site".to_owned(), "berlin".to_owned())]),
-        created_by: "ada".into(),
-        created_at: Timestamp::now(),
-    };
-    let mut change = hub.state.db.begin().await.unwrap();
-    enrollments::insert(&mut change, &kept, &secret::hash(&token)).await.unwrap();
-    change.commit().await.unwrap();
-    token
+    hub.enrollment(uses, lasts, &[("site", "berlin")]).await
 }
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);

@@ -3,7 +3,6 @@
 
 mod receivers;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::common::{Hub, Store, on_both};
@@ -11,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 use receivers::{Collector, Smtp};
 use serde_json::{Value, json};
 use sqlx::Row;
-use stopgap_hub::db::enrollments::{self, Enrollment};
 use stopgap_hub::people::Role;
 use stopgap_hub::secret;
 
@@ -32,18 +30,7 @@ fn webhook(collector: &Collector, more: &str) -> String {
 
 /// A server that joined; its credential.
 async fn join(hub: &Hub, name: &str) -> String {
-    let token = secret::new("sge_").unwrap();
-    let kept = Enrollment {
-        id: secret::identity().unwrap(),
-        uses_left: 1,
-        expires_at: Timestamp::now() + SignedDuration::from_hours(1),
-        labels: BTreeMap::new(),
-        created_by: "ada".into(),
-        created_at: Timestamp::now(),
-    };
-    let mut change = hub.state.db.begin().await.unwrap();
-    enrollments::insert(&mut change, &kept, &secret::hash(&token)).await.unwrap();
-    change.commit().await.unwrap();
+    let token = hub.enrollment(1, SignedDuration::from_hours(1), &[]).await;
     let body = json!({"token": token, "name": name, "machine": secret::hash(name), "agent_version": "0.1.0"});
     let (status, said) = hub.json("POST", "/v1/agent/enroll", "", body).await;
     assert_eq!(status, 200, "{said}");

@@ -1,12 +1,8 @@
 //! An agent of an earlier version at this hub: it sends what was recorded then (stopgap-core's tests/fixtures/wire/v1),
 //! also with more in it than the hub knows, and finds in each answer what it asks for.
 
-use std::collections::BTreeMap;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use stopgap_hub::db::enrollments::{self, Enrollment};
-use stopgap_hub::secret;
 
 use crate::common::{Hub, on_both};
 
@@ -24,18 +20,7 @@ fn has(answer: &Value, recorded: &Value) {
 }
 
 on_both!(an_agent_of_an_earlier_version_is_understood_and_understands, async |hub: Hub| {
-    let secret = secret::new("sge_").unwrap();
-    let enrollment = Enrollment {
-        id: secret::identity().unwrap(),
-        uses_left: 1,
-        expires_at: Timestamp::now() + SignedDuration::from_hours(1),
-        labels: BTreeMap::new(),
-        created_by: "ada".into(),
-        created_at: Timestamp::now(),
-    };
-    let mut change = hub.state.db.begin().await.unwrap();
-    enrollments::insert(&mut change, &enrollment, &secret::hash(&secret)).await.unwrap();
-    change.commit().await.unwrap();
+    let secret = hub.enrollment(1, SignedDuration::from_hours(1), &[]).await;
 
     let mut enroll = recorded("enroll.json");
     enroll["token"] = json!(secret);

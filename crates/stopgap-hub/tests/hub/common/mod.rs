@@ -10,8 +10,9 @@ mod postgres;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use stopgap_hub::db::enrollments::{self, Enrollment};
 use stopgap_hub::db::tokens::{self, Token};
 use stopgap_hub::people::Role;
 use stopgap_hub::{AppState, Bounds, Settings, secret};
@@ -120,6 +121,23 @@ impl Hub {
         };
         let mut change = self.state.db.begin().await.unwrap();
         tokens::insert(&mut change, &kept, &secret::hash(&token)).await.unwrap();
+        change.commit().await.unwrap();
+        token
+    }
+
+    /// An enrollment token, past the API.
+    pub async fn enrollment(&self, uses: u32, lasts: SignedDuration, labels: &[(&str, &str)]) -> String {
+        let token = secret::new("sge_").unwrap();
+        let kept = Enrollment {
+            id: secret::identity().unwrap(),
+            uses_left: uses,
+            expires_at: Timestamp::now() + lasts,
+            labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            created_by: "ada".into(),
+            created_at: Timestamp::now(),
+        };
+        let mut change = self.state.db.begin().await.unwrap();
+        enrollments::insert(&mut change, &kept, &secret::hash(&token)).await.unwrap();
         change.commit().await.unwrap();
         token
     }
