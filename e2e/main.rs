@@ -12,6 +12,7 @@ mod first_trust;
 mod hub;
 mod hub_agents;
 mod hub_faults;
+mod hub_replicas;
 mod iis;
 mod kill;
 mod life;
@@ -21,6 +22,9 @@ mod nginx;
 mod node;
 mod package;
 mod phpfpm;
+#[allow(dead_code, reason = "the hub's own tests use more of it")]
+#[path = "../crates/stopgap-hub/tests/hub/common/postgres.rs"]
+mod postgres;
 mod proxies;
 mod publisher;
 mod replay;

@@ -92,8 +92,13 @@ impl World {
     /// Writes `etc/stopgap.toml`: the folders of this world, then `text`. Keys of the file itself
     /// (`soak`, `settle`) come first in it, tables after them.
     pub fn config(&self, text: &str) {
+        self.config_of("Server1", text);
+    }
+
+    /// The same for a server of this name, where several worlds meet at one hub.
+    pub fn config_of(&self, server: &str, text: &str) {
         let head = format!(
-            "data = {:?}\nlogs = {:?}\nserver = \"Server1\"\n",
+            "data = {:?}\nlogs = {:?}\nserver = {server:?}\n",
             self.data().to_str().unwrap(),
             self.path("logs").to_str().unwrap(),
         );

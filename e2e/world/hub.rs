@@ -16,6 +16,8 @@ pub struct Hub {
     pub address: SocketAddr,
     /// Certificates and key; `None`: without TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// A PostgreSQL; `None`: a file in its data.
+    database: Option<String>,
     process: Option<Process>,
     /// An administrator's.
     pub token: String,
@@ -32,15 +34,32 @@ pub struct Answer {
 impl Hub {
     /// Starts one on a free port of loopback, without TLS, and makes an administrator's token.
     pub fn start(world: &World) -> Hub {
-        let data = world.path("hub");
+        Hub::start_on(world, "hub", None)
+    }
+
+    /// The same with this folder of the world, and this database.
+    pub fn start_on(world: &World, folder: &str, database: Option<String>) -> Hub {
+        let data = world.path(folder);
         std::fs::create_dir_all(&data).unwrap();
         let mut command = Command::new(STOPGAP);
         command.args(["hub", "token", "create", "--data", text(&data), "--role", "administrator"]);
+        command.envs(database.iter().map(|url| ("STOPGAP_HUB_DATABASE", url)));
         let made = run(command);
         assert_eq!(made.code, 0, "{made:#?}");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let token = made.stdout.trim().to_owned();
-        let mut hub = Hub { data, address, tls: None, process: None, token };
+        let mut hub = Hub { data, address, tls: None, database, process: None, token };
+        hub.run();
+        hub
+    }
+
+    /// Another on the same database.
+    pub fn replica(&self, world: &World, folder: &str) -> Hub {
+        let data = world.path(folder);
+        std::fs::create_dir_all(&data).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let (database, token) = (self.database.clone(), self.token.clone());
+        let mut hub = Hub { data, address, tls: None, database, process: None, token };
         hub.run();
         hub
     }
@@ -56,6 +75,7 @@ impl Hub {
         let log = std::fs::File::options().create(true).append(true).open(self.data.join("stderr")).unwrap();
         let mut command = Command::new(STOPGAP);
         command.args(["hub", "run", "--data", text(&self.data), "--listen", &self.address.to_string()]);
+        command.envs(self.database.iter().map(|url| ("STOPGAP_HUB_DATABASE", url)));
         if let Some((chain, key)) = &self.tls {
             command.args(["--tls-cert", text(chain), "--tls-key", text(key)]);
         }
@@ -98,8 +118,13 @@ impl Hub {
 
     /// Has the server of this world join.
     pub fn enroll(&self, world: &World) {
+        self.enroll_at(world, &self.url());
+    }
+
+    /// The same, at another address where this hub is found.
+    pub fn enroll_at(&self, world: &World, url: &str) {
         let token = self.enrollment(world);
-        world.ok(&["agent", "enroll", "--hub", &self.url(), "--token-file", text(&token)]);
+        world.ok(&["agent", "enroll", "--hub", url, "--token-file", text(&token)]);
     }
 
     /// What the hub knows of one mitigation on a server.
