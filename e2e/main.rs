@@ -11,6 +11,7 @@ mod feeds;
 mod first_trust;
 mod hub;
 mod hub_agents;
+mod hub_clock;
 mod hub_faults;
 mod hub_replicas;
 mod iis;

@@ -44,6 +44,8 @@ pub const TESTS: &[Tool] = &[
         "python3-aiosmtpd",
         "mail against a real SMTP server",
     ),
+    // The command stands for the library beside it, whose folder has another name on each architecture.
+    tool("faketime", "faketime", "a server whose clock is wrong"),
     tool("openssl", "openssl", "keys and certificates of another make"),
     tool("script", "bsdutils", "questions on a terminal"),
     tool("dpkg", "dpkg", "package versions against those who define them"),
