@@ -154,6 +154,33 @@ mod tests {
         assert!(pause(Duration::ZERO, asked) >= asked, "a hub that is crowded says when");
     }
 
+    /// How many of ten thousand come back in each second after a hub was away for so long.
+    fn arrivals(outage: u64) -> std::collections::BTreeMap<u64, usize> {
+        fastrand::seed(7);
+        let outage = Duration::from_secs(outage);
+        let mut seconds = std::collections::BTreeMap::new();
+        for _ in 0..10_000 {
+            let (mut at, mut wait) = (Duration::ZERO, waits());
+            while at < outage {
+                at += pause(wait.next().unwrap(), Duration::ZERO);
+            }
+            *seconds.entry((at - outage).as_secs()).or_default() += 1;
+        }
+        seconds
+    }
+
+    #[test]
+    fn the_longer_a_hub_was_away_the_fewer_come_back_in_one_second() {
+        // Seconds of the outage, and the most that may come in any second after it: the hub's own page says so.
+        for (outage, most) in [(5, 3500), (60, 800), (600, 80), (86_400, 60)] {
+            let arrivals = arrivals(outage);
+            let fullest = *arrivals.values().max().unwrap();
+            assert!(fullest <= most, "away for {outage} s: {fullest} in one second, {arrivals:?}");
+            let last = *arrivals.keys().last().unwrap();
+            assert!(last <= outage + 10 && last <= 2 * MAX_WAIT.as_secs() + 10, "{outage}: after {last} s");
+        }
+    }
+
     #[test]
     fn what_is_not_understood_is_passed_over() {
         let said =

@@ -34,6 +34,7 @@ pub struct Hub {
     pub state: AppState,
     pub http: reqwest::Client,
     pub database: Option<String>,
+    bounds: Bounds,
     stop: Option<oneshot::Sender<()>>,
     task: Option<tokio::task::JoinHandle<()>>,
     folder: TempDir,
@@ -66,7 +67,7 @@ impl Hub {
         let (state, url, stop, task) = serve(folder.path(), database.clone(), bounds).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let (stop, task) = (Some(stop), Some(task));
-        Hub { url, state, http, database, stop, task, folder, _cluster: cluster }
+        Hub { url, state, http, database, bounds, stop, task, folder, _cluster: cluster }
     }
 
     /// The data folder.
@@ -76,19 +77,17 @@ impl Hub {
 
     /// A second hub beside this one, on the same data.
     pub async fn other(&self) -> Hub {
-        let (state, url, stop, task) =
-            serve(self.folder.path(), self.database.clone(), Bounds::default()).await;
+        let (state, url, stop, task) = serve(self.folder.path(), self.database.clone(), self.bounds).await;
         let folder = tempfile::tempdir().unwrap();
         let (stop, task, cluster) = (Some(stop), Some(task), self._cluster.clone());
-        let (http, database) = (self.http.clone(), self.database.clone());
-        Hub { url, state, http, database, stop, task, folder, _cluster: cluster }
+        let (http, database, bounds) = (self.http.clone(), self.database.clone(), self.bounds);
+        Hub { url, state, http, database, bounds, stop, task, folder, _cluster: cluster }
     }
 
     /// Stops the hub, and starts another on the same data.
     pub async fn restart(&mut self) {
         self.end().await;
-        let (state, url, stop, task) =
-            serve(self.folder.path(), self.database.clone(), Bounds::default()).await;
+        let (state, url, stop, task) = serve(self.folder.path(), self.database.clone(), self.bounds).await;
         (self.state, self.url, self.stop, self.task) = (state, url, Some(stop), Some(task));
     }
 
@@ -142,7 +141,7 @@ impl Hub {
         token
     }
 
-    /// A server that joined, past the API; its identity.
+    /// A server that joined, past the API; its identity, which is its credential behind `sga_`.
     pub async fn server(&self, name: &str, labels: &[(&str, &str)]) -> String {
         let id = secret::identity().unwrap();
         let mut change = self.state.db.begin().await.unwrap();
@@ -152,7 +151,7 @@ impl Hub {
             .bind(&id)
             .bind(name)
             .bind(name.to_lowercase())
-            .bind(secret::hash(&id))
+            .bind(secret::hash(&format!("sga_{id}")))
             .bind(stopgap_hub::db::time(Timestamp::now()))
             .execute(change.on())
             .await
