@@ -7,6 +7,7 @@
 mod catalogue;
 mod cli;
 mod console;
+mod diagnostics;
 mod feeds;
 mod first_trust;
 mod hub;
@@ -14,6 +15,7 @@ mod hub_agents;
 mod hub_clock;
 mod hub_faults;
 mod hub_replicas;
+mod hub_tells;
 mod iis;
 mod kill;
 mod life;
@@ -30,5 +32,7 @@ mod proxies;
 mod publisher;
 mod replay;
 mod served;
+#[path = "../crates/stopgap-hub/tests/hub/tell/smtp.rs"]
+mod smtp;
 mod systemd;
 mod world;

@@ -51,7 +51,7 @@ async fn after_an_outage_all_come_at_once_and_are_let_in_a_share_at_a_time() {
     assert_eq!(open.len(), PLACES, "as many as there are places, and no fewer");
     let fullest = due.values().map(Vec::len).max().unwrap();
     // Of 246 each second of 5 to 60 has four or five.
-    assert!(due.keys().all(|seconds| (5..=60).contains(seconds)) && fullest <= 20, "{due:?}");
+    assert!(due.keys().all(|seconds| (5..=60).contains(seconds)) && fullest <= 20, "{fullest} in one second");
     // Nobody is kept out by them: people get in, and who listens hears what they say.
     let (status, said) =
         hub.set("/v1/organization/settings", &administrator, json!({"max_parallel": 2})).await;

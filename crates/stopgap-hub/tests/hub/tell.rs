@@ -2,13 +2,15 @@
 //! webhook, once, whoever is down in between.
 
 mod receivers;
+mod smtp;
 
 use std::time::Duration;
 
 use crate::common::{Hub, Store, on_both};
 use jiff::{SignedDuration, Timestamp};
-use receivers::{Collector, Smtp};
+use receivers::Collector;
 use serde_json::{Value, json};
+use smtp::Smtp;
 use sqlx::Row;
 use stopgap_hub::people::Role;
 use stopgap_hub::secret;
@@ -218,7 +220,7 @@ on_both!(a_server_that_goes_quiet_is_told_and_told_again_when_it_is_back, async 
 });
 
 on_both!(the_digest_has_the_audit_logs_head_and_the_report_its_table, async |mut hub: Hub| {
-    let Some(smtp) = Smtp::start("the_digest_has_the_audit_logs_head_and_the_report_its_table").await else {
+    let Some(smtp) = Smtp::start("the_digest_has_the_audit_logs_head_and_the_report_its_table") else {
         return;
     };
     let mut change = hub.state.db.begin().await.unwrap();
@@ -246,7 +248,7 @@ on_both!(the_digest_has_the_audit_logs_head_and_the_report_its_table, async |mut
 async fn mail_is_sent_over_tls_with_a_password_and_refused_where_the_server_is_another() {
     let test = "mail_is_sent_over_tls_with_a_password_and_refused_where_the_server_is_another";
     let mut hub = Hub::start(Store::Sqlite, test).await.unwrap();
-    let Some(smtp) = Smtp::start(test).await else { return };
+    let Some(smtp) = Smtp::start(test) else { return };
     with(&mut hub, &format!("{NOW}digest = \"off\"\n{}", smtp.table())).await;
     let administrator = hub.token(Role::Administrator).await;
     hub.json("POST", "/v1/notifications/test", &administrator, json!({})).await;
@@ -271,7 +273,7 @@ async fn mail_is_sent_over_tls_with_a_password_and_refused_where_the_server_is_a
     let delivery = &messages[0]["deliveries"][0];
     assert_eq!(delivery["state"], "given-up");
     let error = delivery["error"].as_str().unwrap();
-    assert!(error.to_lowercase().contains("certificate") && !error.contains(receivers::PASSWORD), "{error}");
+    assert!(error.to_lowercase().contains("certificate") && !error.contains(smtp::PASSWORD), "{error}");
     // A wrong password is refused by the server, and is not told either.
     std::fs::write(hub.data().join("wrong"), "another password\n").unwrap();
     let wrong = smtp.table().replace(&smtp.password_file(), "wrong");
