@@ -53,6 +53,7 @@ impl Page {
         match delivery.state.as_str() {
             "sent" => Mark::new(Kind::Good, "sent"),
             "waits" if delivery.tries == 0 => Mark::new(Kind::Waiting, "waits"),
+            "waits" if delivery.tries == 1 => Mark::new(Kind::Waiting, "waits, after one try"),
             "waits" => Mark::new(Kind::Waiting, format!("waits, after {} tries", delivery.tries)),
             "given-up" => Mark::new(Kind::Bad, "given up"),
             other => Mark::new(Kind::Bad, other),

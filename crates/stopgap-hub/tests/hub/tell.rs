@@ -1,7 +1,7 @@
 //! Telling people, on each database: what servers report and what the hub judges reaches a real SMTP server and a
 //! webhook, once, whoever is down in between.
 
-mod receivers;
+pub mod receivers;
 mod smtp;
 
 use std::time::Duration;
