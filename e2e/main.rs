@@ -31,6 +31,7 @@ mod postgres;
 mod proxies;
 mod publisher;
 mod replay;
+mod sandbox;
 mod served;
 #[path = "../crates/stopgap-hub/tests/hub/tell/smtp.rs"]
 mod smtp;

@@ -90,6 +90,10 @@ fn a_package_protects_survives_a_restart_and_leaves_nothing() {
     machine.ok(&["dpkg", "--install", "/root/stopgap.deb"]);
     assert_eq!(machine.ok(&["systemctl", "is-active", "stopgap.service"]), "active\n");
     assert_eq!(machine.ok(&["systemctl", "is-enabled", "stopgap.service"]), "enabled\n");
+    // The gateway waits for somebody to say what it stands in front of.
+    let gateway = machine.run(&["systemctl", "is-enabled", "stopgap-gateway.service"]);
+    assert_eq!(String::from_utf8_lossy(&gateway.stdout), "disabled\n");
+    assert!(!machine.run(&["systemctl", "is-active", "stopgap-gateway.service"]).status.success());
     let check = machine.run(&["stopgap", "agent", "check"]);
     let said = String::from_utf8(check.stdout).unwrap();
     assert_eq!(check.status.code(), Some(6), "{said}");

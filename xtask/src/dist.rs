@@ -81,7 +81,7 @@ fn package(binary: &Path, out: &Path, compression: &str) -> Result<PathBuf> {
     let md5sums = tree.md5sums()?;
     let glibc = control::glibc(&program).context("the program names no version of glibc")?;
     tree.file("DEBIAN/control", control::control(&version, &architecture, installed, &glibc).as_bytes())?;
-    tree.file("DEBIAN/conffiles", b"/etc/stopgap/stopgap.toml\n")?;
+    tree.file("DEBIAN/conffiles", b"/etc/stopgap/gateway.env\n/etc/stopgap/stopgap.toml\n")?;
     tree.file("DEBIAN/md5sums", md5sums.as_bytes())?;
     for script in ["postinst", "prerm", "postrm"] {
         tree.program(&format!("DEBIAN/{script}"), &packaging(&format!("debian/{script}"))?)?;
@@ -96,15 +96,19 @@ fn package(binary: &Path, out: &Path, compression: &str) -> Result<PathBuf> {
 
 fn lay_out(tree: &mut Tree, binary: &Path, program: &[u8], version: &str) -> Result<()> {
     tree.program("usr/bin/stopgap", program)?;
-    tree.file("usr/lib/systemd/system/stopgap.service", &packaging("stopgap.service")?)?;
-    tree.file("etc/stopgap/stopgap.toml", &packaging("stopgap.toml")?)?;
+    for unit in ["stopgap.service", "stopgap-gateway.service"] {
+        tree.file(&format!("usr/lib/systemd/system/{unit}"), &packaging(unit)?)?;
+    }
+    for file in ["stopgap.toml", "gateway.env"] {
+        tree.file(&format!("etc/stopgap/{file}"), &packaging(file)?)?;
+    }
     for folder in ["feeds.d", "targets.d", "facts.d"] {
         tree.folder(&format!("etc/stopgap/{folder}"))?;
     }
     generated(tree, binary)?;
 
     let doc = |name: &str| format!("usr/share/doc/stopgap/{name}");
-    for page in ["installing", "command-line", "metrics", "nginx", "apache", "haproxy"] {
+    for page in ["installing", "command-line", "metrics", "nginx", "apache", "haproxy", "gateway"] {
         tree.file(&doc(&format!("{page}.md")), &read(&root().join(format!("docs/{page}.md")))?)?;
     }
     tree.file(&doc("examples/ansible.yml"), &packaging("ansible/stopgap.yml")?)?;

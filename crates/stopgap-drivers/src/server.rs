@@ -144,7 +144,14 @@ pub(crate) fn check(server: &impl Server, host: &dyn Host, change: &Change) -> R
     server.sets().unstage(host)?;
     let (tested, checked) = match tested {
         Ok(tested) => (tested, Checked::Staged),
-        Err(TestError::Forbidden) => (test_swapped(server, host, change)?, Checked::SwappedAndRestored),
+        Err(TestError::Forbidden) => {
+            tracing::warn!(
+                target = settings.name,
+                "no private mount namespace is to be had here: the rules are swapped in for the server's own test, and \
+                 back"
+            );
+            (test_swapped(server, host, change)?, Checked::SwappedAndRestored)
+        }
         Err(other) => return Err(settings.test_failed(other)),
     };
     let target = || settings.name.clone();

@@ -84,9 +84,16 @@ pub fn run(command: Command) -> Outcome {
         for address in gateway.local_addrs() {
             output::say(format_args!("listening on http://{address}"));
         }
+        ready();
         gateway.run(system::stopped()).await;
         Ok(Code::Done)
     })
+}
+
+/// Tells systemd, where that started it, that clients are taken. One that does not listen is no reason to stop.
+fn ready() {
+    #[cfg(target_os = "linux")]
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 fn iis(folder: PathBuf, listen: Vec<Listen>) -> Outcome {
