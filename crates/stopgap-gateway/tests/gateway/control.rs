@@ -54,6 +54,23 @@ async fn it_says_what_is_in_force_and_what_was_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_observes_is_asked_whatever_a_rule_in_force_lets_pass() {
+    let gateway = Running::start().await;
+    let rule = |name: &str, action: &str| {
+        format!(
+            "<rule name=\"{name}\" stopProcessing=\"true\"><match url=\".*\"/><conditions>\
+             <add input=\"{{REQUEST_URI}}\" pattern=\"evil\"/></conditions><action type=\"{action}\"/></rule>"
+        )
+    };
+    let exempts = rule("Stopgap example M1.1 Exempt", "None");
+    let observes = rule("Stopgap (observes) example M2.1 Refuse", "AbortRequest");
+    gateway.activate(&format!("<rewrite><rules>{exempts}{observes}</rules></rewrite>")).await;
+    assert_eq!(gateway.get("/evil").await.unwrap().status, 200);
+    let status = gateway.ask(r#"{"command":"status"}"#).await;
+    assert_eq!((&status["observed"], &status["refused"]), (&1.into(), &0.into()), "{status:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_its_owner_s_alone_and_goes_with_the_gateway() {
     let gateway = Running::start().await;
     let mode = std::fs::metadata(&gateway.control).unwrap().permissions().mode();
