@@ -229,7 +229,7 @@ fn configure(server: &Server) {
     }
     machine.ok(&["systemctl", "reload", "haproxy"]);
     for web in WEB {
-        wait_until(web.kind, || server.ask(web.port, "/evil") != "");
+        wait_until(web.kind, || !server.ask(web.port, "/evil").is_empty());
     }
 }
 
