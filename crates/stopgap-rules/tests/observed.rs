@@ -1,6 +1,13 @@
 //! Rules that are only observed, beside some that are in force: in which order a server asks them, and what that hides.
 //! What a server logs is shown with real ones by the tests of its driver.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
