@@ -28,6 +28,12 @@ pub struct Problem {
     pub retry_after: Option<u64>,
 }
 
+/// A mark on an answer: the database ended the change for another's sake, and nothing of it was kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Contended;
+
+const CONTENDED: &str = "contended";
+
 /// What handlers return.
 pub type Answer<T> = Result<T, Problem>;
 
@@ -101,13 +107,8 @@ impl Problem {
     /// 503: another change stood in the way; the same request succeeds a moment later.
     pub fn contended() -> Problem {
         let detail = "another change stood in the way of this one; try again";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "contended", detail);
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, CONTENDED, detail);
         Problem { retry_after: Some(1), ..problem }
-    }
-
-    /// Whether it is [`Problem::contended`].
-    pub fn is_contended(&self) -> bool {
-        self.kind == "/problems/contended"
     }
 
     /// 507: the disk is full. What was acknowledged is kept, and can be read.
@@ -124,6 +125,13 @@ impl Problem {
         Problem { retry_after: Some(fastrand::u64(5..=60)), ..problem }
     }
 
+    /// Puts [`Contended`] on an answer that tells of it, whatever its form.
+    pub(crate) fn mark(&self, answer: &mut Response) {
+        if self.kind.strip_prefix("/problems/") == Some(CONTENDED) {
+            answer.extensions_mut().insert(Contended);
+        }
+    }
+
     fn internal() -> Problem {
         let detail = "the hub's log says what went wrong";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
@@ -135,6 +143,7 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        self.mark(&mut response);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {

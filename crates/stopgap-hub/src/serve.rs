@@ -1,5 +1,6 @@
 //! The hub as a server: its routes behind a door (`stopgap-door`), limits, and an orderly end.
 
+mod again;
 mod authority;
 mod door;
 mod headers;
@@ -163,6 +164,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(api::nothing)
         .method_not_allowed_fallback(api::other_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(axum::middleware::from_fn(again::once_more))
         .layer(axum::middleware::from_fn(patience::bounded))
         .layer(axum::middleware::from_fn_with_state(state.clone(), headers::add))
         .layer(axum::middleware::from_fn_with_state(state.clone(), metrics::count))

@@ -34,12 +34,7 @@ pub async fn post(
     batch.reports.iter_mut().for_each(tidy);
     let now = Timestamp::now();
     let id = &agent.server.id;
-    let mut done = kept(&state, &agent, &batch, &headers, now).await;
-    if done.as_ref().is_err_and(Problem::is_contended) {
-        // The database undid it, and whatever stood in its way is through by now.
-        done = kept(&state, &agent, &batch, &headers, now).await;
-    }
-    let through = done?;
+    let through = kept(&state, &agent, &batch, &headers, now).await?;
     let roster = state.agents.roster.get(&state).await?;
     let mirrored = state.agents.mirrored.borrow().clone();
     let told = roster.settings(&state, id, &mirrored).await?;

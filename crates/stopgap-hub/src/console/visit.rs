@@ -229,7 +229,10 @@ impl FaultPage {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        page(status, &FaultPage { problem: self.0 })
+        let told = FaultPage { problem: self.0 };
+        let mut answer = page(status, &told);
+        told.problem.mark(&mut answer);
+        answer
     }
 }
 

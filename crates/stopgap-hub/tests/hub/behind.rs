@@ -9,7 +9,7 @@ use stopgap_hub::people::Role;
 use stopgap_hub::problem::Problem;
 use stopgap_hub::secret;
 
-use crate::common::{Hub, Store, on_both};
+use crate::common::{Cluster, Hub, Store, on_both};
 
 on_both!(behind_a_trusted_proxy_each_network_has_its_own_attempts, async |mut hub: Hub| {
     fs::write(hub.data().join("hub.toml"), "trusted_proxies = [\"127.0.0.0/8\"]\n").unwrap();
@@ -102,4 +102,58 @@ async fn a_change_that_the_database_ended_for_another_is_asked_for_again() {
     assert_eq!((problem.status, problem.retry_after), (503, Some(1)));
     drop(first);
     assert_eq!(hub.get("/v1/servers", &hub.token(Role::Viewer).await).await.0, 200);
+}
+
+/// Waits until PostgreSQL has somebody wait for a row.
+async fn somebody_waits(hub: &Hub) {
+    let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pg_locks WHERE NOT granted";
+    for _ in 0..600 {
+        let waiting: i64 = sqlx::query_scalar(sql).fetch_one(hub.state.db.reader()).await.unwrap();
+        if waiting > 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("nobody waits");
+}
+
+/// Makes a change that holds `first` and then wants `second`, while a request that `asks` holds the second and wants
+/// the first: PostgreSQL ends the one that waited first, which is the request. Its answer.
+async fn in_the_way(
+    hub: &Hub,
+    first: &'static str,
+    second: &'static str,
+    asks: reqwest::RequestBuilder,
+) -> u16 {
+    let mut change = hub.state.db.begin().await.unwrap();
+    sqlx::query(first).execute(change.on()).await.unwrap();
+    let asked = tokio::spawn(asks.send());
+    somebody_waits(hub).await;
+    sqlx::query(second).execute(change.on()).await.unwrap();
+    change.commit().await.unwrap();
+    asked.await.unwrap().unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_the_database_ended_is_made_once_more_by_the_hub_itself() {
+    let test = "a_change_that_the_database_ended_is_made_once_more_by_the_hub_itself";
+    // Alone: whoever waits in there is this test's.
+    let Some(cluster) = Cluster::private(test) else { return };
+    let hub = Hub::start_on(Some(cluster)).await;
+    let token = hub.token(Role::Administrator).await;
+    hub.server("A", &[]).await;
+    const LOG: &str = "UPDATE audit_head SET seq = seq WHERE one = 1";
+    const SERVERS: &str = "UPDATE servers SET system = system";
+    let labels = hub.ask("PATCH", "/v1/servers/A", &token).json(&json!({"labels": {"site": "north"}}));
+    assert_eq!(in_the_way(&hub, SERVERS, LOG, labels).await, 200);
+    let (_, server) = hub.get("/v1/servers/A", &token).await;
+    assert_eq!(server["labels"]["site"], "north", "{server}");
+    let (_, log) = hub.get("/v1/audit", &token).await;
+    let entries = log["items"].as_array().unwrap();
+    assert_eq!(entries.len(), 1, "once: {log}");
+    // Without a body, too.
+    assert_eq!(in_the_way(&hub, SERVERS, LOG, hub.ask("DELETE", "/v1/servers/A", &token)).await, 204);
+    assert_eq!(hub.get("/v1/servers/A", &token).await.0, 404);
+    let (_, verified) = hub.get("/v1/audit/verify", &token).await;
+    assert_eq!((&verified["ok"], &verified["entries"]), (&json!(true), &json!(2)), "{verified}");
 }
