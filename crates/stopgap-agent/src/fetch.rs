@@ -33,6 +33,7 @@ use crate::trust::List;
 pub use address::{Lookup, is_public};
 use address::{Reach, system_lookup};
 pub use clients::FetcherError;
+pub(crate) use clients::proxy_credentials;
 use clients::{Clients, Network};
 pub use failure::{Failure, Fault};
 use http::{Brought, Leave};

@@ -14,11 +14,13 @@ use stopgap_core::plan::sha256_hex;
 use stopgap_core::wire::{Happened, Mitigation};
 use stopgap_drivers::{Host, Machine};
 use stopgap_tell::happening::{Before, Was, changes};
-use stopgap_tell::{Message, Receivers, SettingsError, again_after};
+use stopgap_tell::{Message, Proxy, Receivers, SettingsError, again_after};
+use url::Url;
 
 use crate::config::Config;
 use crate::cycle::{Done, words};
 use crate::events::Event;
+use crate::fetch::proxy_credentials;
 use crate::home::{Home, HomeError};
 use crate::hub::{Enrollment, books};
 
@@ -104,11 +106,20 @@ impl Outbox {
     }
 }
 
-/// What the tables name, read.
+/// What the tables name, read. Webhooks are reached the way that feeds are: through `internet_web_proxy`.
 pub fn receivers(config: &Config) -> Result<Receivers, SettingsError> {
     let folder = config.path.parent().unwrap_or(std::path::Path::new("/"));
     let name = config.tell.notify.name.clone().unwrap_or_else(|| config.server.clone());
-    Receivers::read(&config.tell, folder, &name)
+    let receivers = Receivers::read(&config.tell, folder, &name)?;
+    if config.network.proxy.is_none() || config.tell.webhook.is_empty() {
+        return Ok(receivers);
+    }
+    let credentials = proxy_credentials(&config.network).map_err(|error| SettingsError {
+        place: "internet_web_proxy_credentials".into(),
+        problem: words(&error),
+    })?;
+    let proxy = |url: &Url| Some(Proxy::new(config.network.proxy_for(url)?.clone(), credentials.clone()));
+    Ok(receivers.through(proxy))
 }
 
 /// Whether anybody is told from here.
@@ -358,6 +369,82 @@ mod tests {
         assert!(got[2].contains("stopgap-signature: t="), "{}", got[2]);
         assert_eq!(Outbox::load(&home, &Machine).unwrap().waiting, []);
         assert_eq!(round(&config).await.unwrap(), None, "nothing waits");
+    }
+
+    /// A proxy that opens no way, and returns the heads of what it was asked until a client says nothing.
+    async fn proxy(listener: tokio::net::TcpListener, times: usize) -> Vec<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut heads = Vec::new();
+        for _ in 0..times {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut head, mut part) = (Vec::new(), [0_u8; 4096]);
+            while !head.ends_with(b"\r\n\r\n") {
+                let length = stream.read(&mut part).await.unwrap();
+                assert!(length > 0, "the request ended early");
+                head.extend_from_slice(&part[..length]);
+            }
+            let _ = stream.write_all(b"HTTP/1.1 502 No\r\ncontent-length: 0\r\n\r\n").await;
+            heads.push(String::from_utf8(head).unwrap().to_lowercase());
+        }
+        heads
+    }
+
+    #[tokio::test]
+    async fn webhooks_are_reached_the_way_that_feeds_are() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = own.local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        };
+        write("way", "clerk:open sesame\n");
+        let hook = |name: &str, url: &str| {
+            format!("[[webhook]]\nname = \"{name}\"\nform = \"slack\"\nurl = \"{url}\"\n")
+        };
+        write(
+            "stopgap.toml",
+            &format!(
+                "data = \"data\"\ninternet_web_proxy = \"http://{address}\"\n\
+                 internet_web_proxy_bypass = [\"*.invalid\"]\ninternet_web_proxy_credentials = \"way\"\n{}{}{}{}",
+                hook("away", "https://tickets.example.org/hook"),
+                hook("bypassed", "https://chat.invalid/hook"),
+                hook("here", &format!("http://{here}/hook")),
+                format_args!(
+                    "{}proxy = \"http://127.0.0.1:9\"\n",
+                    hook("other", "https://b.example.org/hook")
+                ),
+            ),
+        );
+        let config = Config::load(&folder.path().join("stopgap.toml"), "web01").unwrap();
+        let receivers = super::receivers(&config).unwrap();
+        let asked = tokio::spawn(proxy(listener, 1));
+        let taken = tokio::spawn(receiver(own, &["204 Taken"]));
+        let message = Message::about(
+            "1".into(),
+            stopgap_tell::Kind::Test,
+            "",
+            (Timestamp::now(), Timestamp::now()),
+            &[],
+            0,
+        );
+        for (name, arrives) in [("bypassed", false), ("other", false), ("here", true), ("away", false)] {
+            let receiver = receivers.named(&format!("webhook {name}")).unwrap();
+            let sent = receiver.send(&message, "1", Timestamp::now()).await;
+            assert_eq!(sent.is_ok(), arrives, "{name}: {sent:?}");
+        }
+        assert_eq!(taken.await.unwrap().len(), 1);
+        let asked = asked.await.unwrap();
+        assert!(asked[0].starts_with("connect tickets.example.org:443 "), "the only one: {}", asked[0]);
+        assert!(asked[0].contains("proxy-authorization: basic y2xlcms6b3blbibzzxnhbwu="), "{}", asked[0]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod mail;
 mod message;
 pub mod settings;
 mod table;
+mod way;
 mod webhook;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use kind::Kind;
 pub use message::{Attachment, Message, SERVERS_NAMED};
 pub use settings::{Notify, Receivers, SettingsError};
 pub use table::table;
+pub use way::Proxy;
 
 /// How long one attempt to send may take, with the connection: a receiver that hangs must not hold up others.
 pub const ATTEMPT: Duration = Duration::from_secs(60);

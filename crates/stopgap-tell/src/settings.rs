@@ -14,7 +14,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::form::Form;
-use crate::{Kind, Receiver};
+use crate::{Kind, Proxy, Receiver};
 
 /// Receivers of one kind; a list that is longer is a mistake.
 const MAX_RECEIVERS: usize = 50;
@@ -156,6 +156,7 @@ pub struct WebhookTable {
     pub form: Form,
     pub secret_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    pub proxy: Option<String>,
     pub events: Option<BTreeSet<Kind>>,
 }
 
@@ -164,6 +165,10 @@ pub struct WebhookTable {
 pub struct Secret(String);
 
 impl Secret {
+    pub(crate) fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -198,6 +203,7 @@ pub struct Webhook {
     pub(crate) form: Form,
     pub(crate) secret: Option<Secret>,
     pub(crate) authorities: Option<String>,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) events: Option<BTreeSet<Kind>>,
     pub(crate) sender: String,
 }
@@ -258,6 +264,17 @@ impl Receivers {
             webhooks.push(read);
         }
         Ok(Receivers { notify: file.notify.clone(), mail: mail.transpose()?, webhooks })
+    }
+
+    /// The same where webhooks that name no proxy are reached through the one that `way` says for their address, if
+    /// any. This machine is reached without one, and so are mail servers, which a proxy for HTTP is not for.
+    #[must_use]
+    pub fn through(mut self, way: impl Fn(&Url) -> Option<Proxy>) -> Receivers {
+        for webhook in self.webhooks.iter_mut().filter(|one| !one.is_local && one.proxy.is_none()) {
+            // It was read once.
+            webhook.proxy = Url::parse(webhook.url.expose()).ok().and_then(|url| way(&url));
+        }
+        self
     }
 
     /// All of them.
@@ -331,6 +348,10 @@ fn webhook(table: &WebhookTable, folder: &Path, sender: &str) -> Result<Webhook,
     if !(url.scheme() == "https" || (url.scheme() == "http" && is_local)) {
         return Err("url: expected https://, or http:// on this machine".into());
     }
+    let proxy = table.proxy.as_deref().map(Proxy::read).transpose()?;
+    if is_local && proxy.is_some() {
+        return Err("proxy: this machine is reached without one".into());
+    }
     let secret = table.secret_file.as_deref().map(|path| secret(folder, path, MIN_SECRET)).transpose()?;
     if table.form == Form::Stopgap && secret.is_none() {
         return Err("secret_file is missing: with it the receiver knows who speaks".into());
@@ -342,6 +363,7 @@ fn webhook(table: &WebhookTable, folder: &Path, sender: &str) -> Result<Webhook,
         form: table.form,
         secret,
         authorities: authorities(folder, table.ca_file.as_deref())?,
+        proxy,
         events: table.events.clone(),
         sender: sender.to_owned(),
     })
@@ -422,6 +444,15 @@ mod tests {
             (
                 "[[webhook]]\nname = \"a\"\nurl = \"http://example.org/\"\n".into(),
                 "[[webhook]] a: url: expected https",
+            ),
+            (
+                "[[webhook]]\nname = \"a\"\nurl = \"https://example.org/\"\nproxy = \"http://a:hunter2@proxy:3128\"\n"
+                    .into(),
+                "[[webhook]] a: proxy: expected http://HOST:PORT",
+            ),
+            (
+                "[[webhook]]\nname = \"a\"\nurl = \"http://localhost/\"\nproxy = \"http://proxy:3128\"\n".into(),
+                "proxy: this machine is reached without one",
             ),
             ("[[webhook]]\nname = \"a\"\nurl = \"https://example.org/\"\n".into(), "secret_file is missing"),
             (

@@ -24,9 +24,10 @@ pub(crate) async fn send(
         .connect_timeout(CONNECT)
         .timeout(ATTEMPT)
         // A redirect would carry the message, and its signature, to somebody else.
-        .redirect(reqwest::redirect::Policy::none());
-    if webhook.is_local {
-        client = client.no_proxy();
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    if let Some(proxy) = &webhook.proxy {
+        client = client.proxy(proxy.for_client().map_err(wrong)?);
     }
     if let Some(pem) = &webhook.authorities {
         let bundle = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(wrong)?;

@@ -53,7 +53,7 @@ impl fmt::Debug for Network {
 impl Network {
     pub(super) fn read(config: &NetworkConfig) -> Result<Network, FetcherError> {
         let bundle = config.ca_bundle.as_deref().map(|path| read("ca_bundle", path)).transpose()?;
-        let credentials = config.credentials.as_deref().map(read_credentials).transpose()?;
+        let credentials = proxy_credentials(config)?;
         Ok(Network { config: config.clone(), bundle, credentials })
     }
 
@@ -79,6 +79,11 @@ fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, FetcherError> {
         return Err(wrong(format!("expected at most {MAX_FILE_BYTES} bytes, found more")));
     }
     Ok(octets)
+}
+
+/// What the proxy is told, where it asks: a name and a password.
+pub(crate) fn proxy_credentials(config: &NetworkConfig) -> Result<Option<(String, String)>, FetcherError> {
+    config.credentials.as_deref().map(read_credentials).transpose()
 }
 
 /// `user:password`, in a file that nobody else can read.
