@@ -3,15 +3,27 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::world::{
-    Gateway, Origin, Process, Publisher, STOPGAP, Seen, VULNERABLE, World, ask, free_port, stopgap, text,
-    wait_until,
+    Gateway, Hub, Origin, Process, Publisher, STOPGAP, Seen, VULNERABLE, World, ask, free_port, stopgap,
+    text, wait_until,
 };
 
 /// What the agent's logs say, all of them.
 fn log(world: &World) -> String {
     let files = std::fs::read_dir(world.path("logs")).unwrap();
     files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+}
+
+/// `feed serve`, and where.
+fn serve(publisher: &Publisher) -> (SocketAddr, Process) {
+    let feed = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut command = Command::new(STOPGAP);
+    command.args(["feed", "serve", text(&publisher.folder), "--listen", &feed.to_string()]);
+    let serving = Process::start(command.stderr(std::process::Stdio::null()));
+    wait_until("the feed is served", || ask(feed, "/feed.xml") == Seen::Status(200));
+    (feed, serving)
 }
 
 /// A vulnerable server that follows the feed there; `keys` come first in its configuration.
@@ -33,11 +45,7 @@ fn what_is_shown_is_what_is_sent_and_counted_and_without_leave_nothing_is() {
     publisher.add("PING1");
     publisher.add("M1");
     publisher.publish();
-    let feed = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let mut command = Command::new(STOPGAP);
-    command.args(["feed", "serve", text(&publisher.folder), "--listen", &feed.to_string()]);
-    let serving = Process::start(command.stderr(std::process::Stdio::null()));
-    wait_until("the feed is served", || ask(feed, "/feed.xml") == Seen::Status(200));
+    let (feed, serving) = serve(&publisher);
 
     // The silent one is first: when the other was counted, it has had its time.
     let (silent, _gateway, _agent) = server("", &publisher, feed);
@@ -76,4 +84,37 @@ fn what_is_shown_is_what_is_sent_and_counted_and_without_leave_nothing_is() {
     assert_eq!(silent_shows["data_collection_enabled"], false);
     assert_eq!(silent_shows["diagnostics"][0]["document"], *document, "what it would send");
     assert!(!log(&silent).contains("diagnostics sent"), "{}", log(&silent));
+}
+
+#[test]
+fn the_organizations_word_counts_alone() {
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("M1");
+    publisher.publish();
+    let (feed, serving) = serve(&publisher);
+    let hub = Hub::start(&world);
+    let server = World::new();
+    let gateway = server.gateway(Origin::start().address);
+    let table = publisher.table_at(&format!("http://{feed}/feed.xml"));
+    let own = "soak = \"0s\"\ndata_collection_enabled = true\n";
+    server.config(&format!("{own}{table}{}", gateway.target()));
+    server.exchange(VULNERABLE);
+    hub.enroll(&server);
+    let _agent = server.agent();
+    server.await_status("M1", "Applied");
+    assert_eq!(server.json(0, &["diagnostics", "show"])["data_collection_enabled"], false);
+    // The cycle that hears this is not the first: one that would send has sent by then.
+    let settings = || server.json(0, &["status"])["hub"]["settings"].clone();
+    let before = settings();
+    hub.say(&json!({ "mitigations_blocked": [{ "id": "X1" }] }));
+    wait_until("the organization is heard", || settings() != before);
+    assert!(!log(&server).contains("diagnostics sent"), "{}", log(&server));
+    hub.say(&json!({ "data_collection_enabled": true }));
+    wait_until("what the organization lets it send is sent", || {
+        log(&server).contains("diagnostics sent to 127.0.0.1: ")
+    });
+    serving.terminate();
+    let adoption = stopgap(&["feed", "adoption", text(&publisher.folder), "--id", "M1"]);
+    assert!(adoption.stdout.contains("Applied 1"), "{adoption:#?}");
 }
