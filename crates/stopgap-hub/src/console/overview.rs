@@ -39,7 +39,7 @@ pub(super) fn mark(state: ServerState) -> Mark {
     let (kind, words) = match state {
         ServerState::Cloned => (Kind::Bad, "Cloned"),
         ServerState::Failing => (Kind::Bad, "Needs attention"),
-        ServerState::Silent => (Kind::Bad, "Silent"),
+        ServerState::Quiet => (Kind::Bad, "Quiet"),
         ServerState::Warning => (Kind::Partly, "Warns"),
         ServerState::Paused => (Kind::Held, "Paused"),
         ServerState::Disabled => (Kind::Held, "Mitigations off"),
@@ -55,7 +55,7 @@ pub(super) async fn show(State(state): State<AppState>, visit: Visit) -> Shown {
     let counts = fleet::states(db, visit.now).await?;
     let rows = rows(&state).await?;
     let mut failing = Vec::new();
-    for wanted in [ServerState::Cloned, ServerState::Failing, ServerState::Silent] {
+    for wanted in [ServerState::Cloned, ServerState::Failing, ServerState::Quiet] {
         if counts.contains_key(&wanted) {
             let filter = Filter { state: Some(wanted), ..Filter::default() };
             failing.extend(fleet::page(db, &filter, "", NAMED, visit.now).await?);

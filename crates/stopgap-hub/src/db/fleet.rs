@@ -11,8 +11,8 @@ use stopgap_core::wire;
 use super::servers::{self, OnServer};
 use super::{Cells, DbError, time};
 
-/// A server that was not heard of for this long is silent: agents report once an hour.
-pub const SILENT_AFTER: SignedDuration = SignedDuration::from_hours(3);
+/// A server that was not heard of for this long is quiet: agents report once an hour.
+pub const QUIET_AFTER: SignedDuration = SignedDuration::from_hours(3);
 
 /// What a server is first of all; the first that holds counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,8 +21,8 @@ pub enum State {
     Cloned,
     /// A mitigation failed, does not work, or is contested there.
     Failing,
-    /// Not heard of for [`SILENT_AFTER`].
-    Silent,
+    /// Not heard of for [`QUIET_AFTER`].
+    Quiet,
     /// It warns of something.
     Warning,
     /// An operator paused it.
@@ -40,7 +40,7 @@ impl State {
     pub const ALL: [State; 8] = [
         State::Cloned,
         State::Failing,
-        State::Silent,
+        State::Quiet,
         State::Warning,
         State::Paused,
         State::Disabled,
@@ -53,7 +53,7 @@ impl State {
         match self {
             State::Cloned => "cloned",
             State::Failing => "failing",
-            State::Silent => "silent",
+            State::Quiet => "quiet",
             State::Warning => "warning",
             State::Paused => "paused",
             State::Disabled => "disabled",
@@ -72,13 +72,13 @@ impl std::str::FromStr for State {
     }
 }
 
-/// `$1`: heard of since then is not silent. `$2`: now.
+/// `$1`: heard of since then is not quiet. `$2`: now.
 macro_rules! state {
     () => {
         "CASE WHEN s.clone_seen_at IS NOT NULL THEN 'cloned' \
          WHEN EXISTS (SELECT 1 FROM server_mitigations m WHERE m.server = s.id AND m.status IN \
          ('Failed', 'Ineffective', 'Partial', 'Contested', 'Unsupported', 'Unknown')) THEN 'failing' \
-         WHEN s.last_contact IS NULL OR s.last_contact < $1 THEN 'silent' \
+         WHEN s.last_contact IS NULL OR s.last_contact < $1 THEN 'quiet' \
          WHEN s.warnings <> '[]' THEN 'warning' \
          WHEN s.paused_until IS NOT NULL AND s.paused_until > $2 THEN 'paused' \
          WHEN s.mitigations_enabled = 0 THEN 'disabled' \
@@ -196,7 +196,7 @@ pub async fn mitigations<'c>(
 
 /// What a server that was not heard of since then is.
 fn heard_since(now: Timestamp) -> Timestamp {
-    now.checked_sub(SILENT_AFTER).unwrap_or(Timestamp::MIN)
+    now.checked_sub(QUIET_AFTER).unwrap_or(Timestamp::MIN)
 }
 
 pub(super) fn count(number: i64) -> u64 {

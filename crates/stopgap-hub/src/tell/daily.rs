@@ -90,7 +90,9 @@ async fn round(state: &AppState, now: Timestamp) -> Result<(), DbError> {
         }
     }
     change.commit().await?;
-    tracing::info!("the audit log ends with entry {entries}, hash {head}");
+    if entries > 0 {
+        tracing::info!("the audit log ends with entry {entries}, hash {head}");
+    }
     state.tell.made();
     Ok(())
 }

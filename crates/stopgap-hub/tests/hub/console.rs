@@ -108,8 +108,8 @@ fn words(html: &str) -> String {
 on_both!(pages_show_the_fleet_to_whoever_is_signed_in, async |hub: Hub| {
     fleet::fill(&hub).await;
     let mut nobody = Browser::new(&hub);
-    let led = nobody.get("/servers?state=silent").await;
-    assert_eq!((led.status, led.location.as_str()), (303, "/sign-in?next=%2Fservers%3Fstate%3Dsilent"));
+    let led = nobody.get("/servers?state=quiet").await;
+    assert_eq!((led.status, led.location.as_str()), (303, "/sign-in?next=%2Fservers%3Fstate%3Dquiet"));
     let wrong = nobody.send("/sign-in", &[("name", "vera"), ("password", "not this one")]).await;
     assert_eq!(wrong.status, 401);
     assert!(wrong.text.contains("name or password is wrong") && wrong.text.contains("value=\"vera\""));
@@ -117,13 +117,13 @@ on_both!(pages_show_the_fleet_to_whoever_is_signed_in, async |hub: Hub| {
 
     let mut vera = Browser::signed_in(&hub, "vera").await;
     let overview = words(&vera.page("/").await);
-    for said in ["14 servers", "2 Needs attention", "1 Silent", "1 Warns", "example:M1", "intern:M7.1"] {
+    for said in ["14 servers", "2 Needs attention", "1 Quiet", "1 Warns", "example:M1", "intern:M7.1"] {
         assert!(overview.contains(said), "{said}: {overview}");
     }
     let servers = words(&vera.page("/servers").await);
     assert!(servers.contains("build01") && servers.contains("web05 Waiting"), "{servers}");
-    let silent = words(&vera.page("/servers?state=silent").await);
-    assert!(silent.contains("web04 Silent") && !silent.contains("web01"), "{silent}");
+    let quiet = words(&vera.page("/servers?state=quiet").await);
+    assert!(quiet.contains("web04 Quiet") && !quiet.contains("web01"), "{quiet}");
     let group = words(&vera.page("/servers?group=edge&name=DGE").await);
     assert!(group.contains("edge01") && !group.contains("mail01"), "{group}");
     let server = words(&vera.page("/servers/MAIL04").await);
@@ -263,7 +263,7 @@ on_both!(tables_are_files_and_the_past_is_told, async |hub: Hub| {
     hub.reports(&evil, "example:M1", "Applied", true).await;
     let mut arno = Browser::signed_in(&hub, "arno").await;
     for (path, header, holds) in [
-        ("/servers?format=csv", "Server,State,InForce,", "'=cmd|'calc'!A0,Silent,1,"),
+        ("/servers?format=csv", "Server,State,InForce,", "'=cmd|'calc'!A0,Quiet,1,"),
         ("/mitigations?format=csv", "Feed,ID,Type,Description,Servers,", "example,M1,UrlRewrite,"),
         ("/mitigations/example/M1?format=csv", "Server,ID,Type,Description,Status,", "mail06,M1,UrlRewrite,"),
         ("/servers/mail01?format=csv", "Server,ID,Type,Description,Status,", "mail01,M4,StopService,"),
