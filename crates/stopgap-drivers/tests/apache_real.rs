@@ -12,31 +12,26 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use stopgap_core::observed::{Hook, Observed};
-use stopgap_core::plan::{Change, GeneratedSet, Rendered, Wanted};
+use stopgap_core::observed::Hook;
+use stopgap_core::plan::{GeneratedSet, Wanted};
 use stopgap_core::proof::{Answer, Judgement};
 use stopgap_drivers::apache::{self, Apache};
-use stopgap_drivers::hook::{Edit, Hooked};
+use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::server::Settings;
 use stopgap_drivers::set::Sets;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
-use tempfile::TempDir;
 
-use common::{ATTACK, ask, files, free_port, log1, m1, observing, ok, serve_origin, until};
+use common::server::is_here;
+use common::{ATTACK, free_port, log1, m1, observing, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/apache2";
 
@@ -50,121 +45,37 @@ fn server(test: &str) -> Option<Server> {
 
 /// `mpm`: how it has its workers.
 fn server_with(mpm: &str, test: &str) -> Option<Server> {
-    if Path::new(BINARY).exists() {
-        return Some(Server::start(mpm));
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no apache2: {test}");
-    println!("skipped (no apache2): {test}");
-    None
+    is_here(BINARY, test).then(|| start(mpm))
 }
+
+type Server = common::server::Server<Apache>;
 
 /// A running Apache with a configuration of its own, and the origin behind it.
-struct Server {
-    folder: TempDir,
-    master: Child,
-    driver: Apache,
-    /// The targets of the requests that the origin saw.
-    origin: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    fn start(mpm: &str) -> Server {
-        let folder = tempfile::tempdir().unwrap();
-        let origin = Arc::new(Mutex::new(Vec::new()));
-        let address = serve_origin(origin.clone());
-        write_configuration(folder.path(), mpm, address);
-        let etc = folder.path().join("etc/apache2");
-        // As a service: with the variables that the configuration asks for.
-        let master = Command::new("/bin/sh")
-            .args(["-c", ". \"$0\" && exec \"$@\""])
-            .arg(etc.join("envvars"))
-            .args([BINARY, "-D", "FOREGROUND", "-d"])
-            .arg(&etc)
-            .arg("-f")
-            .arg(etc.join("apache2.conf"))
-            .stdin(Stdio::null())
-            // It ends its whole group, with workers of some kinds.
-            .process_group(0)
-            .stderr(fs::File::create(folder.path().join("stderr.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let root = folder.path().to_owned();
-        let settings = Settings { ..apache::settings("apache", root.join("data/apache"), root) };
-        let server = Server { folder, master, driver: Apache::new(settings), origin };
-        server.wait_for_start();
-        server
-    }
-
-    fn wait_for_start(&self) {
-        let listeners: Vec<SocketAddr> =
-            self.observe().sites.iter().flat_map(|s| &s.listeners).map(|l| l.address).collect();
-        assert_eq!(listeners.len(), 3);
-        for _ in 0..1_000 {
-            let up = listeners.iter().all(|address| TcpStream::connect(address).is_ok());
-            if up && self.observe().warnings.is_empty() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        panic!("Apache does not start: {}", self.log());
-    }
-
-    fn log(&self) -> String {
-        ["stderr.log", "error.log"]
-            .map(|name| fs::read_to_string(self.path(name)).unwrap_or_default())
-            .concat()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn observe(&self) -> Observed {
-        self.driver.observe(&Machine).unwrap()
-    }
-
-    /// Places the hook where `wanted` says, by file.
-    fn hook(&self, wanted: impl Fn(&Edit) -> bool) {
-        let edits: Vec<Edit> = self.driver.hook_edits(&Machine).unwrap().into_iter().filter(wanted).collect();
-        assert!(!edits.is_empty());
-        self.driver.edit(&Machine, &edits).unwrap();
-    }
-
-    /// The server level and the first site.
-    fn hook_one(&self) {
-        self.hook(|edit| !edit.path.ends_with("two.conf"));
-    }
-
-    fn render(&self, wanted: &[Wanted]) -> Rendered {
-        self.driver.render(wanted, &self.observe())
-    }
-
-    fn bring(&self, wanted: &[Wanted]) -> Change {
-        let change = self.render(wanted).change.expect("a change");
-        self.driver.check(&Machine, &change).unwrap();
-        self.driver.apply(&Machine, &change).unwrap();
-        change
-    }
-
-    /// What a client gets at every listener of a site for a request target.
-    fn ask(&self, site: &str, target: &str) -> Vec<Answer> {
-        ask(&self.observe(), site, target)
-    }
-
-    /// Every file of the configuration and the data, but for what Apache writes.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = files(self.folder.path());
-        files.retain(|path, _| !path.starts_with(self.path("run")));
-        files
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The parent ends its workers; killing it outright would leave them with the listeners.
-        let _ = kill(Pid::from_raw(self.master.id() as i32), Signal::SIGTERM);
-        let _ = self.master.wait();
-    }
+fn start(mpm: &str) -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Arc::new(Mutex::new(Vec::new()));
+    let address = serve_origin(origin.clone());
+    write_configuration(folder.path(), mpm, address);
+    let etc = folder.path().join("etc/apache2");
+    // As a service: with the variables that the configuration asks for.
+    let master = Command::new("/bin/sh")
+        .args(["-c", ". \"$0\" && exec \"$@\""])
+        .arg(etc.join("envvars"))
+        .args([BINARY, "-D", "FOREGROUND", "-d"])
+        .arg(&etc)
+        .arg("-f")
+        .arg(etc.join("apache2.conf"))
+        .stdin(Stdio::null())
+        // It ends its whole group, with workers of some kinds.
+        .process_group(0)
+        .stderr(fs::File::create(folder.path().join("stderr.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let root = folder.path().to_owned();
+    let settings = Settings { ..apache::settings("apache", root.join("data/apache"), root) };
+    let server = Server { folder, master, driver: Apache::new(settings), origin };
+    server.wait(|server| server.observe().warnings.is_empty());
+    server
 }
 
 /// M1 on the first site alone, as for a server where it plays the Default Web Site.

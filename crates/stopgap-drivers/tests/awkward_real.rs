@@ -36,6 +36,7 @@ use stopgap_drivers::{Driver, Machine};
 use stopgap_feed::document::Expect;
 use tempfile::TempDir;
 
+use common::server::is_here;
 use common::{ATTACK, free_port, m1, serve_origin, until};
 
 /// Where each site listens: the last two share a port, as a default server and a site beside it do.
@@ -132,9 +133,7 @@ fn raw(port: u16, octets: &str) -> String {
 }
 
 fn nothing_in_front_of_a_site_misleads(kind: &Kind, test: &str) {
-    if !Path::new(kind.binary).exists() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "no {}: {test}", kind.binary);
-        println!("skipped (no {}): {test}", kind.binary);
+    if !is_here(kind.binary, test) {
         return;
     }
     let folder = folder();

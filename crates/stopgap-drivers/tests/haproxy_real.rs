@@ -12,20 +12,17 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use stopgap_core::observed::{Hook, Observed};
-use stopgap_core::plan::{Change, Rendered, Wanted};
+use stopgap_core::observed::Hook;
 use stopgap_core::proof::{Answer, Judgement};
 use stopgap_drivers::haproxy::{self, Haproxy};
 use stopgap_drivers::hook::Hooked;
@@ -34,9 +31,9 @@ use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::server::Settings;
 use stopgap_drivers::set::Sets;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
-use tempfile::TempDir;
 
-use common::{ATTACK, ask, files, free_port, log1, m1, observing, ok, serve_origin, until};
+use common::server::is_here;
+use common::{ATTACK, files, free_port, log1, m1, observing, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/haproxy";
 
@@ -49,78 +46,30 @@ enum Socket {
 
 /// `None`, said aloud, where there is no HAProxy.
 fn server(test: &str, socket: Socket) -> Option<Server> {
-    if Path::new(BINARY).exists() {
-        return Some(Server::start(socket));
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no haproxy: {test}");
-    println!("skipped (no haproxy): {test}");
-    None
+    is_here(BINARY, test).then(|| start(socket))
 }
 
-/// A running HAProxy with a configuration of its own, and the origin behind it.
-struct Server {
-    folder: TempDir,
-    master: Child,
-    driver: Haproxy,
-    /// The targets of the requests that the origin saw.
-    origin: Arc<Mutex<Vec<String>>>,
+type Server = common::server::Server<Haproxy>;
+
+/// A running HAProxy with a configuration of its own, the hook in its first frontend, and the origin behind it.
+fn start(socket: Socket) -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Arc::new(Mutex::new(Vec::new()));
+    let address = serve_origin(origin.clone());
+    let root = folder.path().to_owned();
+    write_configuration(&root, address, socket);
+    let settings = Settings { ..haproxy::settings("haproxy", root.join("data/haproxy"), root.clone()) };
+    let driver = Haproxy::new(settings, None);
+    hook_one(&driver);
+    let master = launch(&root);
+    let server = Server { folder, master, driver, origin };
+    server.wait(Server::is_up);
+    server
 }
 
 impl Server {
-    /// With the hook in the first frontend.
-    fn start(socket: Socket) -> Server {
-        let folder = tempfile::tempdir().unwrap();
-        let origin = Arc::new(Mutex::new(Vec::new()));
-        let address = serve_origin(origin.clone());
-        let root = folder.path().to_owned();
-        write_configuration(&root, address, socket);
-        let settings = Settings { ..haproxy::settings("haproxy", root.join("data/haproxy"), root.clone()) };
-        let driver = Haproxy::new(settings, None);
-        hook_one(&driver);
-        let master = launch(&root);
-        let server = Server { folder, master, driver, origin };
-        server.wait_for_start();
-        server
-    }
-
-    fn wait_for_start(&self) {
-        let listeners: Vec<SocketAddr> =
-            self.observe().sites.iter().flat_map(|s| &s.listeners).map(|l| l.address).collect();
-        assert_eq!(listeners.len(), 3);
-        for _ in 0..1_000 {
-            if listeners.iter().all(|address| TcpStream::connect(address).is_ok())
-                && fs::read(self.path("run/haproxy.pid")).is_ok_and(|pid| !pid.is_empty())
-                && !self.workers().is_empty()
-            {
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        panic!("HAProxy does not start: {}", fs::read_to_string(self.path("stderr.log")).unwrap());
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn observe(&self) -> Observed {
-        self.driver.observe(&Machine).unwrap()
-    }
-
-    fn render(&self, wanted: &[Wanted]) -> Rendered {
-        self.driver.render(wanted, &self.observe())
-    }
-
-    fn bring(&self, wanted: &[Wanted]) -> Change {
-        let change = self.render(wanted).change.expect("a change");
-        self.driver.check(&Machine, &change).unwrap();
-        self.driver.apply(&Machine, &change).unwrap();
-        change
-    }
-
-    /// What a client gets at every listener of a frontend for a request target.
-    fn ask(&self, site: &str, target: &str) -> Vec<Answer> {
-        ask(&self.observe(), site, target)
+    fn is_up(&self) -> bool {
+        fs::read(self.path("run/haproxy.pid")).is_ok_and(|pid| !pid.is_empty()) && !self.workers().is_empty()
     }
 
     /// What the running process answers on its socket.
@@ -132,19 +81,6 @@ impl Server {
     fn workers(&self) -> String {
         let id = self.master.id();
         fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap()
-    }
-
-    /// Every file of the configuration and the data, but for what HAProxy writes.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        files(self.folder.path())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The master ends its workers.
-        let _ = kill(Pid::from_raw(self.master.id() as i32), Signal::SIGTERM);
-        let _ = self.master.wait();
     }
 }
 
@@ -258,9 +194,7 @@ fn m1_is_put_into_the_running_process_proven_and_taken_off_to_the_byte() {
 #[test]
 fn the_hook_is_cut_out_to_the_byte() {
     let test = "the_hook_is_cut_out_to_the_byte";
-    if !Path::new(BINARY).exists() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "no haproxy: {test}");
-        println!("skipped (no haproxy): {test}");
+    if !is_here(BINARY, test) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -423,7 +357,7 @@ fn a_restart_finds_the_rules_in_the_files() {
     server.bring(&both);
     fs::remove_file(server.path("run/haproxy.pid")).unwrap();
     server.master = launch(server.folder.path());
-    server.wait_for_start();
+    server.wait(Server::is_up);
     until(|| server.observe().live.active == Some(true));
     assert_eq!(server.ask("one", ATTACK), [Answer::Closed, Answer::Closed]);
 }

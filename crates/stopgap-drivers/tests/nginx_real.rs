@@ -12,134 +12,54 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use stopgap_core::observed::{Hook, Observed};
-use stopgap_core::plan::{Change, GeneratedSet, Rendered, Wanted};
+use stopgap_core::observed::Hook;
+use stopgap_core::plan::GeneratedSet;
 use stopgap_core::proof::{Answer, Judgement};
-use stopgap_drivers::hook::{Edit, Hooked};
+use stopgap_drivers::hook::Hooked;
 use stopgap_drivers::nginx::{self, Nginx};
 use stopgap_drivers::probe::{self, Patience};
 use stopgap_drivers::server::Settings;
 use stopgap_drivers::{Checked, Driver, DriverError, Machine};
-use tempfile::TempDir;
 
-use common::{ATTACK, ask, files, free_port, m1, observing, ok, serve_origin, until};
+use common::server::is_here;
+use common::{ATTACK, free_port, m1, observing, ok, serve_origin, until};
 
 const BINARY: &str = "/usr/sbin/nginx";
 
 /// `None`, said aloud, where there is no nginx.
 fn server(test: &str) -> Option<Server> {
-    if Path::new(BINARY).exists() {
-        return Some(Server::start());
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no nginx: {test}");
-    println!("skipped (no nginx): {test}");
-    None
+    is_here(BINARY, test).then(start)
 }
+
+type Server = common::server::Server<Nginx>;
 
 /// A running nginx with a configuration of its own, and the origin behind it.
-struct Server {
-    folder: TempDir,
-    master: Child,
-    driver: Nginx,
-    /// The targets of the requests that the origin saw.
-    origin: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    fn start() -> Server {
-        let folder = tempfile::tempdir().unwrap();
-        let origin = Arc::new(Mutex::new(Vec::new()));
-        let address = serve_origin(origin.clone());
-        write_configuration(folder.path(), address);
-        let config = folder.path().join("nginx.conf");
-        let log = fs::File::create(folder.path().join("stderr.log")).unwrap();
-        let master = Command::new(BINARY)
-            .args(["-g", "daemon off;", "-c"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let settings =
-            Settings { config, ..nginx::settings("nginx", folder.path().join("data/nginx"), "/".into()) };
-        let server = Server { folder, master, driver: Nginx::new(settings), origin };
-        server.wait_for_start();
-        server
-    }
-
-    fn wait_for_start(&self) {
-        let listeners: Vec<SocketAddr> =
-            self.observe().sites.iter().flat_map(|s| &s.listeners).map(|l| l.address).collect();
-        assert_eq!(listeners.len(), 3);
-        for _ in 0..1_000 {
-            let up = listeners.iter().all(|address| TcpStream::connect(address).is_ok());
-            if up && fs::read(self.path("nginx.pid")).is_ok_and(|pid| !pid.is_empty()) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        panic!("nginx does not start: {}", fs::read_to_string(self.path("stderr.log")).unwrap());
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn observe(&self) -> Observed {
-        self.driver.observe(&Machine).unwrap()
-    }
-
-    /// Places the hook where `wanted` says, by file.
-    fn hook(&self, wanted: impl Fn(&Edit) -> bool) {
-        let edits: Vec<Edit> = self.driver.hook_edits(&Machine).unwrap().into_iter().filter(wanted).collect();
-        assert!(!edits.is_empty());
-        self.driver.edit(&Machine, &edits).unwrap();
-    }
-
-    fn hook_one(&self) {
-        self.hook(|edit| !edit.path.ends_with("two.conf"));
-    }
-
-    fn render(&self, wanted: &[Wanted]) -> Rendered {
-        self.driver.render(wanted, &self.observe())
-    }
-
-    fn bring(&self, wanted: &[Wanted]) -> Change {
-        let change = self.render(wanted).change.expect("a change");
-        self.driver.check(&Machine, &change).unwrap();
-        self.driver.apply(&Machine, &change).unwrap();
-        change
-    }
-
-    /// What a client gets at every listener of a site for a request target.
-    fn ask(&self, site: &str, target: &str) -> Vec<Answer> {
-        ask(&self.observe(), site, target)
-    }
-
-    /// Every file of the configuration and the data, but for what nginx writes.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        files(self.folder.path())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The master ends its workers; killing it outright would leave them with the listeners.
-        let _ = kill(Pid::from_raw(self.master.id() as i32), Signal::SIGTERM);
-        let _ = self.master.wait();
-    }
+fn start() -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Arc::new(Mutex::new(Vec::new()));
+    let address = serve_origin(origin.clone());
+    write_configuration(folder.path(), address);
+    let config = folder.path().join("nginx.conf");
+    let log = fs::File::create(folder.path().join("stderr.log")).unwrap();
+    let master = Command::new(BINARY)
+        .args(["-g", "daemon off;", "-c"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let settings =
+        Settings { config, ..nginx::settings("nginx", folder.path().join("data/nginx"), "/".into()) };
+    let server = Server { folder, master, driver: Nginx::new(settings), origin };
+    server.wait(|server| fs::read(server.path("nginx.pid")).is_ok_and(|pid| !pid.is_empty()));
+    server
 }
 
 fn write_configuration(folder: &Path, origin: SocketAddr) {

@@ -31,18 +31,14 @@ use stopgap_drivers::{Checked, Driver, DriverError, Machine};
 use stopgap_feed::document::{Action, ActionKind, Scope};
 use tempfile::TempDir;
 
+use common::server::is_here;
 use common::{files, until};
 
 const BINARY: &str = "/usr/sbin/php-fpm8.2";
 
 /// `None`, said aloud, where there is no php-fpm.
 fn server(test: &str) -> Option<Server> {
-    if Path::new(BINARY).exists() {
-        return Some(Server::start());
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no php-fpm: {test}");
-    println!("skipped (no php-fpm): {test}");
-    None
+    is_here(BINARY, test).then(Server::start)
 }
 
 struct Server {

@@ -35,7 +35,6 @@ mod rounds;
 mod server;
 mod truth;
 
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many, where nobody says another number.
@@ -47,14 +46,4 @@ fn setting(name: &str, usual: usize) -> usize {
 fn turn() -> MutexGuard<'static, ()> {
     static TURNS: Mutex<()> = Mutex::new(());
     TURNS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether a program of Debian's is here.
-fn is_here(path: &str, test: &str) -> bool {
-    let (here, name) = (Path::new(path).exists(), Path::new(path).file_name().unwrap().display());
-    if !here {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "no {name}: {test}");
-        println!("skipped (no {name}): {test}");
-    }
-    here
 }

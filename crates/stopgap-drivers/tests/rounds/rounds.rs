@@ -8,10 +8,11 @@ use stopgap_drivers::Machine;
 
 use crate::attacks::Attacks;
 use crate::common::m1;
+use crate::common::server::is_here;
 use crate::load::{Counts, under_load};
 use crate::origin::{self, Reached};
 use crate::server::{Kind, Server};
-use crate::{is_here, setting};
+use crate::setting;
 
 /// Rounds with every run of the tests; `STOPGAP_ROUNDS=100` is the long run.
 const ROUNDS: usize = 10;

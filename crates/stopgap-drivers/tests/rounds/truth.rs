@@ -12,9 +12,10 @@ use stopgap_core::plan::{Change, MANIFEST, Step, StepKind, Wanted};
 use stopgap_drivers::{Checked, DriverError, Machine};
 
 use crate::common::mitigation;
+use crate::common::server::is_here;
 use crate::dice::Dice;
 use crate::server::{Kind, Server};
-use crate::{common, is_here, origin, setting};
+use crate::{common, origin, setting};
 
 /// Changes of each server with every run of the tests; `STOPGAP_TRUTH_CHANGES` makes more of them.
 const CHANGES: usize = 20;
