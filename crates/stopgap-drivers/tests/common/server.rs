@@ -1,5 +1,6 @@
 //! A web server of this test's own, with a configuration in a temporary folder, and the origin behind it.
 #![allow(dead_code, reason = "each test uses its own part")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::collections::BTreeMap;
 use std::fs;
