@@ -14,33 +14,19 @@ mod common;
 use common::dice::Dice;
 use common::haproxy::{Answer, Haproxy, Shape, installed};
 use common::inputs::{PATTERNS, text};
-use common::{M1_REQUESTS, condition, cookie_rules, engine, m1, rules};
-use stopgap_rules::translate::SiteRules;
+use common::{M1_REQUESTS, condition, cookie_rules, engine, judged, m1, rules, scoped};
 use stopgap_rules::translate::haproxy::{HaproxyConfig, translate};
-use stopgap_rules::{Connection, Engine, Outcome, Request, RuleSet};
+use stopgap_rules::{Engine, Outcome, RuleSet};
 
 /// Rule sets, each on a frontend of its own.
 fn sites(sets: Vec<RuleSet>) -> (Vec<String>, Vec<Engine>, HaproxyConfig) {
-    let names: Vec<String> = (0..sets.len()).map(|n| format!("site{n}")).collect();
-    let engines = sets.iter().map(engine).collect();
-    let scoped: Vec<SiteRules> = sets
-        .into_iter()
-        .zip(&names)
-        .map(|(rules, name)| SiteRules {
-            observe: false,
-            marker: "example M1.1".into(),
-            sites: Some(vec![name.clone()]),
-            rules,
-        })
-        .collect();
+    let (names, engines, scoped) = common::sites(sets, |n| format!("site{n}"));
     (names, engines, translate(&scoped).unwrap())
 }
 
 /// What HAProxy must answer.
 fn expected(engine: &Engine, head: &[u8]) -> Answer {
-    let request = Request::parse_head(head, &Connection::default()).unwrap();
-    let verdict = engine.evaluate(&request);
-    assert!(!verdict.over_limit);
+    let verdict = judged(engine, head);
     match verdict.action {
         Outcome::AbortRequest => Answer::Nothing,
         Outcome::CustomResponse => Answer::Status(verdict.status.unwrap()),
@@ -184,8 +170,7 @@ fn every_linear_form_agrees_with_the_engine() {
     let mut sets = Vec::new();
     let mut told = Vec::new();
     let mut refused = 0;
-    let one =
-        |set: &RuleSet| SiteRules { observe: false, marker: String::new(), sites: None, rules: set.clone() };
+    let one = |set: &RuleSet| scoped(set.clone(), None);
     for pattern in PATTERNS {
         for input in [
             "{REQUEST_URI}",
@@ -405,8 +390,7 @@ fn a_thousand_rules_are_behind_a_gate() {
     }
     let engine = engine(&set);
     let names = ["site".to_owned()];
-    let config =
-        translate(&[SiteRules { observe: false, marker: String::new(), sites: None, rules: set }]).unwrap();
+    let config = translate(&[scoped(set, None)]).unwrap();
     assert_eq!(config.entries.len(), 1_000);
     assert!((1..30).contains(&config.gate.len()), "{}", config.gate.len());
     let mut haproxies = [

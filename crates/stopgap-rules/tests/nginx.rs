@@ -14,33 +14,20 @@ mod common;
 use common::dice::Dice;
 use common::inputs::{PATTERNS, head, target, text};
 use common::nginx::{Answer, Nginx, installed};
-use common::{M1_REQUESTS, condition, cookie_rules, engine, m1, rules};
+use common::{M1_REQUESTS, condition, cookie_rules, judged, m1, rules, scoped};
 use stopgap_rules::translate::SiteRules;
 use stopgap_rules::translate::nginx::{NginxConfig, translate};
-use stopgap_rules::{Connection, Engine, Outcome, Request, RuleSet};
+use stopgap_rules::{Engine, Outcome, RuleSet};
 
 /// Rule sets, each on a site of its own.
 fn sites(sets: Vec<RuleSet>) -> (Vec<String>, Vec<Engine>, NginxConfig) {
-    let names: Vec<String> = (0..sets.len()).map(|n| format!("site{n}.example")).collect();
-    let engines = sets.iter().map(engine).collect();
-    let scoped: Vec<SiteRules> = sets
-        .into_iter()
-        .zip(&names)
-        .map(|(rules, name)| SiteRules {
-            observe: false,
-            marker: "example M1.1".into(),
-            sites: Some(vec![name.clone()]),
-            rules,
-        })
-        .collect();
+    let (names, engines, scoped) = common::sites(sets, |n| format!("site{n}.example"));
     (names, engines, translate(&scoped).unwrap())
 }
 
 /// What nginx must answer.
 fn expected(engine: &Engine, head: &[u8]) -> Answer {
-    let request = Request::parse_head(head, &Connection::default()).unwrap();
-    let verdict = engine.evaluate(&request);
-    assert!(!verdict.over_limit);
+    let verdict = judged(engine, head);
     match verdict.action {
         Outcome::AbortRequest => Answer::Nothing,
         Outcome::CustomResponse => Answer::Status(verdict.status.unwrap()),
@@ -115,7 +102,7 @@ fn every_linear_form_agrees_with_the_engine() {
             "{UrlDecode:{HTTP_COOKIE}}",
         ] {
             let set = condition("a rule", input, pattern);
-            let one = [SiteRules { observe: false, marker: String::new(), sites: None, rules: set.clone() }];
+            let one = [scoped(set.clone(), None)];
             match translate(&one) {
                 Ok(_) => {
                     sets.push(set);
@@ -140,10 +127,7 @@ fn every_linear_form_agrees_with_the_engine() {
             told.push(format!("{input} {syntax} {pattern}"));
         }
     }
-    sets.retain(|set| {
-        translate(&[SiteRules { observe: false, marker: String::new(), sites: None, rules: set.clone() }])
-            .is_ok()
-    });
+    sets.retain(|set| translate(&[scoped(set.clone(), None)]).is_ok());
     let (mut tally, mut at) = (Tally::default(), 0);
     // The rules can change their sites a limited number of times, so they come in batches.
     for batch in sets.chunks(40) {

@@ -1,9 +1,9 @@
 //! Long requests: within what PCRE does in time, and what Apache refuses by itself before any rule.
 
 use crate::common::inputs::head;
-use crate::common::{cookie_rules, m1};
+use crate::common::{cookie_rules, m1, scoped};
 use crate::server::{Answer, Apache, FILE, Origin, Site, installed};
-use crate::{Tally, abort_where, expected, scoped, sites_with};
+use crate::{Tally, abort_where, expected, sites_with};
 use stopgap_rules::translate::apache::translate;
 
 /// Requests of 8 KB that make the patterns work.

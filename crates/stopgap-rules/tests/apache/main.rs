@@ -21,20 +21,10 @@ mod responses;
 mod sites;
 mod verdicts;
 
-use common::{condition, engine};
+use common::{condition, judged};
 use server::{Answer, Apache, Site};
-use stopgap_rules::translate::SiteRules;
 use stopgap_rules::translate::apache::translate;
-use stopgap_rules::{Connection, Engine, Outcome, Request, RuleSet};
-
-fn scoped(rules: RuleSet, site: Option<&str>) -> SiteRules {
-    SiteRules {
-        observe: false,
-        marker: "example M1.1".into(),
-        sites: site.map(|site| vec![site.to_owned()]),
-        rules,
-    }
-}
+use stopgap_rules::{Engine, Outcome, RuleSet};
 
 fn abort_where(input: &str, pattern: &str) -> RuleSet {
     condition("a rule", input, pattern)
@@ -42,26 +32,20 @@ fn abort_where(input: &str, pattern: &str) -> RuleSet {
 
 /// Rule sets, each on a site of its own, which has `more` in it.
 fn sites_with(sets: Vec<RuleSet>, more: &str) -> (Vec<Site>, Vec<Engine>) {
-    let engines = sets.iter().map(engine).collect();
-    let scoped: Vec<SiteRules> = sets
-        .into_iter()
-        .enumerate()
-        .map(|(n, rules)| scoped(rules, Some(&format!("site{n}.example"))))
-        .collect();
+    let (names, engines, scoped) = common::sites(sets, |n| format!("site{n}.example"));
     let config = translate(&scoped).unwrap();
-    let count = scoped.len();
     let text = |name: &str| {
         config.sites.iter().find(|(site, _)| site == name).map(|(_, text)| text.clone()).unwrap_or_default()
     };
-    let names = (0..count).map(|n| format!("site{n}.example"));
-    (names.map(|name| Site { inside: format!("{more}\n{}", text(&name)), name }).collect(), engines)
+    (
+        names.into_iter().map(|name| Site { inside: format!("{more}\n{}", text(&name)), name }).collect(),
+        engines,
+    )
 }
 
 /// What Apache must answer.
 fn expected(engine: &Engine, head: &[u8]) -> Answer {
-    let request = Request::parse_head(head, &Connection::default()).unwrap();
-    let verdict = engine.evaluate(&request);
-    assert!(!verdict.over_limit);
+    let verdict = judged(engine, head);
     match verdict.action {
         Outcome::AbortRequest => Answer::REFUSED,
         Outcome::CustomResponse => Answer::of(verdict.status.unwrap()),

@@ -1,8 +1,9 @@
 //! Headers and request lines in every form that a client may give them.
 
 use crate::common::dice::Dice;
+use crate::common::scoped;
 use crate::server::{Answer, Apache, FILE, installed};
-use crate::{Tally, abort_where, expected, scoped, sites_with};
+use crate::{Tally, abort_where, expected, sites_with};
 use stopgap_rules::RuleSet;
 use stopgap_rules::translate::apache::translate;
 

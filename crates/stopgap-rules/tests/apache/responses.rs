@@ -1,8 +1,7 @@
 //! What a rule answers, and what it changes in the answer of the application.
 
 use crate::common::inputs::head;
-use crate::common::{engine, rules};
-use crate::scoped;
+use crate::common::{engine, rules, scoped};
 use crate::server::{Answer, Apache, FILE, Origin, Site, installed};
 use stopgap_rules::translate::apache::translate;
 use stopgap_rules::{Connection, Request, Response, RuleSet};

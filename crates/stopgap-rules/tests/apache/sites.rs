@@ -1,9 +1,9 @@
 //! Rules in virtual hosts: whatever else stands in one, and whose rule decides where several sites have rules.
 
 use crate::common::inputs::head;
-use crate::common::{M1_REQUESTS, engine, m1, rules};
+use crate::common::{M1_REQUESTS, engine, m1, rules, scoped};
+use crate::expected;
 use crate::server::{Answer, Apache, FILE, Origin, Site, installed};
-use crate::{expected, scoped};
 use stopgap_rules::RuleSet;
 use stopgap_rules::translate::SiteRules;
 use stopgap_rules::translate::apache::translate;

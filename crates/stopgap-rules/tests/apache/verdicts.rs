@@ -2,9 +2,9 @@
 
 use crate::common::dice::Dice;
 use crate::common::inputs::{PATTERNS, head, target, text};
-use crate::common::{M1_REQUESTS, condition, cookie_rules, engine, m1};
+use crate::common::{M1_REQUESTS, condition, cookie_rules, engine, m1, scoped};
 use crate::server::{Apache, FILE, Site, installed};
-use crate::{Tally, scoped, sites_with};
+use crate::{Tally, sites_with};
 use stopgap_rules::translate::apache::translate;
 use stopgap_rules::{Action, RuleSet};
 

@@ -8,6 +8,7 @@ pub mod inputs;
 pub mod nginx;
 pub mod nginx_syntax;
 
+use stopgap_rules::translate::SiteRules;
 use stopgap_rules::{Connection, Engine, EngineLimits, Request, RuleSet, Verdict};
 
 /// The requests of the table: the first is stopped by every revision, the last two by none.
@@ -74,4 +75,33 @@ pub fn engine(rules: &RuleSet) -> Engine {
 
 pub fn get(engine: &Engine, target: &str) -> Verdict {
     engine.evaluate(&Request::new("GET", target.as_bytes(), [], Connection::default()))
+}
+
+/// What the engine says to the octets of a head; nothing is too much for it.
+pub fn judged(engine: &Engine, head: &[u8]) -> Verdict {
+    let verdict = engine.evaluate(&Request::parse_head(head, &Connection::default()).unwrap());
+    assert!(!verdict.over_limit);
+    verdict
+}
+
+/// Rules for one site, or for every site.
+pub fn scoped(rules: RuleSet, site: Option<&str>) -> SiteRules {
+    SiteRules {
+        observe: false,
+        marker: "example M1.1".into(),
+        sites: site.map(|site| vec![site.to_owned()]),
+        rules,
+    }
+}
+
+/// Rule sets, each for a site of its own, which `name` says of its number: the names, the engines, and what a
+/// translation takes.
+pub fn sites(
+    sets: Vec<RuleSet>,
+    name: impl Fn(usize) -> String,
+) -> (Vec<String>, Vec<Engine>, Vec<SiteRules>) {
+    let names: Vec<String> = (0..sets.len()).map(name).collect();
+    let engines = sets.iter().map(engine).collect();
+    let scoped = sets.into_iter().zip(&names).map(|(rules, name)| scoped(rules, Some(name))).collect();
+    (names, engines, scoped)
 }
