@@ -66,7 +66,7 @@ impl Member {
         wait_until("the hub raises it", || {
             // A server that says nothing for long is quiet, and nothing else is judged then.
             looks += 1;
-            if looks % 100 == 0 {
+            if looks % 20 == 0 {
                 self.hub
                     .say(&json!({ "mitigations_blocked": [{ "id": "X1", "reason": looks.to_string() }] }));
             }
