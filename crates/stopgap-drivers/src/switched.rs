@@ -89,6 +89,26 @@ pub(crate) fn render<'a, R: Default + Serialize>(
     rendered
 }
 
+/// From the entries of a record that are to those that are to be: what goes off, in order, then what comes back, in
+/// reverse. `is_named`: whether an entry is of that name; `off`: the switch of one that is not off yet; `on`: of one that is
+/// still ours. What is switched itself, or stays off, does not merely stop or start as well.
+pub(crate) fn switches<E>(
+    (before, after): (&[E], &[E]),
+    is_named: impl Fn(&E, &str) -> bool,
+    off: impl Fn(&E) -> Option<Switch>,
+    on: impl Fn(&E) -> Option<Switch>,
+) -> Vec<Switch> {
+    let off_before = |name: &str| before.iter().any(|entry| is_named(entry, name));
+    let off_after = |name: &str| after.iter().any(|entry| is_named(entry, name));
+    let mut switches: Vec<Switch> = after.iter().filter_map(off).collect();
+    switches.extend(before.iter().rev().filter_map(on).filter(|switch| !off_after(&switch.name)));
+    for switch in &mut switches {
+        let off = switch.off;
+        switch.also.retain(|name| !off_after(name) && (off || !off_before(name)));
+    }
+    switches
+}
+
 /// `max`: `max_stopped` of the target; `what`: such as `service`.
 pub(crate) fn not_too_many(what: &str, name: &str, number: usize, max: usize) -> Result<(), String> {
     match number > max {

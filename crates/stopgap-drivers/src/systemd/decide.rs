@@ -159,26 +159,17 @@ fn entry(unit: &Unit, seen: &Seen) -> Entry {
     entry
 }
 
-/// From what is to what `record` says: what comes off first, in order, then what comes back, in reverse.
+/// From what is to what `record` says.
 fn switches(record: &Record, seen: &Seen) -> Vec<Switch> {
-    // What is switched itself, or stays off, does not merely stop or start as well.
-    let off_after = |name: &String| record.units.iter().any(|one| one.unit == *name);
-    let off_before = |name: &String| seen.record.units.iter().any(|one| one.unit == *name);
-    let off = record.units.iter().filter_map(|entry| {
+    let off = |entry: &Entry| {
         let unit = seen.unit(&entry.unit)?;
         let is_off = !unit.runs() && entry.how.keeps(unit);
-        let mut switch = entry.off(unit);
-        switch.also.retain(|name| !off_after(name));
-        (!is_off).then_some(switch)
-    });
-    let on = seen.record.units.iter().rev().filter(|entry| !off_after(&entry.unit)).filter_map(|entry| {
-        // Somebody has taken it back into service: it is theirs now.
-        let ours = seen.unit(&entry.unit).is_some_and(|unit| entry.how.keeps(unit));
-        let mut switch = entry.on();
-        switch.also.retain(|name| !off_after(name) && !off_before(name));
-        ours.then_some(switch)
-    });
-    off.chain(on).collect()
+        (!is_off).then(|| entry.off(unit))
+    };
+    // Somebody has taken it back into service: it is theirs now.
+    let ours = |entry: &Entry| seen.unit(&entry.unit).is_some_and(|unit| entry.how.keeps(unit));
+    let on = |entry: &Entry| ours(entry).then(|| entry.on());
+    switched::switches((&seen.record.units, &record.units), |entry, name| entry.unit == name, off, on)
 }
 
 /// What differs from the record, as sentences.

@@ -156,27 +156,20 @@ fn entry(service: &Service, seen: &Seen) -> Entry {
     entry
 }
 
-/// From what is to what `record` says: what comes off first, in order, then what comes back, in reverse.
+/// From what is to what `record` says.
 fn switches(record: &Record, seen: &Seen) -> Vec<Switch> {
-    let off_after = |name: &String| record.entry(name).is_some();
-    let off_before = |name: &String| seen.record.entry(name).is_some();
-    let off = record.services.iter().filter_map(|entry| {
+    let off = |entry: &Entry| {
         let service = seen.service(&entry.service)?;
-        let mut switch = entry.off(service);
         // One that somebody started again may have brought others with it.
-        switch.also = seen.dependents(service).into_iter().map(|one| one.name.clone()).collect();
-        switch.also.retain(|name| !off_after(name));
-        (!is_off(service)).then_some(switch)
-    });
-    let on =
-        seen.record.services.iter().rev().filter(|entry| !off_after(&entry.service)).filter_map(|entry| {
-            // Somebody has taken it back into service: it is theirs now.
-            let ours = seen.service(&entry.service).is_some_and(|service| service.start == Start::Disabled);
-            let mut switch = entry.on();
-            switch.also.retain(|name| !off_after(name) && !off_before(name));
-            ours.then_some(switch)
-        });
-    off.chain(on).collect()
+        let also = seen.dependents(service).into_iter().map(|one| one.name.clone()).collect();
+        (!is_off(service)).then(|| Switch { also, ..entry.off(service) })
+    };
+    // Somebody has taken it back into service: it is theirs now.
+    let ours =
+        |entry: &Entry| seen.service(&entry.service).is_some_and(|service| service.start == Start::Disabled);
+    let on = |entry: &Entry| ours(entry).then(|| entry.on());
+    let is_named = |entry: &Entry, name: &str| entry.service.eq_ignore_ascii_case(name);
+    switched::switches((&seen.record.services, &record.services), is_named, off, on)
 }
 
 /// What differs from the record, as sentences.
