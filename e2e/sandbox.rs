@@ -1,4 +1,4 @@
-//! What the packaged units allow: on a machine with a systemd of its own, the service alone puts a rule on nginx, Apache,
+//! What the packaged units allow, and what they do not: on a machine with a systemd of its own, the service alone puts a rule on nginx, Apache,
 //! HAProxy and the gateway, a pool of php-fpm and services out of service, looks after them over a restart, and takes
 //! it all off again. No command of an operator does any of it, since one would run outside of the unit.
 
@@ -288,4 +288,47 @@ fn the_packaged_units_allow_what_every_target_needs_and_the_way_back() {
         "0\n",
         "{log}"
     );
+}
+
+/// The gateway takes what strangers send.
+#[test]
+fn the_gateway_s_unit_leaves_it_one_capability_and_no_secret_and_is_not_started_again_for_nonsense() {
+    let test =
+        "the_gateway_s_unit_leaves_it_one_capability_and_no_secret_and_is_not_started_again_for_nonsense";
+    let Some(machine) = Machine::for_test(test, Root::Overlay) else { return };
+    machine.copy(STOPGAP.as_ref(), "/usr/bin/stopgap");
+    let (unit, file) = ("stopgap-gateway.service", "/etc/stopgap/gateway.env");
+    machine.copy(&Path::new(ROOT).join("packaging").join(unit), &format!("/usr/lib/systemd/system/{unit}"));
+    // As the package has it, before anybody has said what it stands in front of.
+    machine.copy(&Path::new(ROOT).join("packaging/gateway.env"), file);
+    machine.ok(&["systemctl", "daemon-reload"]);
+    let show = |property: &str| machine.ok(&["systemctl", "show", "-P", property, unit]).trim().to_owned();
+    assert!(!machine.run(&["systemctl", "start", unit]).status.success());
+    assert_eq!(
+        (show("ActiveState"), show("NRestarts"), show("ExecMainStatus")),
+        ("failed".into(), "0".into(), "2".into())
+    );
+
+    // A port for which one has to be privileged.
+    machine.write(file, "STOPGAP_GATEWAY=--listen 127.0.0.1:80 --upstream http://127.0.0.1:9\n", 0o600);
+    machine.ok(&["systemctl", "start", unit]);
+    let process = show("MainPID");
+    let status = machine.ok(&["cat", &format!("/proc/{process}/status")]);
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().next().unwrap_or_default().to_owned()
+    };
+    assert_ne!(of("Uid:"), "0", "{status}");
+    // CAP_NET_BIND_SERVICE, 1 << 10.
+    let capabilities = ["CapEff:", "CapPrm:", "CapBnd:", "CapAmb:"].map(&of);
+    assert_eq!(capabilities, ["0000000000000400"; 4], "{status}");
+    assert_eq!((of("NoNewPrivs:"), of("Seccomp:")), ("1".into(), "2".into()), "{status}");
+    let seen = machine.run(&["ls", &format!("/proc/{process}/root/etc/stopgap/")]).stdout;
+    assert_eq!(String::from_utf8_lossy(&seen), "", "what the agent trusts cannot be seen");
+    let socket = "/run/stopgap-gateway/control.sock";
+    let ask = "printf '{\"command\":\"status\"}\\n' | timeout 5 python3 -c 'import socket,sys; s=socket.socket(1); \
+               s.connect(sys.argv[1]); s.send(sys.stdin.buffer.read()); print(s.recv(9999).decode())' \"$0\"";
+    assert!(machine.ok(&["sh", "-c", ask, socket]).contains("\"active\""));
+    let stranger = machine.run(&["setpriv", "--reuid=nobody", "--clear-groups", "sh", "-c", ask, socket]);
+    assert!(!stranger.status.success(), "the socket is root's and the gateway's");
 }
