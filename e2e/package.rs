@@ -11,6 +11,8 @@ use stopgap_testkit::machine::{Machine, Root};
 use crate::world::*;
 use debian::{Files, debian, differing, files};
 
+const GATEWAY: &str = "stopgap-gateway.service";
+
 const TARGET: &str = "[[target]]\nkind = \"nginx\"\nsites = { \"Default Web Site\" = [\"_\"] }\n";
 
 /// What may differ afterwards, and who keeps it. Nothing of it is ours.
@@ -59,6 +61,12 @@ fn show(machine: &Machine, property: &str) -> String {
     machine.ok(&["systemctl", "show", "stopgap.service", "-P", property]).trim().to_owned()
 }
 
+/// Whatever systemd knows of it.
+fn gateway_runs(machine: &Machine) -> bool {
+    // Not what the search itself is started with.
+    machine.run(&["sh", "-c", "grep -q 'gatewa[y]' /proc/[0-9]*/cmdline"]).status.success()
+}
+
 /// What an administrator does: the hook, the target, and the feed of a publisher as a file.
 fn configure(machine: &Machine, publisher: &Publisher) {
     for file in ["root.pem", "trust.toml"] {
@@ -91,9 +99,11 @@ fn a_package_protects_survives_a_restart_and_leaves_nothing() {
     assert_eq!(machine.ok(&["systemctl", "is-active", "stopgap.service"]), "active\n");
     assert_eq!(machine.ok(&["systemctl", "is-enabled", "stopgap.service"]), "enabled\n");
     // The gateway waits for somebody to say what it stands in front of.
-    let gateway = machine.run(&["systemctl", "is-enabled", "stopgap-gateway.service"]);
-    assert_eq!(String::from_utf8_lossy(&gateway.stdout), "disabled\n");
-    assert!(!machine.run(&["systemctl", "is-active", "stopgap-gateway.service"]).status.success());
+    let gateway = |machine: &Machine| {
+        let asked = ["is-enabled", "is-active"].map(|what| machine.run(&["systemctl", what, GATEWAY]).stdout);
+        String::from_utf8(asked.concat()).unwrap().replace('\n', " ")
+    };
+    assert_eq!(gateway(&machine), "disabled inactive ");
     let check = machine.run(&["stopgap", "agent", "check"]);
     let said = String::from_utf8(check.stdout).unwrap();
     assert_eq!(check.status.code(), Some(6), "{said}");
@@ -129,6 +139,22 @@ fn a_package_protects_survives_a_restart_and_leaves_nothing() {
     wait_until("the service knows", || m1(&machine)["in_force"] == true);
     assert_eq!(show(&machine, "NRestarts"), "0");
 
+    // A newer package takes the place of this one: a gateway that runs, runs by its program then.
+    let options = "STOPGAP_GATEWAY=--listen 127.0.0.1:8080 --upstream http://127.0.0.1:80\n";
+    machine.write("/etc/stopgap/gateway.env", options, 0o644);
+    machine.ok(&["systemctl", "enable", "--quiet", "--now", GATEWAY]);
+    let process = || machine.ok(&["systemctl", "show", GATEWAY, "-P", "MainPID"]);
+    let first = process();
+    machine.ok(&["dpkg", "--install", "--force-confold", "/root/stopgap.deb"]);
+    assert_eq!(gateway(&machine), "enabled active ");
+    assert_ne!(process(), first);
+    // One that somebody has stopped stays so.
+    machine.ok(&["systemctl", "stop", GATEWAY]);
+    machine.ok(&["dpkg", "--install", "--force-confold", "/root/stopgap.deb"]);
+    assert_eq!(gateway(&machine), "enabled inactive ");
+    machine.ok(&["systemctl", "start", GATEWAY]);
+    assert!(gateway_runs(&machine));
+
     // Purged while a server reads the rules: they stay, and that is said.
     let purged = machine.run(&["dpkg", "--purge", "stopgap"]);
     let said = String::from_utf8(purged.stdout).unwrap() + &String::from_utf8(purged.stderr).unwrap();
@@ -136,6 +162,7 @@ fn a_package_protects_survives_a_restart_and_leaves_nothing() {
     assert!(said.contains("/var/lib/stopgap/nginx/live is still read by a server and stays"), "{said}");
     machine.ok(&["systemctl", "restart", "nginx.service"]);
     assert_eq!(ask(&machine, ATTACK), "");
+    assert!(!gateway_runs(&machine), "nothing of it runs any more");
 
     // Removed in order: taken off first, hooks cut out, and then all of it is gone.
     machine.ok(&["dpkg", "--install", "/root/stopgap.deb"]);
