@@ -44,8 +44,10 @@ pub fn run(bench: &Bench) -> Result<String> {
     let credentials = folder.join("credentials");
     let hub = Hub::start(bench, &data, None, false)?;
     let token = hub.token()?;
+    eprintln!("fleet: {LARGEST} servers join");
     let joined = Agents::enroll(bench, &hub, &credentials, LARGEST)?;
     eprintln!("{LARGEST} joined in {joined:.1} s");
+    eprintln!("fleet: polls, {ROUNDS} rounds of {SECONDS} s for the hub and for nginx");
     let polls = polls(&folder, &hub, &credentials)?;
     eprintln!("polls: {polls:?}");
     drop(hub);
@@ -54,6 +56,8 @@ pub fn run(bench: &Bench) -> Result<String> {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for secure in [false, true] {
         for count in FLEETS {
+            let way = if secure { "TLS" } else { "plain" };
+            eprintln!("fleet: {count} agents listen ({way}), {CHANGES} changes");
             let hub = Hub::start(bench, &data, None, secure)?;
             let row = fleet(bench, &hub, &credentials, count, &token)?;
             eprintln!("{row:?}");
@@ -205,6 +209,7 @@ fn reports(bench: &Bench, folder: &Path) -> Result<String> {
     }
     let databases = [("SQLite", None), ("PostgreSQL", cluster.as_ref().map(Cluster::url))];
     for (name, database) in databases.into_iter().filter(|(name, url)| *name == "SQLite" || url.is_some()) {
+        eprintln!("fleet: {REPORTING} servers report {REPORTS} times each, {name}");
         let data = folder.join(name);
         let hub = Hub::start(bench, &data, database.as_deref(), false)?;
         let credentials = folder.join(format!("credentials-{name}"));

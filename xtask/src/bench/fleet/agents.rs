@@ -1,9 +1,10 @@
 //! The process of simulated agents, and a bare request.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,11 +13,14 @@ use super::super::Bench;
 use super::hub::Hub;
 use crate::cargo::output;
 
+/// Agents that say nothing for so long have failed: without this a lost event would be waited for without end.
+const SILENT: Duration = Duration::from_secs(180);
+
 /// Agents that listen.
 pub struct Agents {
     process: Child,
     input: ChildStdin,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
+    lines: Receiver<std::io::Result<String>>,
 }
 
 impl Agents {
@@ -37,7 +41,7 @@ impl Agents {
         let mut command = command(bench, hub, "listen", credentials, count, token);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = process.stdin.take().context("no pipe")?;
-        let lines = BufReader::new(process.stdout.take().context("no pipe")?).lines();
+        let lines = lines(process.stdout.take().context("no pipe")?);
         let mut agents = Agents { process, input, lines };
         let said = agents.line()?;
         if said != format!("connected {count}") {
@@ -55,7 +59,22 @@ impl Agents {
     }
 
     fn line(&mut self) -> Result<String> {
-        self.lines.next().context("the agents ended")?.context("the agents' words")
+        next(&self.lines, SILENT)
+    }
+}
+
+/// What is read, line by line. The thread ends with the writer, whose end closes the pipe.
+fn lines(from: impl Read + Send + 'static) -> Receiver<std::io::Result<String>> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || BufReader::new(from).lines().try_for_each(|line| sender.send(line)));
+    lines
+}
+
+fn next(lines: &Receiver<std::io::Result<String>>, patience: Duration) -> Result<String> {
+    match lines.recv_timeout(patience) {
+        Ok(line) => line.context("the agents' words"),
+        Err(RecvTimeoutError::Timeout) => bail!("the agents said nothing for {patience:?}"),
+        Err(RecvTimeoutError::Disconnected) => bail!("the agents ended"),
     }
 }
 
@@ -81,4 +100,23 @@ pub fn first_answer(address: SocketAddr, path: &str, headers: &str) -> Result<St
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn agents_that_are_silent_and_agents_that_ended_are_told_apart() {
+        let (read, mut write) = std::io::pipe().unwrap();
+        let lines = lines(read);
+        writeln!(write, "connected 3").unwrap();
+        assert_eq!(next(&lines, SILENT).unwrap(), "connected 3");
+        let silent = next(&lines, Duration::from_millis(1)).unwrap_err();
+        assert_eq!(silent.to_string(), "the agents said nothing for 1ms");
+        drop(write);
+        assert_eq!(next(&lines, SILENT).unwrap_err().to_string(), "the agents ended");
+    }
 }
