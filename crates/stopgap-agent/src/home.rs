@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stopgap_core::Ledger;
 use stopgap_drivers::Host;
-use stopgap_drivers::host::replace;
+use stopgap_drivers::host::{make_durable_folder, replace};
 
 use crate::operator::Operator;
 
@@ -76,7 +76,11 @@ impl Home {
     /// The data folder at `data`, created where it is missing.
     pub fn open(host: &dyn Host, data: &Path) -> Result<Home, HomeError> {
         for folder in [data.to_owned(), data.join("feeds")] {
-            create(host, &folder).map_err(|source| HomeError::Io { what: "create", path: folder, source })?;
+            make_durable_folder(host, &folder, FOLDER_MODE).map_err(|source| HomeError::Io {
+                what: "create",
+                path: folder,
+                source,
+            })?;
         }
         Ok(Home { data: data.to_owned() })
     }
@@ -165,7 +169,11 @@ impl Home {
     /// Makes a folder in it, where it is missing.
     pub fn make_folder(&self, host: &dyn Host, name: &str) -> Result<(), HomeError> {
         let path = self.path(name);
-        create(host, &path).map_err(|source| HomeError::Io { what: "create", path, source })
+        make_durable_folder(host, &path, FOLDER_MODE).map_err(|source| HomeError::Io {
+            what: "create",
+            path,
+            source,
+        })
     }
 
     /// A file's bytes; `None` where there is none.
@@ -187,18 +195,4 @@ impl Home {
         let path = self.path(name);
         replace(host, &path, bytes, mode).map_err(|source| HomeError::Io { what: "write", path, source })
     }
-}
-
-/// Makes a folder whose name is on the disk, too: a record of what was written into somebody else's file must not be lost
-/// with the folder that it is in.
-fn create(host: &dyn Host, folder: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
-    for at in folder.ancestors() {
-        if host.kind(at)?.is_some() {
-            break;
-        }
-        missing.push(at);
-    }
-    host.create_dir_all(folder, FOLDER_MODE)?;
-    missing.into_iter().rev().filter_map(Path::parent).try_for_each(|above| host.sync_dir(above))
 }

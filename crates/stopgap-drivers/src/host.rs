@@ -213,6 +213,26 @@ impl Output {
 /// What is kept of a program's output. The whole configuration of a large nginx has a few MiB.
 pub const OUTPUT_MAX: usize = 32 << 20;
 
+/// Makes a folder whose name is on the disk, too, with the missing ones above it: what is written into it is a record of
+/// what was done elsewhere, and must not be lost with the folder. One that is there with nothing in it was made by
+/// somebody who was stopped before he could wait for the disk, for all that is known.
+pub fn make_durable_folder(host: &dyn Host, folder: &Path, mode: u32) -> io::Result<()> {
+    let mut new = Vec::new();
+    for at in folder.ancestors() {
+        match host.kind(at)? {
+            Some(Kind::Folder) if !host.list(at)?.is_empty() => break,
+            _ => new.push(at),
+        }
+    }
+    for at in new.into_iter().rev() {
+        host.create_dir_all(at, mode)?;
+        if let Some(above) = at.parent() {
+            host.sync_dir(above)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes or replaces a file so that it is the old one or the new one at any moment: a temporary
 /// file beside it, written through, renamed over it, and the folder written through.
 pub fn replace(host: &dyn Host, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

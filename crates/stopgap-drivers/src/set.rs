@@ -29,7 +29,7 @@ use stopgap_core::observed::Live;
 use stopgap_core::plan::{Change, GeneratedSet};
 
 use crate::driver::{DriverError, io_error};
-use crate::host::{Host, Kind, remove_if_there};
+use crate::host::{Host, Kind, make_durable_folder, remove_if_there};
 use inspect::{Contents, Pointer};
 
 /// The sets of one target.
@@ -134,19 +134,12 @@ impl Sets {
     pub fn swap(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         let after = change.after.as_ref().map(|set| set.id.as_str());
         let found = self.require(host, &[change.before.as_deref(), after])?;
-        if kind(host, &self.folder)?.is_none() {
-            make_folder(host, &self.folder)?;
-            if let Some(data) = self.folder.parent() {
-                host.sync_dir(data).map_err(io_error("cannot write through", data))?;
-            }
-        }
+        make_durable_folder(host, &self.folder, FOLDER_MODE)
+            .map_err(io_error("cannot make the folder", &self.folder))?;
         if let Some(set) = &change.after {
             self.place(host, set, found.as_deref() == Some(&set.id))?;
         }
-        if found.as_deref() != after {
-            self.point(host, after)?;
-        }
-        Ok(())
+        if found.as_deref() == after { self.keep_pointing(host) } else { self.point(host, after) }
     }
 
     /// Puts back what was live before `change`, whatever part of [`Sets::swap`] happened, and
@@ -154,7 +147,9 @@ impl Sets {
     pub fn restore(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         let after = change.after.as_ref().map(|set| set.id.as_str());
         let found = self.require(host, &[change.before.as_deref(), after])?;
-        if found != change.before {
+        if found == change.before {
+            self.keep_pointing(host)?;
+        } else {
             self.point(host, change.before.as_deref())?;
         }
         match (&change.before, after) {
@@ -169,6 +164,7 @@ impl Sets {
     pub fn settle(&self, host: &dyn Host, change: &Change) -> Result<(), DriverError> {
         let after = change.after.as_ref().map(|set| set.id.as_str());
         self.require(host, &[after])?;
+        self.keep_pointing(host)?;
         self.tidy(host, after)
     }
 
@@ -198,7 +194,8 @@ impl Sets {
         let (place, new) = (self.set(&set.id), self.set(NEW_SET));
         let contents = inspect::contents(host, &place, &set.id)?;
         if matches!(contents, Contents::Intact(_)) {
-            return Ok(());
+            // By whom is not known; he may have been stopped before he could wait for the disk.
+            return self.sync(host);
         }
         self.tidy_aside(host, &set.id)?;
         self.remove_new(host)?;
@@ -269,6 +266,15 @@ impl Sets {
                 rename(host, &new, &live)?;
             }
             None => remove_if_there(host, &live).map_err(io_error("cannot remove", &live))?,
+        }
+        host.sync_dir(&self.folder).map_err(io_error("cannot write through", &self.folder))
+    }
+
+    /// The link is as it should be. That is waited for, since what it pointed at may go next: whoever put it there may
+    /// have been stopped before he could.
+    fn keep_pointing(&self, host: &dyn Host) -> Result<(), DriverError> {
+        if kind(host, &self.folder)?.is_none() {
+            return Ok(());
         }
         host.sync_dir(&self.folder).map_err(io_error("cannot write through", &self.folder))
     }
