@@ -13,7 +13,6 @@ mod nginx;
 mod replay;
 mod report;
 mod rules;
-mod server;
 mod verify;
 
 use std::path::PathBuf;
@@ -21,7 +20,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::cargo::{cargo, root, succeed, target_directory};
-use crate::tools;
+use crate::{dist, tools};
 
 /// The command's options.
 #[derive(clap::Args)]
@@ -32,6 +31,9 @@ pub struct Options {
     /// idle: how long nothing is done; fewer than ten are scaled, and the page says so
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
     minutes: u32,
+    /// Measure this program as the one that is shipped, which `cargo xtask dist` has left, instead of building it
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -70,10 +72,15 @@ pub fn run(options: &Options) -> Result<bool> {
     let target = target_directory()?;
     let bench = Bench {
         stopgap: target.join("release/stopgap"),
-        dist: target.join("dist/stopgap"),
+        dist: options.binary.clone().unwrap_or_else(|| target.join("dist/stopgap")),
         scratch: target.join("bench"),
     };
     std::fs::create_dir_all(&bench.scratch)?;
+    let shipped = matches!(options.what, What::Gateway | What::Idle | What::Replay | What::All);
+    if shipped && options.binary.is_none() {
+        // The peers are the distribution's optimized builds, and what is shipped is what stays in memory.
+        dist::program()?;
+    }
 
     let page = root().join("docs/benchmarks.md");
     if matches!(options.what, What::Verify | What::All) {
@@ -83,8 +90,6 @@ pub fn run(options: &Options) -> Result<bool> {
         report::write(&page, "verify", &section)?;
     }
     if matches!(options.what, What::Gateway | What::All) {
-        // The peers are the distribution's optimized builds.
-        succeed(cargo().args(["build", "--profile", "dist", "--package", "stopgap"]))?;
         let section = gateway::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "gateway", &section)?;
@@ -100,14 +105,11 @@ pub fn run(options: &Options) -> Result<bool> {
         report::write(&page, "iis", &section)?;
     }
     if matches!(options.what, What::Idle | What::All) {
-        // What is shipped is what stays in memory.
-        succeed(cargo().args(["build", "--profile", "dist", "--package", "stopgap"]))?;
         let section = idle::run(&bench, options.minutes)?;
         println!("\n{section}");
         report::write(&page, "idle", &section)?;
     }
     if matches!(options.what, What::Replay | What::All) {
-        succeed(cargo().args(["build", "--profile", "dist", "--package", "stopgap"]))?;
         let section = replay::run(&bench)?;
         println!("\n{section}");
         report::write(&page, "replay", &section)?;

@@ -3,9 +3,11 @@
 //!
 //! `--windows`: the zip for Windows instead.
 //!
-//! Built twice from one commit, the package is the same to the byte: times are the commit's, owners root.
+//! Built twice from one commit, by one order of functions, the package is the same to the byte: times are the
+//! commit's, owners root.
 
 mod control;
+mod order;
 mod tree;
 mod windows;
 
@@ -31,6 +33,9 @@ pub struct Options {
     /// Write the package into this folder
     #[arg(long, value_name = "DIR", default_value = "target/dist")]
     out: PathBuf,
+    /// Put functions in this order, which an earlier build left beside its program, instead of finding it out
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["windows", "binary"])]
+    order: Option<PathBuf>,
     /// For tests: neither compressed nor judged
     #[arg(long)]
     draft: bool,
@@ -43,7 +48,8 @@ const REVISION: u32 = 1;
 pub fn run(options: &Options) -> Result<bool> {
     let binary = match &options.binary {
         Some(binary) => std::path::absolute(binary)?,
-        None => build(options.windows)?,
+        None if options.windows => for_windows()?,
+        None => order::build(options.order.as_deref())?,
     };
     let out = root().join(&options.out);
     std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -56,17 +62,18 @@ pub fn run(options: &Options) -> Result<bool> {
     if options.draft { Ok(true) } else { lint(&package) }
 }
 
-fn build(windows: bool) -> Result<PathBuf> {
+fn for_windows() -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["build", "--profile", "dist", "--package", "stopgap"]);
-    let folder = target_directory()?;
-    if windows {
-        // The hub is no part of what a Windows server gets.
-        succeed(build.args(["--target", TARGET, "--no-default-features", "--features", "demo"]))?;
-        return Ok(folder.join(TARGET).join("dist/stopgap.exe"));
-    }
-    succeed(&mut build)?;
-    Ok(folder.join("dist/stopgap"))
+    // The hub is no part of what a Windows server gets.
+    build.args(["--target", TARGET, "--no-default-features", "--features", "demo"]);
+    succeed(build.args(["--config", "profile.dist.strip=true"]))?;
+    Ok(target_directory()?.join(TARGET).join("dist/stopgap.exe"))
+}
+
+/// The program as it is shipped, built.
+pub fn program() -> Result<PathBuf> {
+    order::build(None)
 }
 
 fn package(binary: &Path, out: &Path, compression: &str) -> Result<PathBuf> {

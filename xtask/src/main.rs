@@ -10,6 +10,8 @@ mod cargo;
 mod dist;
 mod equivalence;
 mod fuzz;
+mod protected;
+mod server;
 mod tally;
 mod test;
 mod tools;

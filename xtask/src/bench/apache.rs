@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::load::Pattern;
-use super::server::{Server, free_address};
+use crate::server::{Server, free_address};
 use crate::tools;
 
 /// Where Debian keeps the modules.

@@ -16,9 +16,9 @@ use self::agents::{Agents, first_answer};
 use self::hub::Hub;
 use self::postgres::Cluster;
 use super::cpu::{median, of_running};
-use super::server::Server;
 use super::{Bench, nginx, report};
 use crate::cargo::output;
+use crate::server::Server;
 
 /// Growth is shown by tens.
 const FLEETS: [usize; 3] = [100, 1_000, 10_000];

@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail};
 use super::cpu::{median, of_running};
 use super::load::{self, Pattern};
 use super::nginx::{self, Rules};
-use super::server::{Server, free_address};
 use super::{Bench, apache, haproxy, report};
 use crate::cargo::output;
+use crate::server::{Server, free_address};
 
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 4;

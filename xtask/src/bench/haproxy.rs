@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::load::Pattern;
-use super::server::{Server, free_address};
+use crate::server::{Server, free_address};
 use crate::tools;
 
 /// A reverse proxy in front of `upstream` that drops what a pattern matches.

@@ -7,8 +7,7 @@
 //! an nginx asks `nginx -T` in each cycle, so such cycles are measured, too, and what was started beside them.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,10 @@ use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
 use super::cpu::of_ended_children;
-use super::server::{Server, free_address};
 use super::{Bench, report};
-use crate::cargo::{output, root, succeed};
+use crate::cargo::{output, succeed};
+use crate::protected::Protected;
+use crate::server::{Server, free_address};
 
 /// Of the product's promise: memory, and CPU time in ten minutes.
 const PROMISED: &str = "promised: under 15 MB, under 50 ms in ten minutes, under 10 ms a cycle";
@@ -33,36 +33,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The section of the page.
 pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
     let folder = bench.scratch.join("idle");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    let feed = folder.join("feed");
-    stopgap(bench, &["feed", "init", text(&feed)?, "--name", "example"])?;
-    let from = root().join("mitigations/M1");
-    succeed(Command::new("cp").arg("-r").arg(from).arg(feed.join("mitigations/M1")))?;
-    stopgap(bench, &["feed", "publish", text(&feed)?])?;
-    let address = free_address()?;
-    let mut serve = Command::new(&bench.dist);
-    serve.args(["feed", "serve", text(&feed)?, "--listen", &address.to_string()]).stderr(Stdio::null());
-    let publisher = Server::start(&mut serve, address)?;
-    // What is behind the gateway answers, whatever it says.
-    let upstream = format!("http://{}", publisher.address);
-    let address = free_address()?;
-    let mut gateway = Command::new(&bench.dist);
-    gateway.args(["gateway", "run", "--listen", &address.to_string(), "--upstream", &upstream]);
-    let data = folder.join("data/gateway");
-    fs::create_dir_all(&data)?;
-    gateway.arg("--rules").arg(data.join("live/rules.xml")).arg("--control").arg(data.join("control.sock"));
-    let gateway = Server::start(gateway.stderr(Stdio::null()), address)?;
-
-    let mut agent = Agent::start(bench, &folder, publisher.address, gateway.address)?;
+    let mut agent = Protected::start(&bench.dist, &folder, false, Command::new(&bench.dist))?;
     let crowdsec = CrowdSec::start(&bench.scratch);
     std::thread::sleep(SETTLING);
-    let before = (agent.cpu()?, crowdsec.as_ref().ok().map(|peer| cpu(peer.pid)).transpose()?);
+    let before = (cpu(agent.pid())?, crowdsec.as_ref().ok().map(|peer| cpu(peer.pid)).transpose()?);
     std::thread::sleep(Duration::from_secs(u64::from(minutes) * 60));
-    let ours = agent.cpu()? - before.0;
-    let taken = memory(agent.process.id())?;
+    let ours = cpu(agent.pid())? - before.0;
+    let taken = memory(agent.pid())?;
     let mut rows = vec![vec![
         String::new(),
         "memory (RSS)".into(),
@@ -88,11 +65,11 @@ pub fn run(bench: &Bench, minutes: u32) -> Result<String> {
         _ => {}
     }
     drop(crowdsec);
-    let alone = agent.cycle_every_second("")?;
+    let alone = cycle_every_second(&mut agent, "")?;
     let (nginx, target) = nginx(&folder.join("nginx"))?;
-    let beside = agent.cycle_every_second(&target)?;
-    let after = memory(agent.process.id())?;
-    drop((nginx, gateway, publisher));
+    let beside = cycle_every_second(&mut agent, &target)?;
+    let after = memory(agent.pid())?;
+    drop((nginx, agent));
     Ok(format!(
         "{}\nA cycle with nothing to do, the feed asked included: {:.1} ms CPU ({} cycles in {} s). With an nginx of \
          one site as a second target {:.1} ms, and beside that {:.1} ms of `nginx -T` and what else it starts. After \
@@ -148,81 +125,22 @@ impl Cycles {
     }
 }
 
-/// The agent under measurement.
-struct Agent {
-    process: Child,
-    folder: PathBuf,
-    config: String,
-}
-
-impl Agent {
-    fn start(bench: &Bench, folder: &Path, publisher: SocketAddr, gateway: SocketAddr) -> Result<Agent> {
-        let config = format!(
-            "data = {data:?}\nlogs = {logs:?}\nmetrics = {metrics:?}\n[facts]\nexchange = \"15.2.721.2\"\n\
-             [[feed]]\nname = \"example\"\nurl = \"http://{publisher}/feed.xml\"\ntrust = {trust:?}\n\
-             [[target]]\nkind = \"gateway\"\nsites = {{ \"Default Web Site\" = [\"mail.example.org\"] }}\n\
-             listeners = [\"http://{gateway}\"]\n",
-            data = folder.join("data"),
-            logs = folder.join("logs"),
-            metrics = folder.join("stopgap.prom"),
-            trust = folder.join("feed/trust.toml"),
-        );
-        let path = folder.join("stopgap.toml");
-        fs::write(&path, &config)?;
-        let process = spawn(&bench.dist, folder)?;
-        let agent = Agent { process, folder: folder.to_owned(), config };
-        let deadline = Instant::now() + PATIENCE;
-        while agent.metric("stopgap_mitigation_in_force{") != Some(1.0) {
-            if Instant::now() > deadline {
-                bail!("the mitigation is not in force: see {}", folder.join("agent.stderr").display());
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        Ok(agent)
+/// A cycle every second for a while, with `more` tables in its configuration.
+fn cycle_every_second(agent: &mut Protected, more: &str) -> Result<Cycles> {
+    agent.configure(&format!("interval = \"1s\"\n{}{more}", agent.config))?;
+    std::thread::sleep(Duration::from_secs(5));
+    let state = || {
+        let cycles = agent.metric("stopgap_cycles_total ").context("metrics")?;
+        Ok::<_, anyhow::Error>((cycles, cpu(agent.pid())?, of_ended_children(agent.pid())?))
+    };
+    let before = state()?;
+    std::thread::sleep(CYCLING);
+    let after = state()?;
+    let count = after.0 - before.0;
+    if count < 1.0 {
+        bail!("the agent ran no cycle within {} s", CYCLING.as_secs());
     }
-
-    fn cpu(&self) -> Result<Duration> {
-        cpu(self.process.id())
-    }
-
-    /// A value of its metrics, by the beginning of the line.
-    fn metric(&self, start: &str) -> Option<f64> {
-        let text = fs::read_to_string(self.folder.join("stopgap.prom")).ok()?;
-        text.lines().find(|line| line.starts_with(start))?.rsplit(' ').next()?.parse().ok()
-    }
-
-    /// A cycle every second for a while, with `more` tables in its configuration.
-    fn cycle_every_second(&mut self, more: &str) -> Result<Cycles> {
-        let new = format!("interval = \"1s\"\n{}{more}", self.config);
-        fs::write(self.folder.join("stopgap.toml"), new)?;
-        std::thread::sleep(Duration::from_secs(5));
-        let state = || {
-            let cycles = self.metric("stopgap_cycles_total ").context("metrics")?;
-            Ok::<_, anyhow::Error>((cycles, self.cpu()?, of_ended_children(self.process.id())?))
-        };
-        let before = state()?;
-        std::thread::sleep(CYCLING);
-        let after = state()?;
-        let count = after.0 - before.0;
-        if count < 1.0 {
-            bail!("the agent ran no cycle within {} s", CYCLING.as_secs());
-        }
-        Ok(Cycles { count: count as u64, own: after.1 - before.1, started: after.2 - before.2 })
-    }
-}
-
-fn spawn(program: &Path, folder: &Path) -> Result<Child> {
-    let mut command = Command::new(program);
-    command.args(["agent", "run", "--config"]).arg(folder.join("stopgap.toml"));
-    let stderr = fs::File::create(folder.join("agent.stderr"))?;
-    command.stdin(Stdio::null()).stderr(stderr).spawn().context("cannot start the agent")
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    Ok(Cycles { count: count as u64, own: after.1 - before.1, started: after.2 - before.2 })
 }
 
 /// CrowdSec's agent with its local API, in a root of its own.
@@ -318,10 +236,6 @@ pub(super) fn memory(pid: u32) -> Result<Memory> {
     found
         .map(|((resident, highest), own)| Memory { resident, highest, own })
         .context("/proc/PID/status has an unknown form")
-}
-
-fn stopgap(bench: &Bench, args: &[&str]) -> Result<()> {
-    output(Command::new(&bench.dist).args(args)).map(drop)
 }
 
 fn text(path: &Path) -> Result<&str> {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::server::{Server, free_address};
+use crate::server::{Server, free_address};
 use crate::tools;
 
 /// The rules as `stopgap rules translate FILE --to nginx` prints them, by the place where each part goes.

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::super::Bench;
-use super::super::server::{Server, free_address};
 use crate::cargo::output;
+use crate::server::{Server, free_address};
 
 /// A hub that runs.
 pub struct Hub {

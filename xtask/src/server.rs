@@ -1,4 +1,4 @@
-//! Servers that a benchmark starts on loopback, and ends with itself.
+//! Servers that a chore starts on loopback, and ends with itself.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -45,20 +45,25 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // TERM and not KILL: a killed nginx master leaves its workers behind.
-        if let Ok(pid) = i32::try_from(self.process.id()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline {
-            if !matches!(self.process.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        end(&mut self.process, Duration::from_secs(5));
     }
+}
+
+/// Ends a process, with patience for what it does at its end.
+pub fn end(process: &mut Child, patience: Duration) {
+    // TERM and not KILL: a killed nginx master leaves its workers behind.
+    if let Ok(pid) = i32::try_from(process.id()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if !matches!(process.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = process.kill();
+    let _ = process.wait();
 }
 
 /// A loopback address that nothing listens on. Another program may take it before it is used; the
