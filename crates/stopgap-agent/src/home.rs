@@ -75,13 +75,11 @@ pub struct Lock(#[allow(dead_code)] File);
 impl Home {
     /// The data folder at `data`, created where it is missing.
     pub fn open(host: &dyn Host, data: &Path) -> Result<Home, HomeError> {
-        for folder in [data.to_owned(), data.join("feeds")] {
-            make_durable_folder(host, &folder, FOLDER_MODE).map_err(|source| HomeError::Io {
-                what: "create",
-                path: folder,
-                source,
-            })?;
-        }
+        make_durable_folder(host, &data.join("feeds"), FOLDER_MODE).map_err(|source| HomeError::Io {
+            what: "create",
+            path: data.to_owned(),
+            source,
+        })?;
         Ok(Home { data: data.to_owned() })
     }
 
