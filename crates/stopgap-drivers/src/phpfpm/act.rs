@@ -64,13 +64,17 @@ pub(super) fn follow(
 fn move_file(host: &dyn Host, from: &Path, to: &Path, out: bool) -> Result<(), DriverError> {
     let there =
         |path: &Path| host.kind(path).map(|kind| kind.is_some()).map_err(io_error("cannot look at", path));
+    let write_through = || {
+        let folder = to.parent().unwrap_or(Path::new("/"));
+        host.sync_dir(folder).map_err(io_error("cannot write through", folder))
+    };
     match (there(from)?, there(to)?) {
         (true, false) => {
             host.rename(from, to).map_err(io_error("cannot put in place", to))?;
-            let folder = to.parent().unwrap_or(Path::new("/"));
-            host.sync_dir(folder).map_err(io_error("cannot write through", folder))
+            write_through()
         }
-        (false, true) => Ok(()),
+        // Whoever did it may have been stopped before he could wait for the disk.
+        (false, true) => write_through(),
         (from_is, _) if out => {
             let (expected, found) = match from_is {
                 true => (format!("no file {}", to.display()), "one"),

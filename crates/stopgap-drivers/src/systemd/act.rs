@@ -63,7 +63,7 @@ fn take_off(
             let path = drop_in(unit);
             let path = Path::new(&path);
             if let Some(folder) = path.parent() {
-                let made = host.create_dir_all(folder, 0o755);
+                let made = crate::host::make_durable_folder(host, folder, 0o755);
                 made.map_err(io_error("cannot make the folder", folder))?;
             }
             crate::host::replace(host, path, CONDITION.as_bytes(), 0o644)
@@ -181,7 +181,8 @@ fn uncondition(host: &dyn Host, unit: &str) -> Result<bool, DriverError> {
         let torn = folder.join(".90-stopgap.conf.stopgap-new");
         remove_if_there(host, &torn).map_err(io_error("cannot remove", &torn))?;
         let changed = match host.remove_dir(folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            // Whoever removed it may have been stopped before he could wait for the disk.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => folder.parent(),
             // Not ours alone.
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Some(folder),
             removed => removed.map_err(io_error("cannot remove", folder)).map(|()| folder.parent())?,
