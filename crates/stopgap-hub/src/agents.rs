@@ -27,7 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::response::Response;
 use axum::routing::{get, post};
+use http::HeaderMap;
 use jiff::Timestamp;
 use stopgap_core::wire::MAX_BODY;
 use tokio::sync::watch;
@@ -67,7 +69,12 @@ impl Shared {
     /// A server was in contact. It is written with all others, some seconds later.
     fn saw(&self, server: &str, now: Timestamp) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(server.to_owned(), now);
+        match seen.get_mut(server) {
+            Some(at) => *at = now,
+            None => {
+                seen.insert(server.to_owned(), now);
+            }
+        }
     }
 
     fn take_seen(&self) -> BTreeMap<String, Timestamp> {
@@ -86,6 +93,11 @@ pub fn router() -> Router<AppState> {
         .route("/turn", post(turn::post))
         .route("/feeds/{name}", get(mirror::feed))
         .route("/lists/{hash}", get(mirror::list))
+}
+
+/// The answer to a request for settings that the agent has, in front of the routes.
+pub(crate) fn unchanged(state: &AppState, headers: &HeaderMap) -> Option<Response> {
+    settings::unchanged(state, headers)
 }
 
 /// What goes on in the background until the hub stops.

@@ -9,13 +9,16 @@ mod housekeeping;
 mod metrics;
 mod origin;
 mod patience;
+mod quick;
 
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use futures_util::future::Either;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -133,7 +136,7 @@ impl Hub {
         let router = TowerToHyperService::new(router(state.clone()));
         let accept = stopgap_door::accept(&listener, &door.door, limits, &graceful, |peer| {
             door.door.look();
-            From { router: router.clone(), peer: Peer(peer) }
+            From { router: router.clone(), state: state.clone(), peer: Peer(peer) }
         });
         tokio::select! {
             () = shutdown => {}
@@ -171,20 +174,28 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// The router with the peer beside each request. A layer for that would be a copy of every route for each connection.
+/// The router with the peer beside each request, behind what needs no route. A layer for that would be a copy of every
+/// route for each connection.
 struct From {
     router: TowerToHyperService<Router>,
+    state: AppState,
     peer: Peer,
 }
 
 impl Service<Request<Incoming>> for From {
     type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
     type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
-    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+    type Future = Either<
+        Ready<Result<Self::Response, Self::Error>>,
+        <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future,
+    >;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(response) = quick::answer(&self.state, &request) {
+            return Either::Left(ready(Ok(response)));
+        }
         request.extensions_mut().insert(self.peer);
-        self.router.call(request)
+        Either::Right(self.router.call(request))
     }
 }
 

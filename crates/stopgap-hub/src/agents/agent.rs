@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jiff::Timestamp;
@@ -39,16 +40,7 @@ impl FromRequestParts<AppState> for Agent {
                  `stopgap agent enroll` on the server join it anew",
             )
         };
-        let sent = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let credential = sent.and_then(|value| value.split_once(' '));
-        let Some((_, credential)) = credential.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        else {
-            return Err(unknown());
-        };
-        if !credential.starts_with(PREFIX) {
-            return Err(unknown());
-        }
-        let hash = secret::hash(credential);
+        let hash = secret::hash(credential(&parts.headers).ok_or_else(unknown)?);
         let server = match state.agents.credentials.get(&hash) {
             Some(server) => server,
             None => {
@@ -68,12 +60,18 @@ impl FromRequestParts<AppState> for Agent {
     }
 }
 
+/// What was sent as a server's credential.
+pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, credential) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && credential.starts_with(PREFIX)).then_some(credential)
+}
+
 /// Credentials that were seen a moment ago, by their hash.
 #[derive(Debug, Default)]
 pub(super) struct Credentials(Mutex<HashMap<String, (Arc<Known>, Instant)>>);
 
 impl Credentials {
-    fn get(&self, hash: &str) -> Option<Arc<Known>> {
+    pub(super) fn get(&self, hash: &str) -> Option<Arc<Known>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(hash).filter(|(_, at)| at.elapsed() < LASTS).map(|(server, _)| Arc::clone(server))
     }

@@ -67,16 +67,27 @@ impl Roster {
     ) -> Result<Option<Arc<Told>>, DbError> {
         let Some(server) = self.find(state, id).await? else { return Ok(None) };
         let whom = self.whom(&server);
+        if let Some(told) = self.told(&whom, mirrored) {
+            return Ok(Some(told));
+        }
         let mut answers = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&answers.of, mirrored) {
             *answers = Answers { of: Arc::clone(mirrored), to: HashMap::new() };
         }
-        if let Some(told) = answers.to.get(&whom) {
-            return Ok(Some(Arc::clone(told)));
-        }
         let told = settings(&self.organization, &server, &self.layer(id), mirrored.names());
         answers.to.insert(whom, Arc::clone(&told));
         Ok(Some(told))
+    }
+
+    /// The same where it was computed before; `None`: it was not, or the server is not known here.
+    pub(super) fn answered(&self, id: &str, mirrored: &Arc<Mirrored>) -> Option<Arc<Told>> {
+        let server = self.servers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()?;
+        self.told(&self.whom(&server), mirrored)
+    }
+
+    fn told(&self, whom: &Whom, mirrored: &Arc<Mirrored>) -> Option<Arc<Told>> {
+        let answers = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.to.get(whom).filter(|_| Arc::ptr_eq(&answers.of, mirrored)).cloned()
     }
 
     fn whom(&self, server: &Known) -> Whom {
@@ -143,7 +154,8 @@ impl Newest {
         Ok(new)
     }
 
-    fn fresh(&self, state: &AppState) -> Option<Arc<Roster>> {
+    /// As it is now, where that was read before.
+    pub(super) fn fresh(&self, state: &AppState) -> Option<Arc<Roster>> {
         let counter = *state.settings.borrow();
         let known = self.known.load_full()?;
         (known.organization.counter >= counter && known.read_at.elapsed() < LASTS).then_some(known)

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
 use stopgap_core::organization::{Layer, Origin, Said};
 use stopgap_core::plan::sha256_hex;
 use stopgap_core::policy::{Block, Level};
@@ -14,8 +15,10 @@ use stopgap_core::wire::Settings;
 use stopgap_feed::FeedName;
 
 use super::Agent;
+use super::agent;
 use crate::db::agents::Known;
 use crate::problem::{Answer, Problem};
+use crate::secret;
 use crate::settings::Organization;
 use crate::state::AppState;
 
@@ -28,16 +31,25 @@ pub async fn get(State(state): State<AppState>, agent: Agent, headers: HeaderMap
     let mirrored = state.agents.mirrored.borrow().clone();
     let told = roster.settings(&state, &agent.server.id, &mirrored).await?;
     let told = told.ok_or_else(|| Problem::unauthorized("this server was removed"))?;
-    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut response = if known.flat_map(|value| value.split(',')).any(|one| one.trim() == told.tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], told.document.clone())
-            .into_response()
-    };
-    response.headers_mut().insert(ETAG, told.tag.clone());
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    if told.is_known(&headers) {
+        return Ok(told.not_modified());
+    }
+    let kind = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(told.tagged(([kind], told.document.clone()).into_response()))
+}
+
+/// Answers 304 to an agent that has the settings of now, where all that says so is in memory: most of what agents
+/// ask, all day. `None`: it is [`get`]'s to answer, which also refuses. A credential counts no longer here than there.
+pub(super) fn unchanged(state: &AppState, headers: &HeaderMap) -> Option<Response> {
+    if !headers.contains_key(IF_NONE_MATCH) {
+        return None;
+    }
+    let server = state.agents.credentials.get(&secret::hash(agent::credential(headers)?))?;
+    let roster = state.agents.roster.fresh(state)?;
+    let mirrored = state.agents.mirrored.borrow().clone();
+    let told = roster.answered(&server.id, &mirrored).filter(|told| told.is_known(headers))?;
+    state.agents.saw(&server.id, Timestamp::now());
+    Some(told.not_modified())
 }
 
 /// An answer, ready to be sent.
@@ -47,6 +59,23 @@ pub(super) struct Told {
     pub(super) version: String,
     tag: HeaderValue,
     document: Bytes,
+}
+
+impl Told {
+    fn is_known(&self, asked: &HeaderMap) -> bool {
+        let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        known.flat_map(|value| value.split(',')).any(|one| one.trim() == self.tag)
+    }
+
+    fn not_modified(&self) -> Response {
+        self.tagged(StatusCode::NOT_MODIFIED.into_response())
+    }
+
+    fn tagged(&self, mut response: Response) -> Response {
+        response.headers_mut().insert(ETAG, self.tag.clone());
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    }
 }
 
 /// What the organization wants of a server that has this layer of its own.

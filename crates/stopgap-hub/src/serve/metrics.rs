@@ -1,5 +1,6 @@
 //! `/metrics`, as Prometheus reads it: for whoever may see the hub at all, with a token of any role.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
@@ -27,11 +28,30 @@ use crate::state::AppState;
 pub struct Metrics {
     requests: Family<Asked, Counter<u64, AtomicU64>>,
     seconds: Family<Place, Histogram, fn() -> Histogram>,
+    unchanged: OnceLock<(Counter, Histogram)>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Metrics { requests: Family::default(), seconds: Family::new_with_constructor(buckets) }
+        Metrics {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(buckets),
+            unchanged: OnceLock::new(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a GET of this route that was answered 304 in front of the routes, as [`count`] counts those behind.
+    /// There is one such route, and what it counts with is looked up once.
+    pub(super) fn unchanged(&self, route: &str, began: Instant) {
+        let (requests, seconds) = self.unchanged.get_or_init(|| {
+            let asked = Asked { method: "GET".to_owned(), route: route.to_owned(), status: 304 };
+            let requests = self.requests.get_or_create(&asked).clone();
+            (requests, self.seconds.get_or_create(&Place { route: route.to_owned() }).clone())
+        });
+        requests.inc();
+        seconds.observe(began.elapsed().as_secs_f64());
     }
 }
 

@@ -23,6 +23,7 @@ mod openapi;
 mod outage;
 mod owners;
 mod people;
+mod polls;
 mod settings;
 mod store;
 mod tell;
