@@ -66,7 +66,7 @@ fn put(host: &dyn Host, path: &Path, read: &str, digest: &str, octets: &[u8]) ->
         }
     };
     if is_there()? {
-        return Ok(());
+        return write_through(host, path);
     }
     let temporary = temporary(path);
     let put = remove_if_there(host, &temporary)
@@ -83,6 +83,12 @@ fn put(host: &dyn Host, path: &Path, read: &str, digest: &str, octets: &[u8]) ->
         let _ = remove_if_there(host, &temporary);
         return Err(e);
     }
+    write_through(host, path)
+}
+
+/// The file's name is on the disk with these octets: also one that is found so, since whoever made it may have been
+/// stopped before he could wait for that.
+fn write_through(host: &dyn Host, path: &Path) -> Result<(), DriverError> {
     let folder = path.parent().unwrap_or(path);
     host.sync_dir(folder).map_err(io_error("cannot write through", folder))
 }
@@ -131,7 +137,7 @@ pub(super) fn take_back(
     let octets = host.read(path, READ_MAX).map_err(io_error("cannot read", path))?;
     let found = sha256_hex(&octets);
     if found == edit.before {
-        return Ok(());
+        return write_through(host, path);
     }
     if found == edit.after {
         let back = unspliced(&octets, &edit.splices).filter(|back| sha256_hex(back) == edit.before);
