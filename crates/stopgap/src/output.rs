@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -15,8 +15,10 @@ pub fn line(text: impl Display) -> io::Result<()> {
     forgive_closed_pipe(writeln!(anstream::stdout(), "{}", shown(&text)))
 }
 
-/// Prints text as it is.
+/// Prints text that has a form of its own, such as CSV: into a file or a pipe as it is, on a terminal as that may have it.
 pub fn text(text: impl Display) -> io::Result<()> {
+    let text = text.to_string();
+    let text = if io::stdout().is_terminal() { shown(&text) } else { Cow::Borrowed(text.as_str()) };
     forgive_closed_pipe(write!(anstream::stdout(), "{text}").and_then(|()| anstream::stdout().flush()))
 }
 
