@@ -17,7 +17,7 @@ mod verify;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::cargo::{cargo, root, succeed, target_directory};
 use crate::{dist, tools};
@@ -133,14 +133,5 @@ fn equip() -> Result<()> {
         .chain(tools::BENCHMARKS)
         .copied()
         .collect();
-    let missing = tools::missing(&wanted);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    tools::install(&missing);
-    let missing: Vec<&str> = tools::missing(&wanted).iter().map(|tool| tool.name).collect();
-    if !missing.is_empty() {
-        bail!("cannot measure without {}", missing.join(", "));
-    }
-    Ok(())
+    tools::require(&wanted, "measure")
 }

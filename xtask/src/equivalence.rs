@@ -36,14 +36,7 @@ const SERVERS: [(&str, &str); 3] = [("nginx", "-v"), ("apache2", "-v"), ("haprox
 pub fn run(options: &Options) -> Result<bool> {
     let needed = |tool: &&tools::Tool| SERVERS.iter().any(|(name, _)| *name == tool.name);
     let needed: Vec<tools::Tool> = tools::TESTS.iter().filter(needed).copied().collect();
-    let missing = tools::missing(&needed);
-    if !missing.is_empty() {
-        tools::install(&missing);
-        let missing: Vec<&str> = tools::missing(&needed).iter().map(|tool| tool.name).collect();
-        if !missing.is_empty() {
-            bail!("cannot compare without {}", missing.join(", "));
-        }
-    }
+    tools::require(&needed, "compare")?;
     let page = root().join("docs/rules/equivalence.md");
     let report = target_directory()?.join("equivalence.md");
     let mut passed = true;

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use anyhow::{Result, ensure};
+
 use crate::cargo;
 
 /// A program of the machine.
@@ -85,6 +87,25 @@ pub const BENCHMARKS: &[Tool] = &[
     tool("/usr/include/modsecurity/modsecurity.h", "libmodsecurity-dev", "a peer of the rule engine"),
     tool("/usr/lib/apache2/modules/mod_security2.so", "libapache2-mod-security2", "a peer of the gateway"),
 ];
+
+/// What the package is built with.
+pub const DIST: &[Tool] = &[
+    tool("valgrind", "valgrind", "which functions a waiting agent runs"),
+    tool("openssl", "openssl", "the certificate of the feed that it follows"),
+];
+
+/// Installs what is missing of `wanted`, where that is allowed; an error, which says what cannot be done (`to`), where
+/// something still is.
+pub fn require(wanted: &[Tool], to: &str) -> Result<()> {
+    let there_is_none = missing(wanted);
+    if there_is_none.is_empty() {
+        return Ok(());
+    }
+    install(&there_is_none);
+    let missing: Vec<&str> = missing(wanted).iter().map(|tool| tool.name).collect();
+    ensure!(missing.is_empty(), "cannot {to} without {}", missing.join(", "));
+    Ok(())
+}
 
 /// The tools of `wanted` that this machine does not have.
 pub fn missing(wanted: &[Tool]) -> Vec<Tool> {

@@ -19,16 +19,13 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::{cargo, succeed, target_directory};
 use crate::protected::Protected;
-use crate::tools::{self, Tool};
+use crate::tools;
 
 /// Below this part of names found the list is of another program.
 const FRESH_PERCENT: usize = 80;
 /// Cycles that the agent runs under the instrument.
 const CYCLES: f64 = 5.0;
 const PATIENCE: Duration = Duration::from_secs(180);
-
-const VALGRIND: Tool =
-    Tool { name: "valgrind", package: "valgrind", purpose: "which functions an agent runs" };
 
 /// Builds the program that is shipped, its functions in order; by `given`, a list that such a build left, or by a new
 /// one. Elsewhere than on x86-64 Linux they stay as they are.
@@ -65,10 +62,7 @@ pub fn build(given: Option<&Path>) -> Result<PathBuf> {
 
 /// What an agent of `program` runs, a name a line.
 fn find_out(program: &Path, folder: &Path) -> Result<String> {
-    if !tools::missing(&[VALGRIND]).is_empty() {
-        tools::install(&[VALGRIND]);
-    }
-    ensure!(tools::is_here(VALGRIND.name), "no order of functions without valgrind");
+    tools::require(tools::DIST, "find out the order of functions")?;
     let mut ran = BTreeSet::new();
     for secure in [false, true] {
         ran.extend(observe(program, folder, secure)?);
@@ -90,7 +84,7 @@ fn rustc() -> Command {
 /// The names of the functions that an agent of `program` runs until it has found nothing to do for some cycles.
 fn observe(program: &Path, folder: &Path, secure: bool) -> Result<BTreeSet<String>> {
     let found = folder.with_extension("callgrind");
-    let mut agent = Command::new(VALGRIND.name);
+    let mut agent = Command::new("valgrind");
     agent.args(["--tool=callgrind", "--demangle=no", "--compress-strings=no", "--quiet"]);
     agent.arg(format!("--callgrind-out-file={}", found.display())).arg(program);
     let agent = Protected::start(program, folder, secure, agent)?;
