@@ -128,8 +128,12 @@ impl Logging {
         let child =
             command.args(self.args).arg(&file).stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let log = if self.name == "haproxy" { "stdout" } else { "access.log" };
-        let running = Running { folder, address, child: child.unwrap(), log };
+        let mut running = Running { folder, address, child: child.unwrap(), log };
         wait_until("the server listens", || TcpStream::connect(address).is_ok());
+        // Somebody else's server may have taken the port in between, and answered just now.
+        if let Some(status) = running.child.try_wait().unwrap() {
+            panic!("{} ended with {status}: {}", self.name, running.said());
+        }
         Some(running)
     }
 }
@@ -137,6 +141,19 @@ impl Logging {
 impl Running {
     fn log(&self) -> PathBuf {
         self.folder.join(self.log)
+    }
+
+    /// What the server wrote about itself.
+    fn said(&self) -> String {
+        fs::read_to_string(self.folder.join("stderr")).unwrap_or_else(|e| e.to_string())
+    }
+
+    fn ask_raw(&self, head: &[u8]) {
+        let mut stream = TcpStream::connect(self.address).unwrap_or_else(|e| panic!("{e}: {}", self.said()));
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(head).unwrap();
+        // To its end: the request is over then.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     }
 
     /// The lines that stand for these requests: each holds its number.
@@ -238,14 +255,6 @@ fn heads(count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn ask_raw(address: SocketAddr, head: &[u8]) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(head).unwrap();
-    // To its end: the request is over then.
-    let _ = std::io::copy(&mut stream, &mut std::io::sink());
-}
-
 fn engine(candidate: &Candidate) -> Engine {
     let rules = RuleSet::parse(candidate.rules.as_ref().unwrap()).unwrap();
     Engine::compile(&rules, &EngineLimits::default()).unwrap()
@@ -258,8 +267,8 @@ fn what_is_logged_is_judged_as_the_request_was(server: &Logging, test: &str) {
     let Some(running) = server.start(&world, test) else { return };
     let (heads, candidates) = (heads(COUNT), candidates());
     // Not all of them are logged as requests: HAProxy calls one that it refuses to read <BADREQ>.
-    heads.iter().for_each(|head| ask_raw(running.address, head));
-    ask_raw(running.address, b"GET /n999999/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    heads.iter().for_each(|head| running.ask_raw(head));
+    running.ask_raw(b"GET /n999999/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     wait_until("the last request is logged", || {
         String::from_utf8_lossy(&fs::read(running.log()).unwrap()).contains("/n999999/")
     });

@@ -13,12 +13,13 @@ use nix::sys::time::{TimeVal, TimeValLike};
 /// # Errors
 /// When it cannot be started or fails: a refusal is faster than the work.
 pub fn of_command(command: &mut Command) -> Result<Duration> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // What it writes is read: grep, told to write to /dev/null, ends at its first match.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let before = of_children()?;
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    let done = command.output().with_context(|| format!("cannot start {command:?}"))?;
     let after = of_children()?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
+    if !done.status.success() {
+        bail!("{command:?} ended with {}", done.status);
     }
     Ok(after.saturating_sub(before))
 }
