@@ -22,7 +22,7 @@ mod roster;
 mod settings;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use stopgap_core::wire::MAX_BODY;
 use tokio::sync::watch;
 
+use crate::db::{Change, DbError};
 use crate::state::AppState;
 
 pub use agent::Agent;
@@ -45,7 +46,7 @@ pub struct Shared {
     credentials: agent::Credentials,
     roster: roster::Newest,
     lines: Arc<lines::Lines>,
-    seen: Mutex<BTreeMap<String, Timestamp>>,
+    seen: Mutex<HashMap<String, Timestamp>>,
     mirrored: watch::Sender<Arc<mirror::Mirrored>>,
 }
 
@@ -61,8 +62,13 @@ impl Shared {
         }
     }
 
-    /// A server was removed, or joined again: its credentials are asked for anew.
-    pub fn forget(&self, server: &str) {
+    /// Tells other hubs on the same database that a server was removed, once this is committed.
+    pub async fn removes(&self, change: &mut Change, server: &str) -> Result<(), DbError> {
+        agent::forgotten(change, server).await
+    }
+
+    /// A server was removed, which was committed: its credentials are asked for anew.
+    pub fn removed(&self, server: &str) {
         self.credentials.forget(server);
     }
 
@@ -77,8 +83,10 @@ impl Shared {
         }
     }
 
+    /// Ordered, so that two hubs do not wait for each other's rows.
     fn take_seen(&self) -> BTreeMap<String, Timestamp> {
-        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        seen.into_iter().collect()
     }
 }
 

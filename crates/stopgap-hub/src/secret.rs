@@ -3,8 +3,8 @@
 //! A secret of 256 random bits needs no slow hash and no salt; nobody guesses one. What is compared is always
 //! the hash, so how long a comparison takes tells nothing of the secret.
 
+use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use stopgap_core::plan::sha256_hex;
 
 /// Octets of a secret.
 const SECRET: usize = 32;
@@ -19,9 +19,27 @@ pub fn new(prefix: &str) -> Result<String, NoRandomness> {
     Ok(format!("{prefix}{}", hex(&random::<SECRET>()?)))
 }
 
+/// What a secret is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// SHA-256.
+    pub fn of(secret: &str) -> Hash {
+        let mut octets = [0; 32];
+        octets.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+        Hash(octets)
+    }
+
+    /// As the database keeps it, in hex.
+    pub fn text(self) -> String {
+        hex(&self.0)
+    }
+}
+
 /// What the database keeps of a secret: SHA-256, in hex.
 pub fn hash(secret: &str) -> String {
-    sha256_hex(secret.as_bytes())
+    Hash::of(secret).text()
 }
 
 /// A random identity, written as RFC 9562 has version 4.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::agent::FORGOTTEN;
 use super::mirror;
 use crate::db::{DbError, agents};
 use crate::problem::Causes;
@@ -60,18 +61,29 @@ async fn listen(state: &AppState) {
 
 async fn hear(state: &AppState) -> Result<(), DbError> {
     let Some(mut ear) = state.db.ear().await? else { return std::future::pending().await };
+    let credentials = &state.agents.credentials;
+    // Whatever was said before somebody listened.
+    credentials.forget_all();
     loop {
-        // Whatever was said before somebody listened.
-        state.wake(state.db.settings_counter().await?);
+        let counter = state.db.settings_counter().await?;
+        // What was not heard may have been that a server was removed.
+        if counter > *state.settings.borrow() {
+            credentials.forget_all();
+        }
+        state.wake(counter);
         match tokio::time::timeout(READ_COUNTER, ear.hear()).await {
             Ok(Ok(Some(said))) => {
                 if let Some(counter) = said.strip_prefix("settings ").and_then(|number| number.parse().ok()) {
                     state.wake(counter);
+                } else if let Some(server) = said.strip_prefix(FORGOTTEN) {
+                    credentials.forget(server);
                 } else if said == "feeds" {
                     mirror::reload(state).await?;
                 }
             }
-            Ok(Ok(None)) | Err(_) => {}
+            // The connection was lost for a while.
+            Ok(Ok(None)) => credentials.forget_all(),
+            Err(_) => {}
             Ok(Err(error)) => return Err(error),
         }
     }

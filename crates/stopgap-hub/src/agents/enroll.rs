@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use stopgap_core::wire::{Enroll, Enrolled};
 
-use super::agent::PREFIX;
+use super::agent::{PREFIX, forgotten};
 use crate::audit::Said;
 use crate::db::{agents, enrollments};
 use crate::problem::{Answer, Problem};
@@ -38,6 +38,7 @@ pub async fn post(State(state): State<AppState>, Json(enroll): Json<Enroll>) -> 
         agent_version: &enroll.agent_version,
     };
     let server = agents::join(&mut change, &joining, now).await?;
+    let came_back = server.id != id;
     let id = server.id.clone();
     let said = Said {
         user: format!("enrollment {} by {}", token.id, token.created_by),
@@ -46,8 +47,14 @@ pub async fn post(State(state): State<AppState>, Json(enroll): Json<Enroll>) -> 
         ..Said::default()
     };
     change.audit(now, &said.to(json!({ "id": id, "labels": token.labels }))).await?;
+    if came_back {
+        forgotten(&mut change, &id).await?;
+    }
     change.commit().await?;
-    state.agents.forget(&id);
+    // Nothing is remembered of an identity that was made just now.
+    if came_back {
+        state.agents.credentials.forget(&id);
+    }
     state.agents.roster.joined(server).await;
     Ok(Json(Enrolled { server: id, credential }))
 }

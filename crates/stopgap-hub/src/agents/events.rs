@@ -3,18 +3,18 @@
 //! An event's id names all that it and those before said. Who comes back with the newest one is told nothing: after
 //! an outage ten thousand agents come back, and nobody of them has to ask anything.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
 use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use stopgap_core::wire::event;
 use stopgap_feed::FeedName;
 use tokio::sync::watch;
@@ -28,8 +28,11 @@ use crate::db::agents::Known;
 use crate::problem::{Answer, Problem};
 use crate::state::AppState;
 
-/// Agents take a stream without an octet for dead after 90 seconds, and some proxies after 60.
+/// Agents take a stream without an octet for dead after 90 seconds, and some proxies after 60. Whoever was told
+/// something at one moment has the next octet at another: between half of this time and all of it later.
 const HEARTBEAT: Duration = Duration::from_secs(25);
+/// A comment, which every client reads over.
+const BEAT: &[u8] = b":\n\n";
 /// A server that listens is in contact; that is written so often.
 const IN_CONTACT: Duration = Duration::from_secs(300);
 /// After the store did not answer, the stream asks it again.
@@ -50,14 +53,19 @@ pub async fn get(
         seen_at: Instant::now(),
         server: agent.server,
         seat,
-        told,
+        told: told.into(),
         told_of: None,
-        waiting: VecDeque::new(),
         state,
         due: true,
     };
     let events = stream::unfold(line, |line| Box::pin(next(line)));
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    let kind = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
+    Ok((kind, Body::from_stream(events)))
+}
+
+/// An event as it goes over the wire. Nothing of it has a line's end.
+pub(super) fn text(event: &str, id: &str, data: &Value) -> String {
+    format!("event: {event}\nid: {id}\ndata: {data}\n\n")
 }
 
 /// One agent that listens. It is kept small: there are as many as servers.
@@ -69,25 +77,23 @@ struct Line {
     mirrored: watch::Receiver<Arc<Mirrored>>,
     stopping: watch::Receiver<bool>,
     /// The id of what was said last.
-    told: String,
+    told: Arc<str>,
     /// The mirror as it was then.
     told_of: Option<Arc<Mirrored>>,
-    waiting: VecDeque<Event>,
     seen_at: Instant,
     /// There may be something to say.
     due: bool,
 }
 
-async fn next(mut line: Line) -> Option<(Result<Event, Infallible>, Line)> {
+async fn next(mut line: Line) -> Option<(Result<Bytes, Infallible>, Line)> {
+    let beat_at = Instant::now() + HEARTBEAT.mul_f64(fastrand::f64().mul_add(0.5, 0.5));
     loop {
-        if let Some(event) = line.waiting.pop_front() {
-            return Some((Ok(event), line));
-        }
         if std::mem::take(&mut line.due) {
             match look(&mut line).await {
-                Ok(true) => continue,
+                Ok(Some(said)) if said.is_empty() => {}
+                Ok(Some(said)) => return Some((Ok(said), line)),
                 // The server was removed.
-                Ok(false) => return None,
+                Ok(None) => return None,
                 Err(error) => {
                     tracing::debug!(%error, "what an agent is to be told cannot be read");
                     tokio::time::sleep(AGAIN).await;
@@ -96,48 +102,58 @@ async fn next(mut line: Line) -> Option<(Result<Event, Infallible>, Line)> {
                 }
             }
         }
-        tokio::select! {
+        let beats = tokio::select! {
             _ = line.stopping.wait_for(|stopping| *stopping) => return None,
             () = line.seat.taken() => return None,
             changed = line.settings.changed() => {
                 changed.ok()?;
                 line.due = true;
+                false
             }
             changed = line.mirrored.changed() => {
                 changed.ok()?;
                 line.due = true;
+                false
             }
-            () = sleep_until(line.seen_at + IN_CONTACT) => {
-                line.seen_at = Instant::now();
-                line.state.agents.saw(&line.server.id, Timestamp::now());
+            () = sleep_until(beat_at) => {
+                if line.seen_at.elapsed() >= IN_CONTACT {
+                    line.seen_at = Instant::now();
+                    line.state.agents.saw(&line.server.id, Timestamp::now());
+                }
+                true
             }
+        };
+        if beats {
+            return Some((Ok(Bytes::from_static(BEAT)), line));
         }
     }
 }
 
-/// Puts into the queue what is another than what was told; whether there is such a server.
-async fn look(line: &mut Line) -> Result<bool, DbError> {
+/// The events of what is another than what was told, maybe none; `None`: there is no such server.
+async fn look(line: &mut Line) -> Result<Option<Bytes>, DbError> {
     line.settings.mark_unchanged();
     let mirrored = Arc::clone(&line.mirrored.borrow_and_update());
     let roster = line.state.agents.roster.get(&line.state).await?;
     let settings = roster.settings(&line.state, &line.server.id, &mirrored).await?;
-    let Some(settings) = settings else { return Ok(false) };
-    let id = format!("{}.{}", settings.version, mirrored.version());
-    let told = std::mem::replace(&mut line.told, id.clone());
+    let Some(settings) = settings else { return Ok(None) };
+    let told = std::mem::replace(&mut line.told, Arc::clone(&settings.id));
     let before = line.told_of.replace(Arc::clone(&mirrored));
-    if told == id {
-        return Ok(true);
-    }
-    if told.split('.').next() != Some(settings.version.as_str()) {
-        let data = json!({ "version": settings.version }).to_string();
-        line.waiting.push_back(Event::default().event(event::SETTINGS).id(id.clone()).data(data));
+    if told == settings.id {
+        return Ok(Some(Bytes::new()));
     }
     let is_old = |feed: &FeedName, hash: &str| {
         before.as_ref().is_some_and(|before| before.serials().any(|(f, _, h)| f == feed && h == hash))
     };
-    for (feed, serial, _) in mirrored.serials().filter(|(feed, _, hash)| !is_old(feed, hash)) {
-        let data = json!({ "feed": feed, "serial": serial }).to_string();
-        line.waiting.push_back(Event::default().event(event::FEED).id(id.clone()).data(data));
-    }
-    Ok(true)
+    let feeds: String = mirrored
+        .serials()
+        .filter(|(feed, _, hash)| !is_old(feed, hash))
+        .map(|(feed, serial, _)| text(event::FEED, &settings.id, &json!({ "feed": feed, "serial": serial })))
+        .collect();
+    let has_settings = told.split('.').next() == Some(settings.version.as_str());
+    Ok(Some(match (has_settings, feeds.is_empty()) {
+        (true, _) => feeds.into(),
+        // The same octets for all who are told the same.
+        (false, true) => settings.event.clone(),
+        (false, false) => [settings.event.as_ref(), feeds.as_bytes()].concat().into(),
+    }))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use stopgap_core::organization::{Layer, Origin};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::mirror::Mirrored;
 use super::settings::{Told, settings};
@@ -25,10 +25,23 @@ const LASTS: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Roster {
     organization: Arc<Organization>,
-    servers: RwLock<HashMap<String, Arc<Known>>>,
+    servers: RwLock<HashMap<String, Arc<Member>>>,
     layers: BTreeMap<String, Layer>,
     told: Lock<Answers>,
     read_at: Instant,
+}
+
+/// A server, and what it was told last.
+#[derive(Debug)]
+struct Member {
+    known: Known,
+    told: ArcSwapOption<Told>,
+}
+
+impl Member {
+    fn new(known: Known) -> Arc<Member> {
+        Arc::new(Member { known, told: ArcSwapOption::default() })
+    }
 }
 
 /// What was computed, with the mirror that it names. Most servers of a fleet share a few answers.
@@ -51,7 +64,7 @@ impl Roster {
     async fn load(state: &AppState) -> Result<Roster, DbError> {
         let organization = state.organization().await?;
         let servers = agents::roster(state.db.reader()).await?;
-        let servers = servers.into_iter().map(|server| (server.id.clone(), Arc::new(server)));
+        let servers = servers.into_iter().map(|server| (server.id.clone(), Member::new(server)));
         let servers = RwLock::new(servers.collect());
         let layers = agents::layers(state.db.reader()).await?;
         Ok(Roster { organization, servers, layers, told: Lock::default(), read_at: Instant::now() })
@@ -65,29 +78,36 @@ impl Roster {
         id: &str,
         mirrored: &Arc<Mirrored>,
     ) -> Result<Option<Arc<Told>>, DbError> {
-        let Some(server) = self.find(state, id).await? else { return Ok(None) };
-        let whom = self.whom(&server);
-        if let Some(told) = self.told(&whom, mirrored) {
+        let Some(member) = self.find(state, id).await? else { return Ok(None) };
+        if let Some(told) = self.told(&member, mirrored) {
             return Ok(Some(told));
         }
         let mut answers = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&answers.of, mirrored) {
             *answers = Answers { of: Arc::clone(mirrored), to: HashMap::new() };
         }
-        let told = settings(&self.organization, &server, &self.layer(id), mirrored.names());
-        answers.to.insert(whom, Arc::clone(&told));
+        let told = settings(&self.organization, &member.known, &self.layer(id), mirrored);
+        answers.to.insert(self.whom(&member.known), Arc::clone(&told));
+        member.told.store(Some(Arc::clone(&told)));
         Ok(Some(told))
     }
 
     /// The same where it was computed before; `None`: it was not, or the server is not known here.
     pub(super) fn answered(&self, id: &str, mirrored: &Arc<Mirrored>) -> Option<Arc<Told>> {
-        let server = self.servers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()?;
-        self.told(&self.whom(&server), mirrored)
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        self.told(servers.get(id)?, mirrored)
     }
 
-    fn told(&self, whom: &Whom, mirrored: &Arc<Mirrored>) -> Option<Arc<Told>> {
+    fn told(&self, member: &Member, mirrored: &Arc<Mirrored>) -> Option<Arc<Told>> {
+        let last = member.told.load();
+        if let Some(last) = last.as_ref().filter(|last| Arc::ptr_eq(&last.of, mirrored)) {
+            return Some(Arc::clone(last));
+        }
         let answers = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.to.get(whom).filter(|_| Arc::ptr_eq(&answers.of, mirrored)).cloned()
+        let found = answers.to.get(&self.whom(&member.known));
+        let told = found.filter(|_| Arc::ptr_eq(&answers.of, mirrored)).cloned()?;
+        member.told.store(Some(Arc::clone(&told)));
+        Some(told)
     }
 
     fn whom(&self, server: &Known) -> Whom {
@@ -100,8 +120,8 @@ impl Roster {
 
     /// With whom a server takes turns, and how many of them change at a time; `None`: it waits for nobody.
     pub(super) async fn turns(&self, state: &AppState, id: &str) -> Result<Option<(String, u32)>, DbError> {
-        let Some(server) = self.find(state, id).await? else { return Ok(None) };
-        let said = self.organization.effective(&server.labels, &self.layer(id)).max_parallel;
+        let Some(member) = self.find(state, id).await? else { return Ok(None) };
+        let said = self.organization.effective(&member.known.labels, &self.layer(id)).max_parallel;
         let scope = match said.origin {
             Origin::Group(name) => format!("group {name}"),
             Origin::Organization => "organization".to_owned(),
@@ -115,7 +135,7 @@ impl Roster {
     }
 
     /// A server; one that joined since, maybe at another hub, is asked for by itself.
-    async fn find(&self, state: &AppState, id: &str) -> Result<Option<Arc<Known>>, DbError> {
+    async fn find(&self, state: &AppState, id: &str) -> Result<Option<Arc<Member>>, DbError> {
         let known = self.servers.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         if known.is_some() {
             return Ok(known);
@@ -124,11 +144,11 @@ impl Roster {
         Ok(found.map(|server| self.join(server)))
     }
 
-    fn join(&self, server: Known) -> Arc<Known> {
-        let server = Arc::new(server);
+    fn join(&self, server: Known) -> Arc<Member> {
+        let member = Member::new(server);
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
-        servers.insert(server.id.clone(), Arc::clone(&server));
-        server
+        servers.insert(member.known.id.clone(), Arc::clone(&member));
+        member
     }
 }
 
@@ -137,21 +157,30 @@ impl Roster {
 pub(super) struct Newest {
     known: ArcSwapOption<Roster>,
     reading: Mutex<()>,
+    read: Notify,
 }
 
 impl Newest {
-    /// As it is now. Whoever comes while it is read waits for that one reading.
+    /// As it is now. Whoever comes while it is read waits for that one reading, and then they all go on at once: by the
+    /// lock alone each would wait for the one before, on one core.
     pub(super) async fn get(&self, state: &AppState) -> Result<Arc<Roster>, DbError> {
-        if let Some(roster) = self.fresh(state) {
-            return Ok(roster);
+        loop {
+            let read = self.read.notified();
+            if let Some(roster) = self.fresh(state) {
+                return Ok(roster);
+            }
+            let Ok(alone) = self.reading.try_lock() else {
+                read.await;
+                continue;
+            };
+            let _reading = Reading { alone: Some(alone), read: &self.read };
+            if let Some(roster) = self.fresh(state) {
+                return Ok(roster);
+            }
+            let new = Arc::new(Roster::load(state).await?);
+            self.known.store(Some(Arc::clone(&new)));
+            return Ok(new);
         }
-        let _alone = self.reading.lock().await;
-        if let Some(roster) = self.fresh(state) {
-            return Ok(roster);
-        }
-        let new = Arc::new(Roster::load(state).await?);
-        self.known.store(Some(Arc::clone(&new)));
-        Ok(new)
     }
 
     /// As it is now, where that was read before.
@@ -164,9 +193,22 @@ impl Newest {
     /// A server joined. Ten thousand that join one after another are not each a reason to read all of them.
     pub(super) async fn joined(&self, server: Known) {
         // One that is being read may have missed it.
-        let _alone = self.reading.lock().await;
+        let _reading = Reading { alone: Some(self.reading.lock().await), read: &self.read };
         if let Some(roster) = self.known.load().as_ref() {
             roster.join(server);
         }
+    }
+}
+
+/// Whoever reads. Its end, also where that failed or was given up, lets go those who wait, after the lock: they try that.
+struct Reading<'a> {
+    alone: Option<MutexGuard<'a, ()>>,
+    read: &'a Notify,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        drop(self.alone.take());
+        self.read.notify_waiters();
     }
 }

@@ -8,17 +8,18 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
+use serde_json::json;
 use stopgap_core::organization::{Layer, Origin, Said};
 use stopgap_core::plan::sha256_hex;
 use stopgap_core::policy::{Block, Level};
-use stopgap_core::wire::Settings;
-use stopgap_feed::FeedName;
+use stopgap_core::wire::{Settings, event};
 
 use super::Agent;
-use super::agent;
+use super::mirror::Mirrored;
+use super::{agent, events};
 use crate::db::agents::Known;
 use crate::problem::{Answer, Problem};
-use crate::secret;
+use crate::secret::Hash;
 use crate::settings::Organization;
 use crate::state::AppState;
 
@@ -44,19 +45,25 @@ pub(super) fn unchanged(state: &AppState, headers: &HeaderMap) -> Option<Respons
     if !headers.contains_key(IF_NONE_MATCH) {
         return None;
     }
-    let server = state.agents.credentials.get(&secret::hash(agent::credential(headers)?))?;
+    let server = state.agents.credentials.get(Hash::of(agent::credential(headers)?))?;
     let roster = state.agents.roster.fresh(state)?;
-    let mirrored = state.agents.mirrored.borrow().clone();
-    let told = roster.answered(&server.id, &mirrored).filter(|told| told.is_known(headers))?;
+    let told = roster.answered(&server.id, &state.agents.mirrored.borrow());
+    let told = told.filter(|told| told.is_known(headers))?;
     state.agents.saw(&server.id, Timestamp::now());
     Some(told.not_modified())
 }
 
-/// An answer, ready to be sent.
+/// An answer, ready to be sent, and the event that says that it is there to be asked for.
 #[derive(Debug)]
 pub(super) struct Told {
     /// See [`Settings::version`].
     pub(super) version: String,
+    /// What a stream's event names: this version, and that of the mirror.
+    pub(super) id: Arc<str>,
+    /// As it goes over the wire.
+    pub(super) event: Bytes,
+    /// The mirror that it was computed with.
+    pub(super) of: Arc<Mirrored>,
     tag: HeaderValue,
     document: Bytes,
 }
@@ -83,7 +90,7 @@ pub(super) fn settings(
     organization: &Organization,
     server: &Known,
     layer: &Layer,
-    feeds: Vec<FeedName>,
+    mirrored: &Arc<Mirrored>,
 ) -> Arc<Told> {
     let effective = organization.effective(&server.labels, layer);
     let enabled = effective.mitigations_enabled;
@@ -102,7 +109,7 @@ pub(super) fn settings(
         data_collection_enabled: effective.data_collection_enabled.value,
         takes_turns: effective.max_parallel.value.is_some()
             && matches!(effective.max_parallel.origin, Origin::Group(_) | Origin::Organization),
-        feeds,
+        feeds: mirrored.names(),
         protected_facts: std::collections::BTreeMap::new(),
     };
     let content = sha256_hex(&serde_json::to_vec(&settings).unwrap_or_default());
@@ -111,7 +118,9 @@ pub(super) fn settings(
     let version = settings.version;
     // Hexadecimal digits between quotes are a header's value.
     let tag = HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""));
-    Arc::new(Told { version, tag, document })
+    let id: Arc<str> = format!("{version}.{}", mirrored.version()).into();
+    let event = events::text(event::SETTINGS, &id, &json!({ "version": version })).into();
+    Arc::new(Told { version, id, event, of: Arc::clone(mirrored), tag, document })
 }
 
 fn block(Said { mut value, origin }: Said<Block>) -> Block {

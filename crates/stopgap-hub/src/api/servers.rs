@@ -205,9 +205,10 @@ pub async fn remove(
     let about = json!({"id": server.id, "labels": server.labels});
     let said = by.said("server.remove", &format!("server {}", server.name)).from(about);
     change.audit(now, &said.because(why.reason)).await?;
+    state.agents.removes(&mut change, &server.id).await?;
     let counter = change.bump_settings().await?;
     change.commit().await?;
-    state.agents.forget(&server.id);
+    state.agents.removed(&server.id);
     state.wake(counter);
     Ok(StatusCode::NO_CONTENT)
 }

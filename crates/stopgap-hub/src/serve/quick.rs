@@ -19,7 +19,7 @@ pub(super) fn answer<B>(state: &AppState, request: &Request<B>) -> Option<Respon
         return None;
     }
     let mut response = agents::unchanged(state, request.headers())?;
-    headers::complete(response.headers_mut(), state.secure);
+    headers::complete(&mut response, state.secure);
     state.metrics.unchanged(SETTINGS, began);
     Some(response)
 }

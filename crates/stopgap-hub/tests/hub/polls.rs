@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::agents::server;
-use crate::common::{Hub, on_both};
+use crate::common::{Hub, Store, on_both};
 use serde_json::{Value, json};
 use stopgap_hub::people::Role;
 
@@ -28,7 +28,10 @@ on_both!(a_poll_in_front_of_the_routes_is_answered_and_counted_as_behind_them, a
     // Nobody has seen this credential, so the routes answer it.
     let behind = poll(&hub, &other, &tag).await;
     assert_eq!((behind.0, &behind.1["etag"]), (304, &tag));
-    assert!(behind.1.contains_key("content-security-policy") && behind.1["cache-control"] == "no-cache");
+    assert!(
+        behind.1.keys().eq(["cache-control", "etag"]) && behind.1["cache-control"] == "no-cache",
+        "{behind:?}"
+    );
     assert_eq!(poll(&hub, &other, &tag).await, behind);
     assert_eq!(poll(&hub, &other, &format!("\"of-before\", {tag}")).await, behind);
     let viewer = hub.token(Role::Viewer).await;
@@ -68,3 +71,34 @@ on_both!(a_poll_with_a_credential_that_ended_is_refused_at_once, async |hub: Hub
     assert_eq!(gone.status(), 204);
     assert_eq!(poll(&hub, second, &tag).await.0, 401);
 });
+
+/// Waits until this is refused.
+async fn ends(hub: &Hub, credential: &str, tag: &str) {
+    for _ in 0..200 {
+        if poll(hub, credential, tag).await.0 == 401 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("a credential that ended at another hub is still good");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_that_ended_at_one_hub_is_refused_by_the_other() {
+    let test = "a_credential_that_ended_at_one_hub_is_refused_by_the_other";
+    let Some(hub) = Hub::start(Store::Postgres, test).await else { return };
+    let other = hub.other().await;
+    let (_, first) = server(&hub, "Server1").await;
+    let tag = hub.tag(SETTINGS, &first).await;
+    assert_eq!(poll(&other, &first, &tag).await.0, 304);
+    let (_, renewed) = hub.json("POST", "/v1/agent/credential", &first, Value::Null).await;
+    let second = renewed["credential"].as_str().unwrap();
+    assert_eq!(poll(&other, &first, &tag).await.0, 304, "its successor was not used yet");
+    assert_eq!(poll(&hub, second, &tag).await.0, 304);
+    // No change of settings tells of this one.
+    ends(&other, &first, &tag).await;
+    assert_eq!(poll(&other, second, &tag).await.0, 304);
+    let admin = hub.token(Role::Administrator).await;
+    assert_eq!(hub.ask("DELETE", "/v1/servers/Server1", &admin).send().await.unwrap().status(), 204);
+    ends(&other, second, &tag).await;
+}
