@@ -34,6 +34,9 @@ pub struct Options {
     /// Measure this program as the one that is shipped, which `cargo xtask dist` has left, instead of building it
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// fleet: measure this part alone, and leave the page as it is
+    #[arg(long)]
+    only: Option<fleet::Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -118,8 +121,11 @@ pub fn run(options: &Options) -> Result<bool> {
         let what =
             ["--package", "stopgap", "--package", "xtask", "--bin", "stopgap", "--example", "fleet-agents"];
         succeed(cargo().args(["build", "--release"]).args(what))?;
-        let section = fleet::run(&bench)?;
+        let section = fleet::run(&bench, options.only)?;
         println!("\n{section}");
+        if options.only.is_some() {
+            return Ok(true);
+        }
         report::write(&page, "fleet", &section)?;
     }
     println!("written to {}", page.display());

@@ -58,6 +58,11 @@ impl Agents {
         numbers.try_into().ok().with_context(|| format!("the agents say {line:?}"))
     }
 
+    /// Of their process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     fn line(&mut self) -> Result<String> {
         next(&self.lines, SILENT)
     }
@@ -95,7 +100,7 @@ fn command(bench: &Bench, hub: &Hub, what: &str, credentials: &Path, count: usiz
 /// What one request is answered, head and body.
 pub fn first_answer(address: SocketAddr, path: &str, headers: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: hub\r\n{headers}Connection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
