@@ -66,7 +66,8 @@ fn truth(kind: Kind, test: &str) {
                 Err(DriverError::NotTaken { .. }) if read.is_none() && kind == Kind::Nginx => (),
                 done => done.unwrap_or_else(|e| panic!("{place}: {e}")),
             }
-            assert_eq!(files(&server), before, "{place}: a revert brings back what was");
+            let (after, before) = (files(&server), without_orphans(&server, before));
+            assert_eq!(after, before, "{place}: a revert brings back what was");
             reverted += 1;
         } else {
             carry_out(&server, &change, &before, &place);
@@ -143,6 +144,16 @@ fn files(server: &Server) -> Files {
     let mut files = common::files(server.folder.path());
     // What the server writes.
     files.retain(|path, _| !path.starts_with(server.folder.path().join("run")));
+    files
+}
+
+/// Without a set whose link somebody removed by hand: nothing reads it, no change knows it as its own, and it goes with
+/// the next one, whatever becomes of that. What was moved aside for its editor stays.
+fn without_orphans(server: &Server, mut files: Files) -> Files {
+    let sets = server.live().with_file_name("sets");
+    if !files.contains_key(&server.live()) {
+        files.retain(|path, _| !path.starts_with(&sets) || path.to_string_lossy().contains(".edited-"));
+    }
     files
 }
 
