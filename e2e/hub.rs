@@ -93,6 +93,10 @@ fn without_a_hub_the_organizations_commands_are_refused_with_a_hint() {
         &["server", "remove", "Server1"],
         &["audit", "search"],
         &["audit", "verify"],
+        &["org", "approvals"],
+        &["org", "reject", "x"],
+        &["approve", "M1", "--group", "mail"],
+        &["unapprove", "M1", "--organization"],
     ] {
         let ran = without_hub(args);
         assert_eq!(ran.code, 2, "{args:?}: {ran:#?}");
@@ -308,5 +312,79 @@ fn the_documented_truth_table_blocking_listing_and_the_log_with_a_real_agent() {
     // Forgotten by the hub, the server goes on by itself.
     hub.ok("administrator", &["server", "remove", "Server1", "--reason", "sold"]);
     assert_eq!(hub.ask("viewer", &["server", "get", "Server1"]).code, 1);
+    assert_eq!(world.mitigation("M1")["in_force"], true);
+}
+
+#[test]
+fn what_one_person_asks_for_another_gives_and_the_server_applies() {
+    let hub = Hub::start(&[]);
+    let world = World::new();
+    let publisher = world.publisher();
+    publisher.add("PING1");
+    publisher.add("M1");
+    publisher.publish();
+    let gateway = world.gateway(Origin::start().address);
+    world.config(&format!("soak = \"0s\"\n{}{}", publisher.table(), gateway.target()));
+    world.exchange(VULNERABLE);
+    hub.ok("operator", &["org", "set", "--approval", "required"]);
+    let token = stopgap(&["hub", "enrollment", "create", "--data", text(&hub.data())]);
+    world.write("token", token.stdout.trim());
+    world.ok(&["agent", "enroll", "--hub", &hub.url, "--token-file", text(&world.path("token"))]);
+    let _agent = world.agent();
+    world.await_status("M1", "AwaitingApproval");
+    let json = |ran: Ran| ran.stdout.parse::<Value>().unwrap();
+    let listed = |state: &str| json(hub.ok("viewer", &["org", "approvals", "--state", state, "--json"]));
+    wait_until("the hub knows the mitigation", || {
+        json(hub.ok("viewer", &["org", "approvals", "--json"])) == json!([])
+            && hub.ok("viewer", &["get-mitigations"]).stdout.contains("AwaitingApproval")
+    });
+
+    // The first word asks, and a second one of the same person does not give.
+    let here = ["approve", "M1", "--server", "server1", "--reason", "CHG-4711"];
+    let asked = hub.ok("operator", &here);
+    assert!(
+        asked.stderr.contains("asked for: example:M1 (revision ")
+            && asked.stderr.contains("not approved yet")
+    );
+    let own = hub.ask("operator", &here);
+    assert!(own.code == 1 && own.stderr.contains("you asked for it: somebody else approves it"), "{own:#?}");
+    assert!(own.stderr.contains("stopgap approve example:M1 --server server1"), "{own:#?}");
+    assert_eq!(hub.ask("viewer", &here).code, 1);
+    let open = listed("requested");
+    let one = &open[0];
+    assert_eq!(
+        (open.as_array().unwrap().len(), &one["level"], &one["name"]),
+        (1, &json!("server"), &json!("Server1"))
+    );
+    let table = hub.ok("viewer", &["org", "approvals"]).stdout;
+    assert!(table.contains("server Server1") && table.contains("CHG-4711"), "{table}");
+    let csv = hub.ok("viewer", &["org", "approvals", "--csv"]).stdout;
+    assert!(csv.starts_with("Request,Mitigation,Revision,For,State,") && csv.lines().count() == 2, "{csv}");
+
+    // Refused, it is asked for once more, and given by somebody else.
+    let id = one["id"].as_str().unwrap();
+    let rejected = hub.ok("administrator", &["org", "reject", id, "--reason", "not on a Friday"]);
+    assert!(rejected.stderr.contains("rejected: example:M1"), "{rejected:#?}");
+    assert_eq!(hub.ask("administrator", &["org", "reject", id]).code, 1);
+    assert_eq!(world.mitigation("M1")["status"], "AwaitingApproval");
+    let digest = one["digest"].as_str().unwrap();
+    let wrong = hub.ask("operator", &["approve", "M1", "--server", "Server1", "--revision", "00000000"]);
+    assert!(wrong.code == 1 && wrong.stderr.contains(digest), "{wrong:#?}");
+    hub.ok("operator", &["approve", "example:M1", "--server", "Server1", "--revision", &digest[..8]]);
+    let given = hub.ok("administrator", &["approve", "M1", "--server", "Server1", "--json"]);
+    assert!(given.stderr.contains("approved: example:M1"), "{given:#?}");
+    assert_eq!(json(given)[0]["state"], "approved");
+    world.await_status("M1", "Applied");
+    let twice = hub.ask("operator", &["approve", "M1", "--server", "Server1"]);
+    assert!(
+        twice.code == 1 && twice.stderr.contains("is approved there by token administrator"),
+        "{twice:#?}"
+    );
+
+    // Taken back, what is in force stays.
+    let back = hub.ok("operator", &["unapprove", "M1", "--server", "Server1", "--reason", "review"]);
+    assert!(back.stderr.contains("what is in force stays"), "{back:#?}");
+    assert_eq!(listed("approved"), json!([]));
+    assert_eq!(hub.ask("operator", &["unapprove", "M1", "--server", "Server1"]).code, 1);
     assert_eq!(world.mitigation("M1")["in_force"], true);
 }

@@ -66,6 +66,17 @@ pub async fn request(
         decided_by: None,
         decided_at: None,
     };
+    let same = |given: &Approval| {
+        let key = given.feed == approval.feed && given.mitigation == approval.mitigation;
+        key && given.digest == approval.digest && given.level == approval.level && given.name == approval.name
+    };
+    if let Some(given) = approvals::approved(change.on()).await?.iter().find(|given| same(given)) {
+        let (key, by) = (&wanted.key, given.decided_by.as_deref().unwrap_or_default());
+        let digest = &given.digest;
+        return Err(Problem::conflict(format_args!(
+            "this revision of {key} ({digest}) is approved there by {by}"
+        )));
+    }
     approvals::insert(change, &approval, &by.person()).await?;
     let said = by.said("approval.request", &object(&approval)).to(about(&approval));
     change.audit(now, &said.because(wanted.reason)).await?;

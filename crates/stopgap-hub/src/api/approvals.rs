@@ -66,10 +66,10 @@ pub struct Request {
     pub reason: Option<String>,
 }
 
-/// Ask for an approval.
+/// Ask for an approval; one that was given is not asked for again.
 #[utoipa::path(post, path = "/v1/approvals", tag = "approvals", request_body = Request,
     params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 201, body = Approval), (status = 422, body = Problem)))]
+    responses((status = 201, body = Approval), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub async fn request(
     State(state): State<AppState>,
     by: Principal,

@@ -69,6 +69,9 @@ on_both!(a_token_is_its_owners_hand_and_nobody_is_two_people, async |hub: Hub| {
     let hers = grace.token(json!({"label": "grace's", "role": "operator"})).await;
     assert_eq!(hub.json("PUT", &by_token, &hers, approve.clone()).await.0, 200);
     assert_eq!(grace.json("PUT", &by_ada, approve).await.0, 200);
+    // What was given is not asked for again.
+    let (status, again) = grace.json("POST", "/v1/approvals", wanted.clone()).await;
+    assert!(status == 409 && again["detail"].as_str().unwrap().contains("is approved there by"), "{again}");
 });
 
 on_both!(a_token_may_no_more_than_its_owner_may_by_now, async |hub: Hub| {

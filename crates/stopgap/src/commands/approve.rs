@@ -1,5 +1,5 @@
 //! `stopgap approve` and `unapprove`: a person's word that one revision of a mitigation may come into
-//! force, where `approval = "required"`.
+//! force, where `approval = "required"`; on this server, or through the hub for others.
 
 use std::path::Path;
 
@@ -11,6 +11,10 @@ use stopgap_core::select::{Selected, Selection, Verdict};
 use stopgap_feed::Key;
 
 use super::local;
+#[cfg(feature = "hub")]
+use super::org::approvals::{self, Scope, Wanted};
+#[cfg(feature = "hub")]
+use super::remote::Remote;
 use crate::exit::{Failure, Outcome};
 use crate::{output, system};
 
@@ -25,6 +29,9 @@ pub struct ApproveArgs {
     /// Only while this is its revision: the SHA-256 that `explain` prints, or how it begins
     #[arg(long, value_name = "SHA256")]
     revision: Option<String>,
+    #[cfg(feature = "hub")]
+    #[command(flatten)]
+    scope: Scope,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,16 +42,34 @@ pub struct UnapproveArgs {
     /// A mitigation, such as M1 or example:M1
     #[arg(required = true, value_name = "ID")]
     ids: Vec<Named>,
+    #[cfg(feature = "hub")]
+    #[command(flatten)]
+    scope: Scope,
+    /// Say why; the hub's audit log keeps it
+    #[cfg(feature = "hub")]
+    #[arg(long, value_name = "TEXT", requires = "scope")]
+    reason: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn approve(args: ApproveArgs, path: &Path) -> Outcome {
-    let config = local::config(path)?;
     if args.revision.is_some() && args.ids.len() != 1 {
         return Err(Failure::usage("--revision is of one mitigation: name one"));
     }
+    #[cfg(feature = "hub")]
+    if let Some(level) = args.scope.level() {
+        if args.revision.as_ref().is_some_and(|revision| revision.len() < SHORTEST) {
+            return Err(Failure::usage(format_args!("--revision takes at least {SHORTEST} digits")));
+        }
+        let ids = args.ids.iter().map(Named::to_string).collect();
+        let (revision, reason, json) = (args.revision.as_deref(), args.reason.as_deref(), args.json);
+        let remote = Remote::needed()?;
+        let wanted = Wanted { level, ids, revision, reason, json };
+        return system::runtime()?.block_on(approvals::approve(&remote, wanted));
+    }
+    let config = local::config(path)?;
     let selection = local::offline(&config, Mode::Plan)?.selection;
     let found: Result<Vec<&Selected>, Failure> = args.ids.iter().map(|id| one(&selection, id)).collect();
     let found = found?;
@@ -87,6 +112,14 @@ pub fn approve(args: ApproveArgs, path: &Path) -> Outcome {
 const SHORTEST: usize = 8;
 
 pub fn unapprove(args: UnapproveArgs, path: &Path) -> Outcome {
+    #[cfg(feature = "hub")]
+    if let Some(level) = args.scope.level() {
+        let ids = args.ids.iter().map(Named::to_string).collect();
+        let (reason, json) = (args.reason.as_deref(), args.json);
+        let remote = Remote::needed()?;
+        let wanted = Wanted { level, ids, revision: None, reason, json };
+        return system::runtime()?.block_on(approvals::unapprove(&remote, wanted));
+    }
     let config = local::config(path)?;
     let selection = local::offline(&config, Mode::Plan)?.selection;
     let keys: Result<Vec<Key>, Failure> =

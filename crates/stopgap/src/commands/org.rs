@@ -1,4 +1,10 @@
-//! `stopgap org`: the organization's own settings, at the hub.
+//! `stopgap org`: the organization's own settings and approvals, at the hub.
+
+#[cfg_attr(
+    not(feature = "agent"),
+    allow(dead_code, reason = "`approve` is a command of builds with the agent")
+)]
+pub(super) mod approvals;
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +22,10 @@ pub enum Command {
     Get(GetArgs),
     /// Change the organization's settings
     Set(Box<SetArgs>),
+    /// List who asked for which approval, and what became of it, newest first
+    Approvals(approvals::ListArgs),
+    /// Refuse what somebody asked to have approved
+    Reject(approvals::RejectArgs),
 }
 
 #[derive(clap::Args)]
@@ -43,6 +53,14 @@ pub fn run(command: Command) -> Outcome {
             system::runtime()?.block_on(change.carry_out(&remote, SETTINGS))?;
             output::say("organization: settings changed");
             Ok(Code::Done)
+        }
+        Command::Approvals(args) => {
+            let remote = Remote::needed()?;
+            system::runtime()?.block_on(approvals::list(&remote, args))
+        }
+        Command::Reject(args) => {
+            let remote = Remote::needed()?;
+            system::runtime()?.block_on(approvals::reject(&remote, args))
         }
     }
 }

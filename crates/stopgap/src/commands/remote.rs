@@ -132,6 +132,16 @@ impl Remote {
         accepted(response).await.map(|_| Written::Done)
     }
 
+    /// Makes something new at a path, and has what was made.
+    pub async fn post(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.json(self.request(Method::POST, path)?.json(body)).await
+    }
+
+    /// Replaces what stands at a path, and has what stands there now.
+    pub async fn put(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.json(self.request(Method::PUT, path)?.json(body)).await
+    }
+
     /// Removes what stands at a path.
     pub async fn delete(&self, path: &[&str], reason: Option<&str>) -> Result<(), Failure> {
         let query: Vec<_> = reason.map(|reason| ("reason", reason.to_owned())).into_iter().collect();
