@@ -83,15 +83,18 @@ fn judge_product(product: &Product, facts: &Facts) -> Applicability {
         Err(answer) => return answer,
     };
     let name = &product.name;
-    let shown = known.versions.join(", ");
+    let shown: Vec<String> = known.versions.iter().map(|version| known.shown(version)).collect();
+    let shown = shown.join(", ");
     if product.ranges.is_empty() {
-        return Applicability::Holds(format!("{name} {shown} is on this server"));
+        let place = if known.is_behind() { "behind" } else { "on" };
+        return Applicability::Holds(format!("{name} {shown} is {place} this server"));
     }
     // Any installed version that is affected is one that can be attacked.
     let mut unknown = known.unknown.as_ref().map(|why| format!("{name} {shown}, and {why}"));
     for version in &known.versions {
         match affected(product, version) {
             Ok(Some(range)) => {
+                let version = known.shown(version);
                 return Applicability::Holds(format!("{name} {version} is {}", words(range)));
             }
             Ok(None) => {}

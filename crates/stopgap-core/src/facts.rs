@@ -13,10 +13,12 @@
 mod installed;
 mod looked;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::fronted::{Group, Product};
 
 pub use installed::{Installed, Packages};
 pub use looked::{Asked, Found, Looked, Old, Running};
@@ -44,6 +46,25 @@ pub struct Facts {
     kernel: Option<Fact>,
     looked: Arc<Looked>,
     elsewhere: bool,
+    fronted: Option<Arc<Fronted>>,
+}
+
+/// The group that a target fronts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fronted {
+    name: String,
+    group: Group,
+    /// Products of which the target states its own word.
+    own: BTreeSet<String>,
+}
+
+/// What a group says of one product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind<'a> {
+    /// A member has it; the group's name.
+    Product(&'a str, &'a Product),
+    /// Some member may have it; the group's name, and why.
+    Unknown(&'a str, &'a str),
 }
 
 impl Facts {
@@ -123,6 +144,25 @@ impl Facts {
             all.elsewhere = true;
         }
         all
+    }
+
+    /// These facts where the target that states `own` fronts the group `name`: its products count before this
+    /// server's, and `own` before them.
+    pub fn fronting(mut self, name: &str, group: Group, own: &Facts) -> Facts {
+        let own = own.stated.keys().cloned().collect();
+        self.fronted = Some(Arc::new(Fronted { name: name.to_owned(), group, own }));
+        self
+    }
+
+    /// What the group that is fronted says of a product, where the target does not state it itself. Nothing: this
+    /// server's facts count.
+    pub(crate) fn behind(&self, product: &str) -> Option<Behind<'_>> {
+        let Fronted { name, group, .. } =
+            self.fronted.as_deref().filter(|fronted| !fronted.own.contains(product))?;
+        match group.products.get(product) {
+            Some(product) => Some(Behind::Product(name, product)),
+            None => group.unknown.as_deref().map(|why| Behind::Unknown(name, why)),
+        }
     }
 
     /// Every fact by its name, what is stated before what was read.

@@ -13,6 +13,7 @@
 pub mod applicability;
 pub mod diagnostics;
 pub mod facts;
+pub mod fronted;
 pub mod ledger;
 pub mod observed;
 pub mod organization;

@@ -7,7 +7,8 @@ use std::cmp::Ordering;
 use stopgap_feed::document::{Detect, Product, VersionScheme};
 
 use super::Applicability;
-use crate::facts::{Fact, Facts, Found, Installed, Packages, Running};
+use crate::facts::{Behind, Fact, Facts, Found, Installed, Packages, Running};
+use crate::fronted;
 use crate::version;
 
 /// What is known of a product that is here.
@@ -21,6 +22,8 @@ pub(super) struct Known<'a> {
     pub kernel: Option<&'a Fact>,
     /// Why there may be other versions.
     pub unknown: Option<String>,
+    /// Whose they are, where they are those of a group that is fronted: its name, and what it says.
+    group: Option<(&'a str, &'a fronted::Product)>,
 }
 
 impl<'a> Known<'a> {
@@ -32,13 +35,27 @@ impl<'a> Known<'a> {
         let running = facts.looked().running.get(name).into_iter().collect();
         Known { versions, running, ..Known::default() }
     }
+
+    /// Whether it is a group's that this server fronts.
+    pub(super) fn is_behind(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// A version in words: `15.2.986.5`, of a group `15.2.986.5 (group web: mail3)`.
+    pub(super) fn shown(&self, version: &str) -> String {
+        let whose = self.group.and_then(|(group, product)| {
+            let of_it = product.versions.iter().find(|one| one.version == version)?;
+            Some(format!("{version} (group {group}: {})", of_it.server))
+        });
+        whose.unwrap_or_else(|| version.to_owned())
+    }
 }
 
 /// What is known of `product`, or the answer where that settles it. What is stated wins over everything.
 pub(super) fn of<'a>(product: &Product, facts: &'a Facts) -> Result<Known<'a>, Applicability> {
     let name = &product.name;
     let Some(ecosystem) = &product.ecosystem else {
-        return if product.detect.is_empty() { numbered(product, facts) } else { detected(product, facts) };
+        return fronted(product, facts);
     };
     of_ecosystem(name, ecosystem, facts)?;
     if !product.detect.is_empty() {
@@ -50,6 +67,33 @@ pub(super) fn of<'a>(product: &Product, facts: &'a Facts) -> Result<Known<'a>, A
         None => {}
     }
     packaged(product, facts)
+}
+
+/// A product as its vendor numbers it: behind this server, where it fronts a group that has it, else on it.
+fn fronted<'a>(product: &Product, facts: &'a Facts) -> Result<Known<'a>, Applicability> {
+    let here = || if product.detect.is_empty() { numbered(product, facts) } else { detected(product, facts) };
+    let name = &product.name;
+    match facts.behind(name) {
+        None => here(),
+        Some(Behind::Product(group, found)) => {
+            let versions: Vec<&str> = found.versions.iter().map(|one| one.version.as_str()).collect();
+            let unknown = found.unknown.as_ref().map(|why| format!("of group {group}: {why}"));
+            match unknown {
+                Some(why) if versions.is_empty() => Err(unreadable(product, &why)),
+                unknown => Ok(Known { versions, unknown, group: Some((group, found)), ..Known::default() }),
+            }
+        }
+        Some(Behind::Unknown(group, why)) => match here() {
+            Ok(mut known) => {
+                known.unknown.get_or_insert_with(|| format!("of group {group}: {why}"));
+                Ok(known)
+            }
+            Err(Applicability::DoesNotHold(_)) => Err(Applicability::Unknown(format!(
+                "whether {name} is behind this server cannot be told: group {group}: {why}"
+            ))),
+            Err(answer) => Err(answer),
+        },
+    }
 }
 
 /// The version of a product as its vendor numbers it.

@@ -359,3 +359,122 @@ fn what_is_asked_for_is_collected_from_every_depth() {
 fn looked_up(facts: &Facts) -> Arc<Looked> {
     Arc::new(facts.looked().clone())
 }
+
+/// A front of the group `web` whose members have these builds; `?`: one that cannot be read, nothing: none yet.
+fn front(members: &[(&str, Option<&str>)], server: &[(&str, &str)], own: &[(&str, &str)]) -> Facts {
+    use crate::fronted::{Member, of};
+    let fact = |text: &str| match text {
+        "?" => Fact::Unknown("locked".into()),
+        build => Fact::Version(build.into()),
+    };
+    let facts: Vec<_> = members
+        .iter()
+        .map(|(name, build)| (*name, build.map(|build| [("exchange".to_owned(), fact(build))].into())))
+        .collect();
+    let members: Vec<Member<'_>> =
+        facts.iter().map(|(name, facts)| Member { name, facts: facts.as_ref() }).collect();
+    let own: Facts = own.iter().copied().collect();
+    let server: Facts = server.iter().copied().collect();
+    server.overlaid(&own).fronting("web", of(&members), &own)
+}
+
+#[test]
+fn a_front_is_affected_where_any_member_is_and_fixed_where_all_are() {
+    const OLD: &str = "15.2.986.5";
+    const NEW: &str = "15.2.986.36";
+    let holds = |why: &str| Applicability::Holds(why.into());
+    let fixed = |why: &str| Applicability::DoesNotHold(why.into());
+    let unknown = |why: &str| Applicability::Unknown(why.into());
+    let affected = "is from 15.2.0.0 and below 15.2.986.36";
+    let none = "is in none of the affected ranges";
+    type Case<'a> = (&'a [(&'a str, Option<&'a str>)], Applicability);
+    let table: &[Case<'_>] = &[
+        (
+            &[("mail1", Some(NEW)), ("mail3", Some(OLD))],
+            holds(&format!("exchange {OLD} (group web: mail3) {affected}")),
+        ),
+        // The lowest is mended, and the higher one of another branch is not.
+        (
+            &[("mail1", Some(NEW)), ("mail2", Some("15.2.1118.7"))],
+            holds("exchange 15.2.1118.7 (group web: mail2) is from 15.2.1118.0 and below 15.2.1118.20"),
+        ),
+        (
+            &[("mail1", Some(NEW)), ("mail2", Some("15.2.1118.20"))],
+            fixed(&format!("exchange {NEW} (group web: mail1), 15.2.1118.20 (group web: mail2) {none}")),
+        ),
+        // What is not known hides nothing that is.
+        (
+            &[("mail1", Some("?")), ("mail2", Some(OLD))],
+            holds(&format!("exchange {OLD} (group web: mail2) {affected}")),
+        ),
+        (
+            &[("mail1", Some("?")), ("mail2", Some(NEW))],
+            unknown(&format!("exchange {NEW} (group web: mail2), and of group web: mail1: locked")),
+        ),
+        (
+            &[("mail1", Some("?"))],
+            unknown("the version of exchange cannot be read: of group web: mail1: locked"),
+        ),
+        (
+            &[("mail1", Some(NEW)), ("mail2", None)],
+            unknown(&format!(
+                "exchange {NEW} (group web: mail1), and of group web: mail2 has not reported yet"
+            )),
+        ),
+        (
+            &[("mail2", None)],
+            unknown(
+                "whether exchange is behind this server cannot be told: group web: mail2 has not reported yet",
+            ),
+        ),
+        (&[], unknown("whether exchange is behind this server cannot be told: group web: it has no members")),
+    ];
+    for (members, expected) in table {
+        let judged = judge(Some(&exchange_of_two_branches()), &front(members, &[], &[]));
+        assert_eq!(judged, *expected, "{members:?}");
+    }
+}
+
+fn exchange_of_two_branches() -> Condition {
+    exchange(&[("15.2.0.0", "15.2.986.36"), ("15.2.1118.0", "15.2.1118.20")])
+}
+
+#[test]
+fn a_group_stands_before_the_server_and_the_targets_own_word_before_the_group() {
+    let judged = |members: &[(&str, Option<&str>)], server: &[(&str, &str)], own: &[(&str, &str)]| {
+        judge(Some(&exchange_of_two_branches()), &front(members, server, own))
+    };
+    let (old, new) = ("15.2.986.5", "15.2.986.36");
+    let affected = |answer| matches!(answer, Applicability::Holds(_));
+    let fixed = |answer| matches!(answer, Applicability::DoesNotHold(_));
+    assert!(affected(judged(&[("mail1", Some(old))], &[("exchange", new)], &[])));
+    assert!(fixed(judged(&[("mail1", Some(new))], &[("exchange", old)], &[])));
+    assert!(fixed(judged(&[("mail1", Some(old))], &[], &[("exchange", new)])));
+    assert!(fixed(judged(&[("mail1", None)], &[], &[("exchange", new)])), "nobody else is asked");
+    // Where the group may have it, this server's own is not the whole answer.
+    let silent = judged(&[("mail1", None)], &[("exchange", new)], &[]);
+    assert!(matches!(&silent, Applicability::Unknown(why) if why.contains("mail1 has not")), "{silent:?}");
+    assert!(affected(judged(&[("mail1", None)], &[("exchange", old)], &[])));
+    // What the group does not have is judged as on any server.
+    let portal = Condition::Product(Product {
+        name: "portal".into(),
+        scheme: VersionScheme::Dotted,
+        ecosystem: None,
+        detect: Vec::new(),
+        ranges: vec![Range { from: None, below: Some("5".into()), through: None }],
+    });
+    let here = judge(Some(&portal), &front(&[("mail1", Some(old))], &[("portal", "4")], &[]));
+    assert_eq!(here, Applicability::Holds("portal 4 is below 5".into()));
+    let any = Condition::Product(Product {
+        name: "exchange".into(),
+        scheme: VersionScheme::Dotted,
+        ecosystem: None,
+        detect: Vec::new(),
+        ranges: Vec::new(),
+    });
+    let here = judge(Some(&any), &front(&[("mail1", Some(old))], &[], &[]));
+    assert_eq!(
+        here,
+        Applicability::Holds(format!("exchange {old} (group web: mail1) is behind this server"))
+    );
+}
