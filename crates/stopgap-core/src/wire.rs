@@ -3,7 +3,8 @@
 //! Both sides are updated at different times. So fields are added and never change their meaning, every
 //! field that was added later has a default, unknown fields are ignored, and words that one side may
 //! not know yet (a verdict, a status) travel as text. Nothing here can put a mitigation on a server:
-//! [`Settings`] hold back, and take off where the agent's own configuration lets them.
+//! [`Settings`] hold back, and take off where the agent's own configuration lets them. What a group has
+//! ([`Settings::protected`]) counts where the agent's own configuration asks for it, as its stated facts do.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use stopgap_feed::document::Wave;
 use stopgap_feed::{FeedName, Id};
 
+use crate::fronted::Group;
 use crate::policy::{Approval, Approved, Block};
 use crate::window::Window;
 
@@ -97,9 +99,13 @@ pub struct Settings {
     /// Feeds that the hub mirrors, at `/v1/agent/feeds/NAME`.
     #[serde(default)]
     pub feeds: Vec<FeedName>,
-    /// Facts of the group that this server fronts (`protects`): the lowest version that it reports.
+    /// Empty: no hub ever filled it, and one version does not tell what a group has. See [`Settings::protected`].
     #[serde(default)]
     pub protected_facts: BTreeMap<String, String>,
+    /// What the groups have that this server may front, by the group's name. It counts only at a target whose own
+    /// table names the group (`protects`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub protected: BTreeMap<String, Group>,
 }
 
 /// `POST /v1/agent/reports`.
@@ -143,6 +149,9 @@ pub struct ServerReport {
     /// Versions: product to version, those that mitigations or targets ask for.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
+    /// Products that are here, but whose version could not be read, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts_unknown: BTreeMap<String, String>,
     /// Every mitigation that the feeds bring or the ledger holds.
     #[serde(default)]
     pub mitigations: Vec<Mitigation>,

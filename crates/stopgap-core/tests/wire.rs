@@ -55,12 +55,13 @@ fn understood<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(nam
     let again = serde_json::to_value(&read).unwrap();
     says(&again, &old).unwrap_or_else(|why| panic!("{name}: {why}"));
     let mut more = with_more(&old);
-    // These two hold what servers name themselves, and nothing else has a place there.
-    for map in ["/protected_facts/of_a_later_version", "/facts/of_a_later_version"] {
-        drop_at(&mut more, map);
+    // These hold what servers and people name themselves, and nothing else has a place there.
+    for map in ["/protected_facts", "/protected", "/protected/web/products"] {
+        drop_at(&mut more, &format!("{map}/of_a_later_version"));
     }
     for report in more.get_mut("reports").and_then(Value::as_array_mut).into_iter().flatten() {
         drop_at(report, "/facts/of_a_later_version");
+        drop_at(report, "/facts_unknown/of_a_later_version");
     }
     let with_more: T =
         serde_json::from_value(more).unwrap_or_else(|error| panic!("{name} with more: {error}"));
@@ -86,6 +87,19 @@ fn every_recorded_document_is_understood_and_said_again() {
     understood::<TurnAnswer>("turn-answer.json");
     let reports: Reports = understood("reports.json");
     assert_eq!(reports.reports.len(), 2);
+}
+
+#[test]
+fn what_a_group_has_and_what_a_member_could_not_read_is_understood_too() {
+    let settings: Settings = understood("settings-protected.json");
+    let exchange = &settings.protected["web"].products["exchange"];
+    assert_eq!((exchange.versions[0].server.as_str(), exchange.versions.len()), ("mail3", 2));
+    assert_eq!(exchange.unknown.as_deref(), Some("mail2 has not reported yet"));
+    let reports: Reports = understood("reports-unreadable.json");
+    assert_eq!(reports.reports[0].facts_unknown["exchange"], "the file is locked");
+    // Of a hub and of an agent from before.
+    assert!(understood::<Settings>("settings.json").protected.is_empty());
+    assert!(understood::<Reports>("reports.json").reports[0].facts_unknown.is_empty());
 }
 
 #[test]
