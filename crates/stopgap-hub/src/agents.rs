@@ -15,6 +15,7 @@ mod background;
 mod credential;
 mod enroll;
 mod events;
+mod fronted;
 mod lines;
 mod mirror;
 mod reports;

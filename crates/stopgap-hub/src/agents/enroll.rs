@@ -20,6 +20,7 @@ const MAX_NAME: usize = 255;
 pub async fn post(State(state): State<AppState>, Json(enroll): Json<Enroll>) -> Answer<Json<Enrolled>> {
     check(&enroll)?;
     let now = Timestamp::now();
+    let roster = state.agents.roster.get(&state).await?;
     let mut change = state.db.begin_alone().await?;
     let token = enrollments::take(&mut change, &secret::hash(&enroll.token), now).await?;
     let token = token.ok_or_else(|| {
@@ -50,12 +51,19 @@ pub async fn post(State(state): State<AppState>, Json(enroll): Json<Enroll>) -> 
     if came_back {
         forgotten(&mut change, &id).await?;
     }
+    let counter = match roster.is_of_a_front(&server.labels) {
+        true => Some(change.bump_settings().await?),
+        false => None,
+    };
     change.commit().await?;
     // Nothing is remembered of an identity that was made just now.
     if came_back {
         state.agents.credentials.forget(&id);
     }
     state.agents.roster.joined(server).await;
+    if let Some(counter) = counter {
+        state.wake(counter);
+    }
     Ok(Json(Enrolled { server: id, credential }))
 }
 

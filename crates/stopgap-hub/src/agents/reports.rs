@@ -51,6 +51,7 @@ async fn kept(
     now: Timestamp,
 ) -> Answer<u64> {
     let id = &agent.server.id;
+    let is_fronted = state.agents.roster.get(state).await?.is_fronted(state, id).await?;
     let mut change = state.db.begin().await?;
     let last = reports::lock(&mut change, id, now).await?;
     let last = last.ok_or_else(|| Problem::unauthorized("this server was removed"))?;
@@ -65,7 +66,7 @@ async fn kept(
     if batch.machine != last.machine || steps_back(&last, batch) {
         reports::clone_seen(&mut change, id, now).await?;
     }
-    let mut told = false;
+    let (mut told, mut counter) = (false, None);
     if let Some(newest) = new.last() {
         let event_seq = happened(&mut change, id, &last, &new, now).await?;
         let kept = reports::mitigations(&mut change, id).await?;
@@ -81,8 +82,14 @@ async fn kept(
         turn::reported(&mut change, id, newest).await?;
         reports::put_feeds(&mut change, id, &newest.feeds).await?;
         reports::state(&mut change, id, newest, event_seq, ahead(headers, now)).await?;
+        if is_fronted && last.has_other_facts(newest) {
+            counter = Some(change.bump_settings().await?);
+        }
     }
     change.commit().await?;
+    if let Some(counter) = counter {
+        state.wake(counter);
+    }
     if told {
         state.tell.noted();
     }
@@ -121,6 +128,7 @@ fn tidy(report: &mut ServerReport) {
         words.extend(&mut one.reason);
     }
     words.extend(report.feeds.iter_mut().filter_map(|feed| feed.error.as_mut()));
+    words.extend(report.facts.values_mut().chain(report.facts_unknown.values_mut()));
     for event in &mut report.events {
         words.push(&mut event.text);
         words.extend(&mut event.mitigation);
@@ -254,8 +262,13 @@ mod tests {
 
     #[test]
     fn a_clone_is_told_from_an_answer_that_was_lost() {
-        let last =
-            Last { sequence: 7, reported_at: Some(A.parse().unwrap()), machine: "m".into(), event_seq: 0 };
+        let last = Last {
+            sequence: 7,
+            reported_at: Some(A.parse().unwrap()),
+            machine: "m".into(),
+            event_seq: 0,
+            facts: Default::default(),
+        };
         assert!(!steps_back(&last, &batch(&[(8, B)])));
         assert!(!steps_back(&last, &batch(&[(6, B), (7, A)])), "the same again");
         assert!(!steps_back(&last, &batch(&[(7, A), (8, B)])));

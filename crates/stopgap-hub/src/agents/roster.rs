@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use stopgap_core::organization::{Layer, Origin};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
+use super::fronted::{self, Groups};
 use super::mirror::Mirrored;
 use super::settings::{Told, settings};
 use crate::db::DbError;
@@ -27,6 +28,7 @@ pub(super) struct Roster {
     organization: Arc<Organization>,
     servers: RwLock<HashMap<String, Arc<Member>>>,
     layers: BTreeMap<String, Layer>,
+    fronted: Groups,
     told: Lock<Answers>,
     read_at: Instant,
 }
@@ -64,10 +66,12 @@ impl Roster {
     async fn load(state: &AppState) -> Result<Roster, DbError> {
         let organization = state.organization().await?;
         let servers = agents::roster(state.db.reader()).await?;
+        let fronted = fronted::read(&state.db, &organization, servers.iter()).await?;
         let servers = servers.into_iter().map(|server| (server.id.clone(), Member::new(server)));
         let servers = RwLock::new(servers.collect());
         let layers = agents::layers(state.db.reader()).await?;
-        Ok(Roster { organization, servers, layers, told: Lock::default(), read_at: Instant::now() })
+        let (told, read_at) = (Lock::default(), Instant::now());
+        Ok(Roster { organization, servers, layers, fronted, told, read_at })
     }
 
     /// What the organization wants of a server; `None`: there is no such server. Computed once for all to whom the
@@ -86,7 +90,7 @@ impl Roster {
         if !Arc::ptr_eq(&answers.of, mirrored) {
             *answers = Answers { of: Arc::clone(mirrored), to: HashMap::new() };
         }
-        let told = settings(&self.organization, &member.known, &self.layer(id), mirrored);
+        let told = settings(&self.organization, &member.known, &self.layer(id), mirrored, &self.fronted);
         answers.to.insert(self.whom(&member.known), Arc::clone(&told));
         member.told.store(Some(Arc::clone(&told)));
         Ok(Some(told))
@@ -128,6 +132,19 @@ impl Roster {
             Origin::Server | Origin::Default => return Ok(None),
         };
         Ok(said.value.map(|most| (scope, most)))
+    }
+
+    /// Whether another server is told what this one reports of its versions: it fronts a group of its.
+    pub(super) async fn is_fronted(&self, state: &AppState, id: &str) -> Result<bool, DbError> {
+        let member = self.find(state, id).await?;
+        let labels = member.as_ref().map(|member| &member.known.labels);
+        Ok(labels.is_some_and(|labels| fronted::concerns(&self.fronted, &self.organization, labels)))
+    }
+
+    /// Whether one that joins with these labels changes what others are told, or is told of groups itself.
+    pub(super) fn is_of_a_front(&self, labels: &BTreeMap<String, String>) -> bool {
+        fronted::named(labels).next().is_some()
+            || fronted::concerns(&self.fronted, &self.organization, labels)
     }
 
     fn layer(&self, id: &str) -> Layer {

@@ -15,6 +15,7 @@ use stopgap_core::policy::{Block, Level};
 use stopgap_core::wire::{Settings, event};
 
 use super::Agent;
+use super::fronted::{self, Groups};
 use super::mirror::Mirrored;
 use super::{agent, events};
 use crate::db::agents::Known;
@@ -91,6 +92,7 @@ pub(super) fn settings(
     server: &Known,
     layer: &Layer,
     mirrored: &Arc<Mirrored>,
+    fronted: &Groups,
 ) -> Arc<Told> {
     let effective = organization.effective(&server.labels, layer);
     let enabled = effective.mitigations_enabled;
@@ -111,6 +113,7 @@ pub(super) fn settings(
             && matches!(effective.max_parallel.origin, Origin::Group(_) | Origin::Organization),
         feeds: mirrored.names(),
         protected_facts: std::collections::BTreeMap::new(),
+        protected: fronted::told(fronted, &server.labels),
     };
     let content = sha256_hex(&serde_json::to_vec(&settings).unwrap_or_default());
     settings.version = content.get(..VERSION).unwrap_or(&content).to_owned();

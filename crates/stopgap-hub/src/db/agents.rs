@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor};
+use stopgap_core::facts::Fact;
 use stopgap_core::organization::Layer;
 
 use super::servers::{key, set_labels};
@@ -114,6 +115,30 @@ pub async fn join(change: &mut Change, joining: &Joining<'_>, now: Timestamp) ->
 pub async fn roster<'c>(on: impl Executor<'c, Database = Any>) -> Result<Vec<Known>, DbError> {
     let rows = sqlx::query("SELECT id, name, labels FROM servers").fetch_all(on).await?;
     rows.iter().map(known).collect()
+}
+
+/// A server's name and its versions as it reported them last; none: it has not reported yet.
+pub type Reported = (String, Option<BTreeMap<String, Fact>>);
+
+/// What the servers with a label report of their versions.
+pub async fn reported<'c>(
+    on: impl Executor<'c, Database = Any>,
+    label: &str,
+    value: &str,
+) -> Result<Vec<Reported>, DbError> {
+    let sql = "SELECT s.name, s.reported_at, s.facts, s.facts_unknown FROM servers s \
+               JOIN server_labels l ON l.server = s.id WHERE l.key = $1 AND l.value = $2";
+    let rows = sqlx::query(sql).bind(label).bind(value).fetch_all(on).await?;
+    let of_one = |row: &AnyRow| {
+        let cells = Cells { table: "servers", row };
+        let versions: BTreeMap<String, String> = cells.json("facts")?;
+        let unread: BTreeMap<String, String> = cells.json("facts_unknown")?;
+        let versions = versions.into_iter().map(|(name, version)| (name, Fact::Version(version)));
+        let unread = unread.into_iter().map(|(name, why)| (name, Fact::Unknown(why)));
+        let has_reported = cells.maybe_time("reported_at")?.is_some();
+        Ok((cells.text("name")?, has_reported.then(|| versions.chain(unread).collect())))
+    };
+    rows.iter().map(of_one).collect()
 }
 
 /// One server of the roster.

@@ -19,12 +19,25 @@ pub struct Last {
     pub machine: String,
     /// The number of its last event.
     pub event_seq: i64,
+    /// Its versions as they are kept, and what it could not read.
+    pub facts: (String, String),
+}
+
+impl Last {
+    /// Whether a report says other versions than the last one, which said some.
+    pub fn has_other_facts(&self, report: &ServerReport) -> bool {
+        self.reported_at.is_none() || self.facts != facts(report)
+    }
+}
+
+fn facts(report: &ServerReport) -> (String, String) {
+    (json(&report.facts), json(&report.facts_unknown))
 }
 
 /// Reads it, and keeps others from reporting for the same server until this change is over.
 pub async fn lock(change: &mut Change, id: &str, now: Timestamp) -> Result<Option<Last>, DbError> {
     let sql = "UPDATE servers SET last_contact = $1 WHERE id = $2 \
-               RETURNING sequence, reported_at, machine, event_seq";
+               RETURNING sequence, reported_at, machine, event_seq, facts, facts_unknown";
     let row = sqlx::query(sql).bind(time(now)).bind(id).fetch_optional(change.on()).await?;
     let Some(row) = row else { return Ok(None) };
     let cells = Cells { table: "servers", row: &row };
@@ -33,6 +46,7 @@ pub async fn lock(change: &mut Change, id: &str, now: Timestamp) -> Result<Optio
         reported_at: cells.maybe_time("reported_at")?,
         machine: cells.text("machine")?,
         event_seq: cells.number("event_seq")?,
+        facts: (cells.text("facts")?, cells.text("facts_unknown")?),
     }))
 }
 
@@ -46,8 +60,9 @@ pub async fn state(
 ) -> Result<(), DbError> {
     let sql = "UPDATE servers SET sequence = $1, reported_at = $2, agent_version = $3, system = $4, \
                settings_version = $5, mitigations_enabled = $6, mitigations_blocked = $7, paused_until = $8, \
-               facts = $9, warnings = $10, event_seq = $11, clock_offset_ms = COALESCE($12, clock_offset_ms) \
-               WHERE id = $13";
+               facts = $9, warnings = $10, event_seq = $11, clock_offset_ms = COALESCE($12, clock_offset_ms), \
+               facts_unknown = $13 WHERE id = $14";
+    let (facts, unknown) = facts(report);
     sqlx::query(sql)
         .bind(i64::try_from(report.sequence).unwrap_or(i64::MAX))
         .bind(time(report.at))
@@ -57,10 +72,11 @@ pub async fn state(
         .bind(i64::from(report.mitigations_enabled))
         .bind(json(&report.mitigations_blocked))
         .bind(report.paused_until.map(time))
-        .bind(json(&report.facts))
+        .bind(facts)
         .bind(json(&report.warnings))
         .bind(event_seq)
         .bind(ahead)
+        .bind(unknown)
         .bind(id)
         .execute(change.on())
         .await?;

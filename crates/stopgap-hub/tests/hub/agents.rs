@@ -41,7 +41,8 @@ async fn get(hub: &Hub, path: &str, credential: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap_or_default())
 }
 
-async fn settings_of(hub: &Hub, credential: &str) -> Value {
+/// What the organization wants of it.
+pub async fn settings_of(hub: &Hub, credential: &str) -> Value {
     let (status, settings) = get(hub, "/v1/agent/settings", credential).await;
     assert_eq!(status, 200, "{settings}");
     settings
@@ -71,7 +72,8 @@ fn report(sequence: u64, at: &str, in_force: bool) -> Value {
     })
 }
 
-async fn tell(hub: &Hub, credential: &str, machine: &str, reports: &[Value]) -> (u16, Value) {
+/// Reports in a server's name.
+pub async fn tell(hub: &Hub, credential: &str, machine: &str, reports: &[Value]) -> (u16, Value) {
     let body = json!({ "machine": sha256_hex(machine.as_bytes()), "reports": reports });
     let answer = hub.ask("POST", "/v1/agent/reports", credential).json(&body).send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())

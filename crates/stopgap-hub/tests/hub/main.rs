@@ -18,6 +18,7 @@ mod bounds;
 #[cfg(target_os = "linux")]
 mod browser;
 mod console;
+mod fronts;
 mod herd;
 mod openapi;
 mod outage;
