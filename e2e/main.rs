@@ -14,6 +14,7 @@ mod hub;
 mod hub_agents;
 mod hub_clock;
 mod hub_faults;
+mod hub_fronts;
 mod hub_replicas;
 mod hub_tells;
 mod iis;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use serde::Deserialize;
+use stopgap_core::fronted::Group;
 use stopgap_core::policy::{Approval, DEFAULT_SOAK_SECONDS, Removal};
 use stopgap_feed::document::Wave;
 use stopgap_feed::{FeedName, Id};
@@ -134,6 +135,9 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// Products that only the administrator knows, by name.
     pub facts: BTreeMap<String, String>,
+    /// What the organization's hub says of groups that this server may front. It is in no file; `None`: no hub has said
+    /// anything yet.
+    pub groups: Option<BTreeMap<String, Group>>,
 }
 
 /// `[hub]`. That this server belongs to one, and to which, is kept by `stopgap agent enroll`.
@@ -315,6 +319,7 @@ impl Config {
             feeds: anchored(main.feed, folder),
             targets: main.target,
             facts: main.facts,
+            groups: None,
         };
         for file in drop_ins(&folder.join("feeds.d"))?.into_iter().filter(|file| !is_trust_file(file)) {
             let here = folder.join("feeds.d");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use stopgap_core::facts::Facts;
+use stopgap_core::fronted::Group;
 use stopgap_core::observed::Listener;
 use stopgap_core::select::TargetView;
 use stopgap_drivers::apache::{self, Apache};
@@ -31,7 +32,7 @@ pub fn targets(config: &Config, facts: &Facts) -> Result<Vec<Target>, ConfigErro
 fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target, ConfigError> {
     let view = TargetView {
         name: target.name().to_owned(),
-        facts: facts.overlaid(&target_facts(target)),
+        facts: facts_of(config, target, facts),
         sites: match target.kind {
             TargetKind::Iis => iis::roles(&Machine, &target.root, &target.sites),
             _ => target.sites.clone(),
@@ -49,6 +50,34 @@ fn build(config: &Config, target: &TargetConfig, facts: &Facts) -> Result<Target
         TargetKind::Iis => Box::new(Iis::new(iis_settings(config, target)?)),
     };
     Ok(Target { driver, view })
+}
+
+/// What counts at a target: this server's facts, those of the group that it fronts, and its own.
+fn facts_of(config: &Config, target: &TargetConfig, facts: &Facts) -> Facts {
+    let own = target_facts(target);
+    let all = facts.overlaid(&own);
+    match fronted(config, target) {
+        None => all,
+        Some((name, group)) => all.fronting(name, group, &own),
+    }
+}
+
+/// The group that a target fronts, as the hub told of it last. Where it told nothing, everything of it is unknown, and
+/// the reason says what to do.
+pub fn fronted<'a>(config: &Config, target: &'a TargetConfig) -> Option<(&'a str, Group)> {
+    let name = target.protects.as_deref()?;
+    let group = match &config.groups {
+        None => Group::unknown(
+            "no hub has told this server of it yet: `stopgap agent enroll` joins one; without, state the versions \
+             under [target.facts]",
+        ),
+        Some(groups) => groups.get(name).cloned().unwrap_or_else(|| {
+            Group::unknown(format!(
+                "the hub does not tell this server of it: an administrator gives it there the label protects={name}"
+            ))
+        }),
+    };
+    Some((name, group))
 }
 
 /// The folder of a target's sets.
@@ -243,6 +272,46 @@ mod tests {
         assert_eq!(read("http://[::1]:80/"), Some(("http://[::1]:80".into(), "::1".into())));
         for bad in ["127.0.0.1:443", "ftp://127.0.0.1", "https://", "http://:x"] {
             assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    /// A configuration with one target, with `word` in its table, and what a hub says of groups.
+    fn config(word: &str, groups: Option<&str>) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stopgap.toml");
+        let text =
+            format!("data = \"data\"\n[facts]\nexchange = \"2\"\n[[target]]\nkind = \"gateway\"\n{word}");
+        std::fs::write(&path, text).unwrap();
+        let mut config = Config::load(&path, "Server1").unwrap();
+        config.groups = groups.map(|text| serde_json::from_str(text).unwrap());
+        config
+    }
+
+    #[test]
+    fn a_hubs_word_of_a_group_counts_at_a_target_that_names_it_and_nowhere_else() {
+        use stopgap_core::applicability::{Applicability, judge};
+        use stopgap_feed::document::{Condition, Product, Range, VersionScheme};
+        let below_two = Condition::Product(Product {
+            name: "exchange".into(),
+            scheme: VersionScheme::Dotted,
+            ecosystem: None,
+            detect: Vec::new(),
+            ranges: vec![Range { from: None, below: Some("2".into()), through: None }],
+        });
+        let web = r#"{"web":{"products":{"exchange":{"versions":[{"version":"1","server":"mail3"}]}}}}"#;
+        let judged = |word: &str, groups: Option<&str>| {
+            let config = config(word, groups);
+            let facts: Facts = config.facts.iter().map(|(name, version)| (name, version)).collect();
+            judge(Some(&below_two), &facts_of(&config, &config.targets[0], &facts))
+        };
+        let fixed = Applicability::DoesNotHold("exchange 2 is in none of the affected ranges".into());
+        assert_eq!(judged("", Some(web)), fixed, "nobody here asked for it");
+        let affected = Applicability::Holds("exchange 1 (group web: mail3) is below 2".into());
+        assert_eq!(judged("protects = \"web\"", Some(web)), affected);
+        assert_eq!(judged("protects = \"web\"\nfacts = { exchange = \"2\" }", Some(web)), fixed);
+        for (groups, to_do) in [(None, "agent enroll"), (Some("{}"), "label protects=web")] {
+            let unknown = judged("protects = \"web\"", groups);
+            assert!(matches!(&unknown, Applicability::Unknown(why) if why.contains(to_do)), "{unknown:?}");
         }
     }
 }

@@ -28,6 +28,10 @@ pub struct TargetConfig {
     /// A proxy fronts another host's product.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
+    /// The group of the organization that it fronts: what the hub tells of its versions counts here, but for products
+    /// that `facts` states.
+    #[serde(default)]
+    pub protects: Option<String>,
     /// nginx, Apache, HAProxy, php-fpm: the program; default `/usr/sbin/nginx`, `/usr/sbin/apache2`,
     /// `/usr/sbin/haproxy`, and for php-fpm the one of the version that its configuration is in the folder of.
     #[serde(default)]

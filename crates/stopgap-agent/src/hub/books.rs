@@ -5,6 +5,8 @@
 //! off or taken back; once an hour it has in any case. While the hub is away the oldest reports are merged: of
 //! states the newer counts, events are kept.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use stopgap_core::facts::{Fact, Facts};
@@ -144,10 +146,8 @@ pub(crate) fn note(
                 None => block.id.to_string(),
             })
             .collect(),
-        facts: facts
-            .iter()
-            .filter_map(|(product, fact)| Some((product.to_owned(), version(fact)?)))
-            .collect(),
+        facts: products(facts, version),
+        facts_unknown: unread_of(facts),
         mitigations: done.report.mitigations.iter().map(|m| mitigation(m, done, &ledger)).collect(),
         feeds: feeds(&done.report),
         paused_until: own.paused_until,
@@ -158,10 +158,31 @@ pub(crate) fn note(
     if books.take(report, &failed) { books.save(home, host) } else { Ok(()) }
 }
 
+/// Of every product what `word` takes of it.
+fn products(facts: &Facts, word: fn(&Fact) -> Option<String>) -> BTreeMap<String, String> {
+    facts.iter().filter_map(|(product, fact)| Some((product.to_owned(), word(fact)?))).collect()
+}
+
 fn version(fact: &Fact) -> Option<String> {
     match fact {
         Fact::Version(version) => Some(version.clone()),
         Fact::Unknown(_) => None,
+    }
+}
+
+/// What could not be read. That Linux has no version that counts is so everywhere, and tells nobody anything.
+fn unread_of(facts: &Facts) -> BTreeMap<String, String> {
+    let mut unread = products(facts, unread);
+    if !cfg!(windows) {
+        unread.remove(std::env::consts::OS);
+    }
+    unread
+}
+
+fn unread(fact: &Fact) -> Option<String> {
+    match fact {
+        Fact::Version(_) => None,
+        Fact::Unknown(why) => Some(why.clone()),
     }
 }
 
@@ -267,6 +288,17 @@ mod tests {
         std::fs::create_dir(folder.path().join("hub")).unwrap();
         std::fs::write(folder.path().join(FILE), "{\"sequence\":7,").unwrap();
         assert_eq!(Books::load(&home, &stopgap_drivers::Machine).unwrap(), Books::default());
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_read_is_told_with_its_reason() {
+        let mut facts: Facts = [("portal", "4.2")].into_iter().collect();
+        facts.set_read(std::env::consts::OS, Fact::Unknown("not read".into()));
+        facts.set_read("exchange", Fact::Unknown("the file is locked".into()));
+        assert_eq!(products(&facts, version), [("portal".to_owned(), "4.2".to_owned())].into());
+        let unread = unread_of(&facts);
+        assert_eq!(unread.get("exchange").map(String::as_str), Some("the file is locked"));
+        assert_eq!(unread.contains_key(std::env::consts::OS), cfg!(windows));
     }
 
     #[test]

@@ -97,8 +97,8 @@ impl Said {
         })
     }
 
-    /// Puts into `config` what the organization says of the way out, and the hub's mirror behind each feed's
-    /// own addresses. What cannot be used is told, and is as if it was not said.
+    /// Puts into `config` what the organization says of the way out and of groups, and the hub's mirror behind each
+    /// feed's own addresses. What cannot be used is told, and is as if it was not said.
     fn adopt(&self, config: &mut Config, hub: &str) -> Option<String> {
         let mut wrong = None;
         if let Some(proxy) = &self.settings.internet_web_proxy {
@@ -110,6 +110,7 @@ impl Said {
             }
         }
         config.data_collection_enabled = self.settings.data_collection_enabled;
+        config.groups = Some(self.settings.protected.clone());
         let base = hub.trim_end_matches('/');
         for feed in config.feeds.iter_mut().filter(|feed| self.settings.feeds.contains(&feed.name)) {
             let mirror = format!("{base}/v1/agent/feeds/{}", feed.name);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use stopgap_agent::config::Config;
+use stopgap_agent::config::{Config, TargetConfig};
 use stopgap_agent::fetch::{Fetched, Fetcher};
 use stopgap_agent::home::Home;
 use stopgap_agent::hub::{Client, Contact, Enrollment};
@@ -293,6 +293,25 @@ fn feeds(config: &Config) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// What is known of the group that a target fronts.
+fn fronted(config: &Config, target: &TargetConfig) -> Option<Finding> {
+    let (name, group) = targets::fronted(config, target)?;
+    let what = format!("target {}, group {name}", target.name());
+    if let Some(why) = group.unknown {
+        return Some(finding(Level::Warning, what, why));
+    }
+    let doubt = group.products.iter().find_map(|(product, found)| Some((product, found.unknown.as_ref()?)));
+    let level = if doubt.is_some() { Level::Warning } else { Level::Ok };
+    let products = group.products.iter().map(|(product, found)| {
+        let versions = found.versions.iter().map(|one| format!("{} ({})", one.version, one.server));
+        let words: Vec<String> = versions.chain(found.unknown.clone()).collect();
+        format!("{product} {}", words.join(", "))
+    });
+    let products: Vec<String> = products.collect();
+    let none = products.is_empty().then(|| "its members report no product".to_owned());
+    Some(finding(level, what, none.unwrap_or_else(|| products.join("; "))))
+}
+
 fn targets_of(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let facts = facts::facts(config);
     let mut findings = Vec::new();
@@ -314,6 +333,9 @@ fn targets_of(config: &Config) -> anyhow::Result<Vec<Finding>> {
         }
         let warnings = observed.warnings.iter().chain(observed.lacks.values());
         findings.extend(warnings.map(|warning| finding(Level::Warning, &what, warning)));
+    }
+    for target in &config.targets {
+        findings.extend(fronted(config, target));
     }
     if config.targets.is_empty() {
         findings.push(finding(
