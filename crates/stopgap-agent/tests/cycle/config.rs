@@ -43,5 +43,6 @@ pub fn config() -> Config {
         }],
         targets: Vec::new(),
         facts: BTreeMap::new(),
+        groups: None,
     }
 }

@@ -20,7 +20,8 @@ async fn token(hub: &Hub, uses: u32, lasts: SignedDuration) -> String {
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-async fn enroll(hub: &Hub, token: &str, name: &str, machine: &str) -> (u16, Value) {
+/// Joins with a token: the answer's status and what it says.
+pub async fn enroll(hub: &Hub, token: &str, name: &str, machine: &str) -> (u16, Value) {
     let machine = sha256_hex(machine.as_bytes());
     let body = json!({ "token": token, "name": name, "machine": machine, "agent_version": "0.1.0" });
     let answer = hub.ask("POST", "/v1/agent/enroll", "").json(&body).send().await.unwrap();

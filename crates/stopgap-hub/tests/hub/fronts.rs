@@ -1,7 +1,8 @@
 //! A server that fronts a group: what it is told of the group's versions, when, and who is told nothing.
 
-use crate::agents::{heard, server, settings_of, tell};
+use crate::agents::{enroll, heard, server, settings_of, tell};
 use crate::common::{Hub, on_both};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use stopgap_hub::people::Role;
 
@@ -92,4 +93,12 @@ on_both!(a_member_that_joins_or_leaves_changes_what_the_front_is_told, async |hu
     assert_eq!(told().await, "mail1 has not reported yet");
     api(&hub, "DELETE", "/v1/servers/mail1", json!({})).await;
     assert_eq!(told().await, "it has no members");
+    // So is a front that joins with its label.
+    let token = hub.enrollment(1, SignedDuration::from_hours(1), &[("protects", "site of all")]).await;
+    let group = json!({ "label_key": "site", "label_value": "all", "position": 2 });
+    api(&hub, "PUT", "/v1/groups/site%20of%20all", group).await;
+    let (status, joined) = enroll(&hub, &token, "second", "second").await;
+    assert_eq!(status, 200, "{joined}");
+    let settings = settings_of(&hub, joined["credential"].as_str().unwrap()).await;
+    assert_eq!(settings["protected"]["site of all"]["unknown"], "it has no members", "{settings}");
 });
