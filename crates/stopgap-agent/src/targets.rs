@@ -301,7 +301,7 @@ mod tests {
         let web = r#"{"web":{"products":{"exchange":{"versions":[{"version":"1","server":"mail3"}]}}}}"#;
         let judged = |word: &str, groups: Option<&str>| {
             let config = config(word, groups);
-            let facts: Facts = config.facts.iter().map(|(name, version)| (name, version)).collect();
+            let facts: Facts = config.facts.iter().collect();
             judge(Some(&below_two), &facts_of(&config, &config.targets[0], &facts))
         };
         let fixed = Applicability::DoesNotHold("exchange 2 is in none of the affected ranges".into());
