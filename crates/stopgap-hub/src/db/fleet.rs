@@ -224,22 +224,21 @@ pub async fn course<'c>(
     feed: &str,
     id: &str,
 ) -> Result<Course, DbError> {
-    // Each of these is one step into the index.
+    // Each of these is one step into an index, and the end is looked for only where there is one: no index has it.
     let sql = "SELECT (SELECT MIN(from_at) FROM spans WHERE feed = $1 AND id = $2) AS first_at, \
                (SELECT MAX(from_at) FROM spans WHERE feed = $1 AND id = $2) AS last_at, \
-               (SELECT COUNT(*) FROM server_mitigations WHERE feed = $1 AND id = $2 AND in_force = 1) AS now_on, \
-               (SELECT MAX(until_at) FROM spans WHERE feed = $1 AND id = $2) AS ended_at, \
+               CASE WHEN EXISTS (SELECT 1 FROM server_mitigations WHERE feed = $1 AND id = $2 AND in_force = 1) THEN NULL \
+               ELSE (SELECT MAX(until_at) FROM spans WHERE feed = $1 AND id = $2) END AS ended_at, \
                (SELECT MAX(proven_at) FROM server_mitigations WHERE feed = $1 AND id = $2) AS proven_at, \
                (SELECT since_at FROM needs WHERE feed = $1 AND id = $2) AS needed_at";
     let row = sqlx::query(sql).bind(feed).bind(id).fetch_one(on).await?;
-    let on_now: i64 = row.try_get("now_on")?;
     let cells = Cells { table: "spans", row: &row };
     Ok(Course {
         exposed: cells.maybe_time("needed_at")?,
         proven: cells.maybe_time("proven_at")?,
         first: cells.maybe_time("first_at")?,
         last: cells.maybe_time("last_at")?,
-        ended: if on_now > 0 { None } else { cells.maybe_time("ended_at")? },
+        ended: cells.maybe_time("ended_at")?,
     })
 }
 

@@ -30,7 +30,8 @@ pub struct Polls {
 impl Polls {
     /// The table.
     pub fn shown(&self) -> String {
-        let ratio: Vec<f64> = self.hub.iter().zip(&self.nginx).map(|(hub, nginx)| nginx / hub).collect();
+        let mut ratio: Vec<f64> = self.hub.iter().zip(&self.nginx).map(|(hub, nginx)| nginx / hub).collect();
+        let first = ratio.remove(0);
         let row = |name: &str, cost: &[f64]| {
             let each = median(cost);
             vec![name.to_owned(), format!("{each:.1} µs"), format!("{:.0}", 1e6 / each)]
@@ -43,8 +44,8 @@ impl Polls {
         format!(
             "{}\n{ROUNDS} rounds in turn, each `wrk -t1 -c{CONNECTIONS} -d{SECONDS}s` over connections that are kept, every \
              request with the next server's credential; nginx with one worker, `open_file_cache` and no log. The hub \
-             answers {:.2} of nginx's in the middle round, {lowest:.2} in the lowest. Its answer has {ours} \
-             octets, nginx's {theirs}.\n",
+             answers {first:.2} of nginx's in the first round, in which it looks up every credential, {:.2} in the \
+             middle one of the others and {lowest:.2} in the lowest. Its answer has {ours} octets, nginx's {theirs}.\n",
             report::table(&rows),
             median(&ratio)
         )
@@ -116,12 +117,9 @@ fn measure(server: &Server, script: &Path) -> Result<f64> {
 const SCRIPT: &str = r#"
 local all = {}
 local n = 0
-function init(args)
-  wrk.init(args)
-  for line in io.lines("CREDENTIALS") do
-    local headers = { ["Host"] = wrk.headers["Host"], ["Authorization"] = "Bearer " .. line, ["If-None-Match"] = "TAG" }
-    all[#all + 1] = wrk.format("GET", "PATH", headers)
-  end
+for line in io.lines("CREDENTIALS") do
+  local headers = { ["Host"] = "hub", ["Authorization"] = "Bearer " .. line, ["If-None-Match"] = "TAG" }
+  all[#all + 1] = wrk.format("GET", "PATH", headers)
 end
 function request()
   n = n + 1
