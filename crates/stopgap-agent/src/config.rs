@@ -360,6 +360,19 @@ impl Config {
                 ));
             }
         }
+        // The label at the hub that names groups has them with commas between.
+        let nobody = |target: &&TargetConfig| {
+            target
+                .protects
+                .as_deref()
+                .is_some_and(|group| group.trim() != group || group.is_empty() || group.contains(','))
+        };
+        if let Some(target) = self.targets.iter().find(nobody) {
+            return invalid(format!(
+                "`protects` of target `{}`: expected the name of one group, without blanks around it and without commas",
+                target.name()
+            ));
+        }
         let odd =
             |target: &&TargetConfig| target.stop_within.is_some_and(|time| !STOP_WITHIN.contains(&time));
         if let Some(target) = self.targets.iter().find(odd) {
@@ -511,6 +524,10 @@ mod tests {
             (
                 "[[target]]\nkind = \"systemd\"\nstop_within = \"3m\"",
                 "`stop_within` of target `systemd`: expected 1s to 2m",
+            ),
+            (
+                "[[target]]\nkind = \"nginx\"\nprotects = \"web,edge\"",
+                "`protects` of target `nginx`: expected the name of one group",
             ),
             ("internet_web_proxy = \"proxy\"", "`internet_web_proxy`: expected an address"),
             ("data = ", "TOML parse error at line 1"),
