@@ -95,6 +95,7 @@ fn without_a_hub_the_organizations_commands_are_refused_with_a_hint() {
         &["audit", "verify"],
         &["org", "approvals"],
         &["org", "reject", "x"],
+        &["org", "history", "--on", "2026-11-22"],
         &["approve", "M1", "--group", "mail"],
         &["unapprove", "M1", "--organization"],
     ] {
@@ -380,6 +381,20 @@ fn what_one_person_asks_for_another_gives_and_the_server_applies() {
         twice.code == 1 && twice.stderr.contains("is approved there by token administrator"),
         "{twice:#?}"
     );
+
+    // The past knows it, too.
+    let today = jiff::Timestamp::now().to_string()[..10].to_owned();
+    let history = |more: &[&str]| hub.ok("viewer", &[&["org", "history", "--on", &today], more].concat());
+    wait_until("the hub knows that it is in force", || {
+        let past = json(history(&["--mitigation", "M1", "--server", "SERVER1", "--json"]));
+        past[0]["server"] == "Server1" && past[0]["protected"] != "not"
+    });
+    let csv = history(&["--csv"]).stdout;
+    assert!(csv.starts_with("Day,Mitigation,Server,Protected,Times\n"), "{csv}");
+    assert!(csv.contains(&format!("{today},example:M1,Server1,")), "{csv}");
+    assert!(history(&[]).stdout.contains("example:M1"));
+    let to_come = hub.ask("viewer", &["org", "history", "--on", "2999-01-01"]);
+    assert!(to_come.code == 2 && to_come.stderr.contains("has not begun"), "{to_come:#?}");
 
     // Taken back, what is in force stays.
     let back = hub.ok("operator", &["unapprove", "M1", "--server", "Server1", "--reason", "review"]);

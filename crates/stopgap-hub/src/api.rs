@@ -8,6 +8,7 @@ mod audit;
 pub(crate) mod enrollments;
 pub mod extract;
 pub(crate) mod groups;
+mod history;
 mod me;
 pub mod mitigations;
 pub(crate) mod once;
@@ -62,6 +63,7 @@ pub fn router() -> Router<AppState> {
         .route("/mitigations/{feed}/{id}", get(mitigations::get))
         .route("/approvals", get(approvals::list).post(approvals::request))
         .route("/approvals/{id}", put(approvals::decide))
+        .route("/history", get(history::get))
         .route("/audit", get(audit::search))
         .route("/audit/verify", get(audit::verify))
         .route("/tokens", get(tokens::list).post(tokens::create))

@@ -20,6 +20,7 @@ pub mod audit;
 pub mod backup;
 pub mod console;
 pub mod db;
+mod past;
 pub mod people;
 pub mod problem;
 pub mod secret;

@@ -46,6 +46,7 @@ use crate::problem::Problem;
         super::approvals::list,
         super::approvals::request,
         super::approvals::decide,
+        super::history::get,
         super::audit::search,
         super::audit::verify,
         super::tokens::list,

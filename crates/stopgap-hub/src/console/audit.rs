@@ -51,7 +51,7 @@ pub(super) async fn show(State(state): State<AppState>, visit: Visit) -> Shown {
         action: visit.query.get("action").to_owned(),
         user: visit.query.get("user").to_owned(),
         object: visit.query.get("object").to_owned(),
-        since: super::past::begin_of_day(&since),
+        since: crate::past::begin_of_day(&since),
         until: None,
     };
     let db = state.db.reader();

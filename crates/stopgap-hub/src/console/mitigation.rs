@@ -143,7 +143,7 @@ async fn steps(
     let Some(first) = course.first else { return Ok(None) };
     let length = now.duration_since(first).max(SignedDuration::from_mins(30));
     let from = now - length - length / 20;
-    let spans = history::spans(state.db.reader(), feed, id, from, now).await?;
+    let spans = history::spans(state.db.reader(), feed, id, None, from, now).await?;
     let spans = spans.into_iter().map(|span| (span.from, span.until)).collect();
     Ok(Some(Steps { spans, from, now, of }))
 }

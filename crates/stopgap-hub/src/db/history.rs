@@ -19,18 +19,22 @@ pub struct Span {
     pub until: Option<Timestamp>,
 }
 
-/// When a mitigation was in force on any server between two moments, by server and time.
+/// When a mitigation was in force between two moments, on any server or on this one, by server and time.
 pub async fn spans<'c>(
     on: impl Executor<'c, Database = Any>,
     feed: &str,
     id: &str,
+    server: Option<&str>,
     from: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<Span>, DbError> {
     let sql = "SELECT COALESCE(s.name, p.server) AS server, p.from_at, p.until_at FROM spans p \
                LEFT JOIN servers s ON s.id = p.server WHERE p.feed = $1 AND p.id = $2 AND p.from_at < $4 AND \
-               (p.until_at IS NULL OR p.until_at > $3) ORDER BY 1, 2 LIMIT $5";
+               (p.until_at IS NULL OR p.until_at > $3) AND \
+               ($6 = '' OR s.name_key = $6 OR (s.name IS NULL AND p.server = $7)) ORDER BY 1, 2 LIMIT $5";
     let query = sqlx::query(sql).bind(feed).bind(id).bind(time(from)).bind(time(until)).bind(MAX_SPANS);
+    let server = server.unwrap_or_default();
+    let query = query.bind(server.to_lowercase()).bind(server);
     let rows = query.fetch_all(on).await?;
     rows.iter()
         .map(|row| {
@@ -42,6 +46,22 @@ pub async fn spans<'c>(
             })
         })
         .collect()
+}
+
+/// Mitigations that a page of the past may be of.
+const MAX_MITIGATIONS: i64 = 10_000;
+
+/// What was in force on any server between two moments, as `feed:id`.
+pub async fn mitigations<'c>(
+    on: impl Executor<'c, Database = Any>,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT DISTINCT feed || ':' || id AS name FROM spans WHERE from_at < $2 AND \
+               (until_at IS NULL OR until_at > $1) LIMIT $3";
+    let query = sqlx::query(sql).bind(time(from)).bind(time(until)).bind(MAX_MITIGATIONS);
+    let rows = query.fetch_all(on).await?;
+    rows.iter().map(|row| Cells { table: "spans", row }.text("name")).collect()
 }
 
 /// A feed on a server.

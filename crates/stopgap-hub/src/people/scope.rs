@@ -9,12 +9,13 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What there is to reach.
-pub const AREAS: [&str; 12] = [
+pub const AREAS: [&str; 13] = [
     "organization",
     "groups",
     "servers",
     "mitigations",
     "approvals",
+    "history",
     "audit",
     "tokens",
     "users",

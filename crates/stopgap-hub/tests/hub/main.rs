@@ -20,6 +20,7 @@ mod browser;
 mod console;
 mod fronts;
 mod herd;
+mod history;
 mod openapi;
 mod outage;
 mod owners;

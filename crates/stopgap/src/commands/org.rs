@@ -1,17 +1,18 @@
-//! `stopgap org`: the organization's own settings and approvals, at the hub.
+//! `stopgap org`: the organization's own settings, approvals and past, at the hub.
 
 #[cfg_attr(
     not(feature = "agent"),
     allow(dead_code, reason = "`approve` is a command of builds with the agent")
 )]
 pub(super) mod approvals;
+mod history;
 
 use serde_json::{Map, Value, json};
 
 use super::remote::{Remote, at, texts};
 use super::server::Wanted;
 use super::server::wanted::Change;
-use crate::exit::{Code, Outcome};
+use crate::exit::{Code, Failure, Outcome};
 use crate::{output, system};
 
 const SETTINGS: &[&str] = &["organization", "settings"];
@@ -26,6 +27,8 @@ pub enum Command {
     Approvals(approvals::ListArgs),
     /// Refuse what somebody asked to have approved
     Reject(approvals::RejectArgs),
+    /// Tell which servers were protected on a day, and at which times
+    History(history::Args),
 }
 
 #[derive(clap::Args)]
@@ -61,6 +64,10 @@ pub fn run(command: Command) -> Outcome {
         Command::Reject(args) => {
             let remote = Remote::needed()?;
             system::runtime()?.block_on(approvals::reject(&remote, args))
+        }
+        Command::History(args) => {
+            let remote = Remote::needed()?;
+            system::runtime()?.block_on(history::run(&remote, args))
         }
     }
 }
@@ -110,4 +117,24 @@ async fn get(remote: &Remote, json: bool) -> Outcome {
         }
     }
     Ok(Code::Done)
+}
+
+/// The feed and id of a mitigation; where no feed was named, the one that has it.
+async fn named(remote: &Remote, id: &str) -> Result<(String, String), Failure> {
+    if let Some((feed, id)) = id.split_once(':') {
+        return Ok((feed.to_owned(), id.to_owned()));
+    }
+    let known = remote.all(&["mitigations"], &[]).await?;
+    let mut feeds = known.iter().filter(|one| at(one, "id") == id).map(|one| text(one, "feed"));
+    match (feeds.next(), feeds.next()) {
+        (Some(feed), None) => Ok((feed, id.to_owned())),
+        (Some(feed), Some(_)) => Err(Failure::usage(format_args!("{id} is in several feeds"))
+            .hint(format_args!("name the feed too: {feed}:{id}"))),
+        (None, _) => Err(Failure::new(anyhow::anyhow!("no server of this hub knows a mitigation {id}"))
+            .hint("`stopgap get-mitigations` lists them. An action is approved with its mitigation")),
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    at(value, name).as_str().unwrap_or_default().to_owned()
 }

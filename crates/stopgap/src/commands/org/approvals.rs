@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{named, text};
 use crate::commands::remote::{Remote, at};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output;
@@ -213,22 +214,6 @@ fn cells(one: &Value, revision: &str) -> Vec<String> {
     [text(one, "id"), mitigation, revision.to_owned(), whom].into_iter().chain(rest).collect()
 }
 
-/// The feed and id of a mitigation; where no feed was named, the one that has it.
-async fn named(remote: &Remote, id: &str) -> Result<(String, String), Failure> {
-    if let Some((feed, id)) = id.split_once(':') {
-        return Ok((feed.to_owned(), id.to_owned()));
-    }
-    let known = remote.all(&["mitigations"], &[]).await?;
-    let mut feeds = known.iter().filter(|one| at(one, "id") == id).map(|one| text(one, "feed"));
-    match (feeds.next(), feeds.next()) {
-        (Some(feed), None) => Ok((feed, id.to_owned())),
-        (Some(feed), Some(_)) => Err(Failure::usage(format_args!("{id} is in several feeds"))
-            .hint(format_args!("name the feed too: {feed}:{id}"))),
-        (None, _) => Err(Failure::new(anyhow::anyhow!("no server of this hub knows a mitigation {id}"))
-            .hint("`stopgap get-mitigations` lists them. An action is approved with its mitigation")),
-    }
-}
-
 /// Approvals in a state, of this mitigation at this level, and of the revision where one was named.
 async fn matching(
     remote: &Remote,
@@ -339,8 +324,4 @@ fn scope(level: &str, name: &str) -> String {
 fn short(approval: &Value) -> &str {
     let digest = at(approval, "digest").as_str().unwrap_or_default();
     digest.get(..12).unwrap_or(digest)
-}
-
-fn text(value: &Value, name: &str) -> String {
-    at(value, name).as_str().unwrap_or_default().to_owned()
 }
