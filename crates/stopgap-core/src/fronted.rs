@@ -21,6 +21,12 @@ use crate::version;
 /// A product of the group has no more versions than this; one that has is unknown beyond them.
 pub const MAX_VERSIONS: usize = 32;
 
+/// A group has no more products than this, or is unknown beyond them: whatever one member says, what its front is told
+/// of all can be sent and read.
+pub const MAX_PRODUCTS: usize = 200;
+/// Octets of a product's name, of a version and of a reason.
+const MAX_WORD: usize = 200;
+
 /// A member of the group, as it reported last.
 #[derive(Debug, Clone, Copy)]
 pub struct Member<'a> {
@@ -78,34 +84,49 @@ pub fn of(members: &[Member<'_>]) -> Group {
         return Group::unknown("it has no members");
     }
     let mut products: BTreeMap<String, Product> = BTreeMap::new();
+    let mut beyond = None;
     for member in &members {
         for (name, fact) in member.facts.into_iter().flatten().filter(|(name, _)| *name != ECOSYSTEM) {
+            if name.len() > MAX_WORD || (products.len() >= MAX_PRODUCTS && !products.contains_key(name)) {
+                beyond = beyond.or(Some(member.name));
+                continue;
+            }
             products.entry(name.clone()).or_default().add(member.name, fact);
         }
     }
     let silent = members.iter().find(|member| member.facts.is_none());
-    let unknown = silent.map(|silent| format!("{} has not reported yet", silent.name));
+    let silent = silent.map(|silent| format!("{} has not reported yet", silent.name));
+    let beyond = beyond.map(|name| {
+        format!(
+            "{name} reports more than the {MAX_PRODUCTS} products that are told of, or one of a longer name"
+        )
+    });
     for product in products.values_mut() {
         product.versions.sort_by(|a, b| order(&a.version, &b.version));
         if product.versions.len() > MAX_VERSIONS {
             product.versions.truncate(MAX_VERSIONS);
             product.doubt(|| format!("it has more than {MAX_VERSIONS} versions"));
         }
-        if let Some(why) = &unknown {
+        if let Some(why) = &silent {
             product.doubt(|| why.clone());
         }
     }
-    Group { products, unknown }
+    Group { products, unknown: silent.or(beyond) }
 }
 
 impl Product {
     fn add(&mut self, member: &str, fact: &Fact) {
         match fact {
             Fact::Version(version) if self.versions.iter().any(|known| known.version == *version) => {}
+            Fact::Version(version) if version.len() > MAX_WORD => {
+                self.doubt(|| format!("{member}: its version has more than {MAX_WORD} octets"));
+            }
             Fact::Version(version) => {
                 self.versions.push(Version { version: version.clone(), server: member.to_owned() });
             }
-            Fact::Unknown(why) => self.doubt(|| format!("{member}: {why}")),
+            Fact::Unknown(why) => {
+                self.doubt(|| format!("{member}: {}", why.chars().take(MAX_WORD).collect::<String>()));
+            }
         }
     }
 
@@ -203,5 +224,30 @@ mod tests {
         assert_eq!(found.versions.len(), MAX_VERSIONS);
         assert_eq!(found.versions[0].version, "1.0");
         assert_eq!(found.unknown.as_deref(), Some("it has more than 32 versions"));
+    }
+
+    #[test]
+    fn a_member_that_says_too_much_hides_no_other_and_is_named() {
+        let fact = |text: &str| Fact::Version(text.to_owned());
+        let old = BTreeMap::from([("exchange".to_owned(), fact("1"))]);
+        let mut much: BTreeMap<String, Fact> =
+            (0..2 * MAX_PRODUCTS).map(|n| (format!("product{n}"), fact("1"))).collect();
+        much.insert("exchange".into(), fact(&"1.".repeat(MAX_WORD)));
+        much.insert("x".repeat(MAX_WORD + 1), fact("1"));
+        let [mail1, mail2] =
+            [("mail1", &old), ("mail2", &much)].map(|(name, facts)| Member { name, facts: Some(facts) });
+        let group = of(&[mail2, mail1]);
+        assert_eq!(group.products.len(), MAX_PRODUCTS);
+        assert!(
+            group.unknown.as_deref().is_some_and(|why| why.starts_with("mail2 reports more")),
+            "{group:?}"
+        );
+        let exchange = &group.products["exchange"];
+        assert_eq!(exchange.versions, [Version { version: "1".into(), server: "mail1".into() }]);
+        assert_eq!(exchange.unknown.as_deref(), Some("mail2: its version has more than 200 octets"));
+        let all = "?".repeat(10 * MAX_WORD);
+        let unread = BTreeMap::from([("exchange".to_owned(), Fact::Unknown(all))]);
+        let group = of(&[Member { name: "mail1", facts: Some(&unread) }]);
+        assert_eq!(group.products["exchange"].unknown.as_ref().map(String::len), Some(7 + MAX_WORD));
     }
 }
