@@ -40,14 +40,7 @@ struct Model {
 impl Stage {
     fn set() -> Stage {
         let world = World::new();
-        let host = exchange::host(POOLS)
-            .replace(r#"path="/ecp""#, r#"path="/ecp" applicationPool="MSExchangeECPAppPool""#)
-            .replace('\n', "\r\n");
-        for (path, text) in
-            [(exchange::HOST, host.as_str()), (exchange::OWA, CLEARED), (exchange::ROOT, EMPTY)]
-        {
-            world.write(&format!("c/{}", path.strip_prefix("C:\\").unwrap().replace('\\', "/")), text);
-        }
+        write_files(&world);
         let server = Model::start(&world);
         let publisher = world.publisher();
         let stage = Stage { world, publisher, server };
@@ -74,6 +67,16 @@ impl Stage {
 
     fn files(&self) -> Snapshot {
         snapshot(&self.world.path("c"), &[])
+    }
+}
+
+/// The files of a server with Exchange's applications, below `c`.
+pub fn write_files(world: &World) {
+    let host = exchange::host(POOLS)
+        .replace(r#"path="/ecp""#, r#"path="/ecp" applicationPool="MSExchangeECPAppPool""#)
+        .replace('\n', "\r\n");
+    for (path, text) in [(exchange::HOST, host.as_str()), (exchange::OWA, CLEARED), (exchange::ROOT, EMPTY)] {
+        world.write(&format!("c/{}", path.strip_prefix("C:\\").unwrap().replace('\\', "/")), text);
     }
 }
 

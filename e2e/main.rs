@@ -15,6 +15,7 @@ mod hub_agents;
 mod hub_clock;
 mod hub_faults;
 mod hub_fronts;
+mod hub_places;
 mod hub_replicas;
 mod hub_tells;
 mod iis;

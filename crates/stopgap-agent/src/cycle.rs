@@ -29,6 +29,7 @@ use stopgap_core::plan::{Hooks, Plan};
 use stopgap_core::policy::Policy;
 use stopgap_core::report::{Failures, PauseReport, Report, report};
 use stopgap_core::select::{FeedView, Selected, Selection, TargetView, Verdict, Wish, select};
+use stopgap_core::stops::is_stop;
 use stopgap_drivers::{Driver, Host};
 use stopgap_feed::document::{ActionKind, ActionType};
 use stopgap_feed::{FeedName, Id};
@@ -182,7 +183,10 @@ impl<'a> Cycle<'a> {
             Some(_) => Waiting::load(input.home, input.host, input.now)?,
             None => None,
         };
-        policy.paused_until = policy.paused_until.max(waiting.as_ref().map(|waiting| waiting.until));
+        if let Some(waiting) = &waiting {
+            policy.paused_until = policy.paused_until.max(waiting.pause().map(|pause| pause.until));
+            policy.stops_held = waiting.stops().map(str::to_owned);
+        }
         let ledger = input.home.ledger(input.host)?;
         Ok(Cycle {
             input,
@@ -432,6 +436,7 @@ impl<'a> Cycle<'a> {
         let contact = Contact::load(self.input.home, self.input.host).ok().flatten();
         report.hub = contact.map(|contact| contact.report(self.said.as_ref()));
         report.warnings.append(&mut self.warnings);
+        report.warnings.extend(self.stops_that_wait(&selection));
         let due = self.due(&selection);
         let failed =
             !self.failures.is_empty() || self.events.iter().any(|e| matches!(e, Event::Failed { .. }));
@@ -448,12 +453,21 @@ impl<'a> Cycle<'a> {
         }
     }
 
+    /// Stops that wait beside rules that do not: their mitigation says that it applies, and not that.
+    fn stops_that_wait(&self, selection: &Selection) -> Vec<String> {
+        let Some(why) = &self.policy.stops_held else { return Vec::new() };
+        let applied = selection.mitigations.iter().filter(|selected| selected.wish == Wish::Apply);
+        let waits =
+            applied.flat_map(|selected| &selected.blocked_actions).filter(|action| is_stop(&action.kind));
+        waits.map(|action| format!("{} waits: {why}", action.id)).collect()
+    }
+
     /// Whose pause holds: the one that ends last.
     fn pause(&self) -> Option<PauseReport> {
         let now = self.input.now;
         let own = self.operator.paused(now).map(PauseReport::from);
         let freeze = self.said.as_ref().and_then(|said| said.pause(now));
-        let turn = self.waiting.as_ref().map(Waiting::pause);
+        let turn = self.waiting.as_ref().and_then(Waiting::pause);
         own.into_iter().chain(freeze).chain(turn).max_by_key(|pause| pause.until)
     }
 

@@ -154,6 +154,7 @@ impl Operator {
             windows: Vec::new(),
             rings: config.rings.clone(),
             critical_at_once: config.critical_at_once,
+            stops_held: None,
             now: Vec::new(),
             removal: config.removal,
             soak_seconds: config.soak_seconds,

@@ -298,10 +298,10 @@ async fn lap_to_its_end(
 }
 
 async fn lap(config: &Config, fetched: BTreeMap<FeedName, Delivery>, monitor: &mut Monitor) -> Lap {
-    if hub::takes_turns(config) {
+    if hub::asks_first(config) {
         hub::forget_turn(config);
         if let Ok(planned) = run_cycle(config.clone(), fetched.clone(), Vec::new(), Mode::Plan).await {
-            hub::ask_for_turn(config, &planned.plan).await;
+            hub::ask_for_turn(config, &planned).await;
         }
     }
     monitor.cycle_begins();

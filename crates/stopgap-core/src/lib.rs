@@ -22,6 +22,7 @@ pub mod policy;
 pub mod proof;
 pub mod report;
 pub mod select;
+pub mod stops;
 pub mod version;
 pub mod window;
 pub mod wire;

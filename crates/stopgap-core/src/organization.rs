@@ -46,6 +46,9 @@ pub struct Layer {
     /// How many servers of a group change at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_parallel: Option<u32>,
+    /// How many servers of a group have a service or a pool stopped at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stopped: Option<u32>,
 }
 
 /// Where a value comes from.
@@ -94,6 +97,8 @@ pub struct Effective {
     pub frozen_until: Said<Option<Timestamp>>,
     /// How many servers of its group change at a time.
     pub max_parallel: Said<Option<u32>>,
+    /// How many servers of its group have a service or a pool stopped at a time.
+    pub max_stopped: Said<Option<u32>>,
 }
 
 /// What counts for a server: `groups` in their order, the first one nearest.
@@ -129,6 +134,7 @@ pub fn effective(organization: &Layer, groups: &[(String, Layer)], server: &Laye
         windows: pick(nearest(), |layer| layer.windows.clone()).unwrap_or(default(Vec::new())),
         frozen_until: frozen.unwrap_or(default(None)),
         max_parallel: pick(nearest(), |layer| layer.max_parallel.map(Some)).unwrap_or(default(None)),
+        max_stopped: pick(nearest(), |layer| layer.max_stopped.map(Some)).unwrap_or(default(None)),
     }
 }
 

@@ -31,7 +31,9 @@ pub struct Policy {
     pub windows: Vec<Window>,
     /// Whether a `critical` mitigation waits for neither wave nor ring nor window.
     pub critical_at_once: bool,
-    /// Ids that wait for neither wave nor ring nor window (`apply --now`).
+    /// Why nothing new may be stopped here, where as many servers of a group as may have something stopped.
+    pub stops_held: Option<String>,
+    /// Ids that wait for neither wave nor ring nor window nor place (`apply --now`).
     pub now: Vec<Id>,
     /// Takes a mitigation off when the fix is installed, or leaves that to a person.
     pub removal: Removal,
@@ -54,6 +56,7 @@ impl Default for Policy {
             rings: Vec::new(),
             windows: Vec::new(),
             critical_at_once: false,
+            stops_held: None,
             now: Vec::new(),
             removal: Removal::Automatic,
             soak_seconds: DEFAULT_SOAK_SECONDS,

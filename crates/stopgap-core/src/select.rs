@@ -2,7 +2,7 @@
 //!
 //! The verdict is what should be; what *is* in force is observed elsewhere. The first of these that
 //! holds decides: Unsupported; NotApplicable; Withdrawn or Expired; Blocked; Disabled; Frozen;
-//! AwaitingApproval; Scheduled; Applies. Blocked, Disabled, Frozen, AwaitingApproval and Scheduled
+//! AwaitingApproval; Scheduled; Capped; Applies. Blocked, Disabled, Frozen, AwaitingApproval, Scheduled and Capped
 //! bring nothing new and leave what is in force; Withdrawn, Expired and a fix take it off, but not
 //! while an operator pauses: then only the operator's own revert does.
 
@@ -12,13 +12,14 @@ mod wave;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use stopgap_feed::document::{Action, ActionType, Document, Mitigation, Severity};
+use stopgap_feed::document::{Action, ActionKind, ActionType, Document, Mitigation, Severity};
 use stopgap_feed::{FeedName, Key, VerifiedFeed};
 
 use crate::applicability::{self, Applicability};
 use crate::facts::Facts;
 use crate::ledger::Ledger;
 use crate::policy::{Approval, Approved, FeedPolicy, Level, Policy, Removal};
+use crate::stops;
 use crate::window;
 use candidate::{Candidate, candidates};
 
@@ -49,6 +50,11 @@ impl<'a> FeedView<'a> {
             document: Some((document, now)),
             policy: FeedPolicy::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with(self, policy: FeedPolicy) -> Self {
+        FeedView { policy, ..self }
     }
 }
 
@@ -96,6 +102,8 @@ pub enum Verdict {
     },
     /// This server's turn comes then.
     Scheduled(Timestamp),
+    /// It would stop something, and as many servers of its group as may have something stopped.
+    Capped(String),
     /// It should be in force.
     Applies(String),
 }
@@ -112,7 +120,8 @@ impl Verdict {
             Verdict::Disabled(_) => "Disabled",
             Verdict::Frozen(_) => "Frozen",
             Verdict::AwaitingApproval { .. } => "AwaitingApproval",
-            Verdict::Scheduled(_) => "Scheduled",
+            // Both wait for their turn, and a hub of before knows the word.
+            Verdict::Scheduled(_) | Verdict::Capped(_) => "Scheduled",
             Verdict::Applies(_) => "Applies",
         }
     }
@@ -144,6 +153,7 @@ impl Verdict {
                  `stopgap approve {name}` lets it in",
                 earlier.by, earlier.at
             ),
+            Verdict::Capped(why) => why.clone(),
             Verdict::Scheduled(at) => format!("this server's turn is at {at:.0}"),
         }
     }
@@ -177,7 +187,8 @@ pub struct Selected {
     pub wish: Wish,
     /// The actions to render: all of them, without those that are blocked one by one.
     pub actions: Vec<Action>,
-    /// Actions that are blocked one by one: not put on, but left where they are in force.
+    /// Actions that are blocked one by one, or would stop what may not be stopped now: not put on, but left where
+    /// they are in force.
     pub blocked_actions: Vec<Action>,
     /// The targets that it concerns.
     pub targets: BTreeSet<String>,
@@ -272,7 +283,8 @@ impl Context<'_> {
             | Verdict::Disabled(_)
             | Verdict::Frozen(_)
             | Verdict::AwaitingApproval { .. }
-            | Verdict::Scheduled(_) => Wish::Keep,
+            | Verdict::Scheduled(_)
+            | Verdict::Capped(_) => Wish::Keep,
         };
         let (actions, blocked_actions) = self.split_actions(&candidate);
         Selected {
@@ -304,9 +316,11 @@ impl Context<'_> {
     /// is neither.
     fn split_actions(&self, candidate: &Candidate) -> (Vec<Action>, Vec<Action>) {
         let feed = &candidate.key.feed;
+        let held = self.stops_held(candidate).is_some();
         let (mut wanted, mut blocked) = (Vec::new(), Vec::new());
         for action in &candidate.mitigation.actions {
             match self.policy.action_block(feed, &action.id, self.now) {
+                None if held && stops::is_stop(&action.kind) => blocked.push(action.clone()),
                 None => wanted.push(action.clone()),
                 Some(block) if !block.take_off => blocked.push(action.clone()),
                 Some(_) => {}
@@ -335,16 +349,34 @@ impl Context<'_> {
             return Verdict::Frozen(until);
         }
         // What is in force waits neither for a word nor for its turn again.
-        if candidate.in_ledger {
-            return Verdict::Applies(concern.why.clone());
+        if !candidate.in_ledger {
+            if let Some(waits) = self.awaits_approval(candidate) {
+                return waits;
+            }
+            if let Some(turn) = self.turn(candidate).filter(|turn| self.now < *turn) {
+                return Verdict::Scheduled(turn);
+            }
         }
-        if let Some(waits) = self.awaits_approval(candidate) {
-            return waits;
+        match self.capped(candidate) {
+            Some(why) => Verdict::Capped(why.to_owned()),
+            None => Verdict::Applies(concern.why.clone()),
         }
-        match self.turn(candidate) {
-            Some(turn) if self.now < turn => Verdict::Scheduled(turn),
-            _ => Verdict::Applies(concern.why.clone()),
-        }
+    }
+
+    /// Why it waits as a whole: all that it has to place would stop something. Of one that also has rules, only the
+    /// stops wait.
+    fn capped(&self, candidate: &Candidate) -> Option<&str> {
+        let why = self.stops_held(candidate)?;
+        let mut placed =
+            candidate.mitigation.actions.iter().filter(|action| action.kind != ActionKind::DoNothing);
+        let all = placed.clone().next().is_some() && placed.all(|action| stops::is_stop(&action.kind));
+        all.then_some(why)
+    }
+
+    /// Why nothing of it may be stopped.
+    fn stops_held(&self, candidate: &Candidate) -> Option<&str> {
+        let jumps = self.policy.now.iter().any(|id| id.covers(&candidate.key.id));
+        self.policy.stops_held.as_deref().filter(|_| !jumps)
     }
 
     fn paused(&self) -> Option<Timestamp> {

@@ -96,6 +96,10 @@ pub struct Settings {
     /// Changes are taken one server after another in this server's group: this one asks for its turn.
     #[serde(default)]
     pub takes_turns: bool,
+    /// So many servers of this server's group may have something stopped and no more: this one asks before it stops
+    /// a service or a pool.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub caps_stops: bool,
     /// Feeds that the hub mirrors, at `/v1/agent/feeds/NAME`.
     #[serde(default)]
     pub feeds: Vec<FeedName>,
@@ -155,6 +159,10 @@ pub struct ServerReport {
     /// Every mitigation that the feeds bring or the ledger holds.
     #[serde(default)]
     pub mitigations: Vec<Mitigation>,
+    /// Mitigations that keep a service or a pool stopped here, as `feed:id`; `None`: an agent that does not tell
+    /// them apart, whose mitigations count by their type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Vec<String>>,
     /// Feeds, one entry each.
     #[serde(default)]
     pub feeds: Vec<Feed>,
@@ -246,6 +254,9 @@ pub struct Happened {
 pub struct Turn {
     /// What it would change, as `feed:id`.
     pub mitigations: Vec<String>,
+    /// Those of them that stop a service or a pool, where nothing is stopped on this server yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stops: Vec<String>,
     /// The sequence of the newest report that was made: this one and those before cannot know how it went.
     #[serde(default)]
     pub sequence: u64,
@@ -259,6 +270,9 @@ pub struct TurnAnswer {
     /// Why not: who is changing now, or who failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why [`Turn::stops`] wait, whatever becomes of the rest: as many servers as may have something stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stops_held: Option<String>,
 }
 
 /// `GET /v1/agent/events` is an event stream; each event's name is one of these, and its data is one JSON
@@ -268,6 +282,8 @@ pub mod event {
     pub const SETTINGS: &str = "settings";
     /// A feed's serial changed at the mirror: `{"feed":"…","serial":12}`.
     pub const FEED: &str = "feed";
+    /// A place came free for what this server would stop: `{}`.
+    pub const PLACE: &str = "place";
 }
 
 #[cfg(test)]

@@ -86,7 +86,14 @@ fn every_recorded_document_is_understood_and_said_again() {
     understood::<Turn>("turn.json");
     understood::<TurnAnswer>("turn-answer.json");
     let reports: Reports = understood("reports.json");
-    assert_eq!(reports.reports.len(), 2);
+    assert_eq!((reports.reports.len(), reports.reports[0].stopped.as_ref()), (2, None));
+    understood::<Turn>("turn-stops.json");
+    let held: TurnAnswer = understood("turn-answer-held.json");
+    assert!(held.granted && held.stops_held.is_some());
+    let settings: Settings = understood("settings-cap.json");
+    assert!(settings.caps_stops);
+    let reports: Reports = understood("reports-stopped.json");
+    assert_eq!(reports.reports[0].stopped.as_deref(), Some(&["example:S1".to_owned()][..]));
 }
 
 #[test]
@@ -108,10 +115,11 @@ fn the_least_that_was_ever_said_holds_nothing_back() {
     let nothing = recorded("settings-least.json");
     assert!(settings.blocks.is_empty() && settings.rings.is_empty() && settings.approvals.is_empty());
     assert_eq!((settings.frozen_until, settings.approval, settings.takes_turns), (None, None, false));
+    assert!(!settings.caps_stops);
     // What is said of it now is said in words that an old agent passes over.
     assert!(says(&serde_json::to_value(&settings).unwrap(), &nothing).is_ok());
     let answer: TurnAnswer = understood("turn-least.json");
-    assert!(answer.granted);
+    assert!(answer.granted && answer.stops_held.is_none());
 }
 
 /// An old hub refuses a report without the fields that it asks for.

@@ -18,6 +18,7 @@ mod events;
 mod fronted;
 mod lines;
 mod mirror;
+mod places;
 mod reports;
 mod roster;
 mod settings;
@@ -47,6 +48,7 @@ pub struct Shared {
     credentials: agent::Credentials,
     roster: roster::Newest,
     lines: Arc<lines::Lines>,
+    places: places::Places,
     seen: Mutex<HashMap<String, Timestamp>>,
     mirrored: watch::Sender<Arc<mirror::Mirrored>>,
 }
@@ -56,6 +58,7 @@ impl Shared {
     pub(crate) fn new(streams: usize) -> Self {
         Shared {
             lines: Arc::new(lines::Lines::new(streams)),
+            places: places::Places::default(),
             credentials: agent::Credentials::default(),
             roster: roster::Newest::default(),
             seen: Mutex::default(),

@@ -54,6 +54,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "sign_in_links", include_str!("../migrations/0005_sign_in_links.sql")),
     (6, "tokens", include_str!("../migrations/0006_tokens.sql")),
     (7, "facts_unknown", include_str!("../migrations/0007_facts_unknown.sql")),
+    (8, "stopped", include_str!("../migrations/0008_stopped.sql")),
 ];
 
 /// Which database it is, where a statement cannot be the same.

@@ -12,6 +12,7 @@ impl Cycle<'_> {
         let now = self.input.now;
         let of_operator = self.policy.blocks.iter().filter_map(|block| block.until);
         let of_pause = [self.operator.paused(now).map(|pause| pause.until), self.policy.paused_until];
+        let of_stops = self.waiting.as_ref().map(|waiting| waiting.until);
         let of_suspects = self.suspects(selection).next().filter(|_| self.progress).map(|_| {
             // Those that are tried alone follow each other.
             now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now)
@@ -21,6 +22,7 @@ impl Cycle<'_> {
             .chain(of_operator)
             .chain(of_pause.into_iter().flatten())
             .chain(of_suspects)
+            .chain(of_stops)
             .filter(|moment| *moment > now)
             .min()
     }

@@ -13,6 +13,7 @@ use stopgap_core::facts::{Fact, Facts};
 use stopgap_core::ledger::Ledger;
 use stopgap_core::plan::sha256_hex;
 use stopgap_core::report::{MitigationReport, Report};
+use stopgap_core::stops;
 use stopgap_core::wire::{self, Happened, ServerReport};
 use stopgap_drivers::Host;
 
@@ -149,6 +150,7 @@ pub(crate) fn note(
         facts: products(facts, version),
         facts_unknown: unread_of(facts),
         mitigations: done.report.mitigations.iter().map(|m| mitigation(m, done, &ledger)).collect(),
+        stopped: Some(stops::in_force(&done.report, &done.selection)),
         feeds: feeds(&done.report),
         paused_until: own.paused_until,
         warnings: done.report.warnings.clone(),

@@ -169,7 +169,8 @@ impl Client {
     /// Whether it is this server's turn.
     pub async fn turn(&self, turn: &Turn) -> Result<TurnAnswer, HubError> {
         let answer: TurnAnswer = read(self.post("v1/agent/turn", turn)?).await?;
-        Ok(TurnAnswer { reason: answer.reason.as_deref().map(plain), ..answer })
+        let (reason, held) = (answer.reason.as_deref().map(plain), answer.stops_held.as_deref().map(plain));
+        Ok(TurnAnswer { reason, stops_held: held, ..answer })
     }
 
     /// Opens the event stream; `after`: the id of the last event that was heard.

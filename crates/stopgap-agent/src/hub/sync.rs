@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::client::{Client, HubError};
 use super::enrollment::Enrollment;
 use super::said::Said;
+use super::turn::Waiting;
 use crate::config::{Config, NetworkConfig};
 use crate::cycle::{next_wait, words};
 use crate::events::Event;
@@ -187,7 +188,7 @@ async fn run(
         tried.send_replace(true);
         tokio::select! {
             changed = config.changed() => if changed.is_err() { return },
-            heard = tied.heard.recv() => heed(heard, &home, &mut due, &feeds).await,
+            heard = tied.heard.recv() => heed(heard, &home, &mut due, (&wake, &feeds)).await,
             () = sleep_until(due.ask_at.max(due.not_before)) => {}
         }
     }
@@ -208,7 +209,12 @@ fn tied(home: &Home, config: &Config, before: Option<Tie>, due: &mut Due) -> Res
 }
 
 /// What the stream said. That the settings are what is kept is no reason to ask.
-async fn heed(heard: Option<Heard>, home: &Home, due: &mut Due, feeds: &mpsc::Sender<FeedName>) {
+async fn heed(
+    heard: Option<Heard>,
+    home: &Home,
+    due: &mut Due,
+    (wake, feeds): (&mpsc::Sender<()>, &mpsc::Sender<FeedName>),
+) {
     match heard {
         Some(Heard::Settings(version)) => {
             let kept = Said::load(home, &Machine).ok().flatten();
@@ -222,6 +228,13 @@ async fn heed(heard: Option<Heard>, home: &Home, due: &mut Due, feeds: &mpsc::Se
             let is_known = serial.zip(known).is_some_and(|(serial, known)| serial <= known.serial);
             if !is_known {
                 let _ = feeds.send(feed).await;
+            }
+        }
+        // Only who waits has a reason to look: the cycle that follows asks.
+        Some(Heard::Place) => {
+            let waiting = Waiting::load(home, &Machine, Timestamp::now()).ok().flatten();
+            if waiting.is_some_and(|waiting| waiting.stops().is_some()) {
+                let _ = wake.send(()).await;
             }
         }
         // A poll tells whether the hub is away, and `status` says since when. Not all servers ask in one moment.

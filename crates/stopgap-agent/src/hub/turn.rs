@@ -1,16 +1,18 @@
 //! Turns: where an organization's servers change one after another, this one asks its hub before it puts
-//! anything on, and waits while another is at it.
+//! anything on, and waits while another is at it. Where only so many of them may have something stopped, it asks
+//! before it stops a service or a pool, and only that waits.
 //!
-//! Only a hub that says "not yet" makes it wait. One that does not answer holds up nobody: protection does not
-//! depend on it.
+//! Only a hub that says "not yet" makes it wait for its turn. One that does not answer holds up nobody: protection
+//! does not depend on it. A stop that nobody granted waits, though: a hub that is away for a minute must not stop
+//! a service on every server of a group.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use stopgap_core::plan::Plan;
 use stopgap_core::report::PauseReport;
-use stopgap_core::wire::Turn;
+use stopgap_core::stops;
+use stopgap_core::wire::{Turn, TurnAnswer};
 use stopgap_drivers::host::remove_if_there;
 use stopgap_drivers::{Host, Machine};
 use tokio::time::timeout;
@@ -20,6 +22,7 @@ use super::client::Client;
 use super::enrollment::Enrollment;
 use super::said::Said;
 use crate::config::Config;
+use crate::cycle::Done;
 use crate::home::{Home, HomeError};
 
 const FILE: &str = "hub/turn.json";
@@ -30,6 +33,9 @@ const AGAIN: i64 = 20;
 const QUESTION: Duration = Duration::from_secs(10);
 /// What is named at a time; of more, those that come first.
 const MAX_NAMED: usize = 1000;
+/// Why what nobody granted is not stopped.
+const UNANSWERED: &str = "the organization caps how many servers have something stopped, and its hub does not answer \
+    whether this one may; `stopgap apply --now ID` asks nobody";
 
 /// `hub/turn.json`: it is another server's turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +46,9 @@ pub(crate) struct Waiting {
     /// Whose turn it is.
     #[serde(default)]
     reason: Option<String>,
+    /// Why nothing may be stopped. Then all else goes on.
+    #[serde(default)]
+    stops: Option<String>,
 }
 
 impl Waiting {
@@ -50,22 +59,35 @@ impl Waiting {
         Ok(kept.filter(|waiting| waiting.since <= now && now < waiting.until))
     }
 
-    /// As a pause.
-    pub(crate) fn pause(&self) -> PauseReport {
-        PauseReport {
+    /// As a pause; `None`: only stops wait.
+    pub(crate) fn pause(&self) -> Option<PauseReport> {
+        self.stops.is_none().then(|| PauseReport {
             until: self.until,
             since: self.since,
             by: "the organization, whose servers change one after another".into(),
             reason: self.reason.clone(),
+        })
+    }
+
+    /// Why nothing may be stopped, where only that waits.
+    pub(crate) fn stops(&self) -> Option<&str> {
+        self.stops.as_deref()
+    }
+
+    fn save(&self, home: &Home) {
+        if let Err(error) = home.save(&Machine, FILE, self) {
+            tracing::warn!("this server does not wait for its turn: {}", crate::cycle::words(&error));
         }
     }
 }
 
-/// Whether this server asks before it puts something on.
-pub(crate) fn takes_turns(config: &Config) -> bool {
-    let home = Home::at(&config.data);
-    Enrollment::is_there(&home, &Machine)
-        && Said::load(&home, &Machine).ok().flatten().is_some_and(|said| said.settings.takes_turns)
+/// Whether this server asks before it puts something on, or before it stops something.
+pub(crate) fn asks_first(config: &Config) -> bool {
+    said(&Home::at(&config.data)).is_some_and(|said| said.settings.takes_turns || said.settings.caps_stops)
+}
+
+fn said(home: &Home) -> Option<Said> {
+    Said::load(home, &Machine).ok().flatten()
 }
 
 /// Waits for nobody: a plan shows what this server would do if it were its turn.
@@ -75,32 +97,49 @@ pub(crate) fn forget(config: &Config) {
     let _ = remove_if_there(&Machine, &path);
 }
 
-/// Asks for the turn that this plan needs, and keeps what makes this server wait.
-pub(crate) async fn ask(config: &Config, plan: &Plan) {
-    let puts_on = plan.changes.iter().flat_map(|change| &change.puts_on);
+/// Asks for the turn that this plan needs, and for the place of what it stops; keeps what makes this server wait.
+pub(crate) async fn ask(config: &Config, planned: &Done) {
+    let home = Home::at(&config.data);
+    let Some(said) = said(&home) else { return };
+    let puts_on = planned.plan.changes.iter().flat_map(|change| &change.puts_on);
     let mut mitigations: Vec<String> = puts_on.map(|what| what.key.to_string()).collect();
     mitigations.sort();
     mitigations.dedup();
     mitigations.truncate(MAX_NAMED);
-    if mitigations.is_empty() {
+    let mut stops = Vec::new();
+    // A server counts once, whatever else it stops.
+    if said.settings.caps_stops && stops::in_force(&planned.report, &planned.selection).is_empty() {
+        stops = stops::planned(&planned.plan, &planned.selection);
+        stops.truncate(MAX_NAMED);
+    }
+    if mitigations.is_empty() || (stops.is_empty() && !said.settings.takes_turns) {
         return;
     }
-    let home = Home::at(&config.data);
-    let Ok(Some(enrollment)) = Enrollment::load(&home, &Machine) else { return };
-    let Ok(client) = Client::new(&enrollment, &config.network) else { return };
-    let sequence = Books::load(&home, &Machine).map_or(0, |books| books.sequence);
-    let turn = Turn { mitigations, sequence };
-    let Ok(Ok(answer)) = timeout(QUESTION, client.turn(&turn)).await else { return };
-    if answer.granted {
+    let unanswered = (!stops.is_empty()).then(|| UNANSWERED.to_owned());
+    let answer = match timeout(QUESTION, answered(config, &home, mitigations, stops)).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) | Err(_) => TurnAnswer { granted: true, reason: None, stops_held: unanswered },
+    };
+    if answer.granted && answer.stops_held.is_none() {
         return;
     }
     let now = Timestamp::now();
     let wait = jiff::SignedDuration::from_secs(AGAIN + fastrand::i64(0..=AGAIN));
     let until = now.checked_add(wait).unwrap_or(now);
-    let waiting = Waiting { until, since: now, reason: answer.reason };
-    if let Err(error) = home.save(&Machine, FILE, &waiting) {
-        tracing::warn!("this server does not wait for its turn: {}", crate::cycle::words(&error));
-    }
+    let stops = answer.stops_held.filter(|_| answer.granted);
+    Waiting { until, since: now, reason: answer.reason, stops }.save(&home);
+}
+
+async fn answered(
+    config: &Config,
+    home: &Home,
+    mitigations: Vec<String>,
+    stops: Vec<String>,
+) -> Option<TurnAnswer> {
+    let enrollment = Enrollment::load(home, &Machine).ok().flatten()?;
+    let client = Client::new(&enrollment, &config.network).ok()?;
+    let sequence = Books::load(home, &Machine).map_or(0, |books| books.sequence);
+    client.turn(&Turn { mitigations, stops, sequence }).await.ok()
 }
 
 #[cfg(test)]
@@ -114,7 +153,7 @@ mod tests {
         home.make_folder(&Machine, "hub").unwrap();
         let [before, since, during, until] =
             [0, 10, 20, 30].map(|second| Timestamp::from_second(second).unwrap());
-        home.save(&Machine, FILE, &Waiting { until, since, reason: None }).unwrap();
+        home.save(&Machine, FILE, &Waiting { until, since, reason: None, stops: None }).unwrap();
         let holds = |now| Waiting::load(&home, &Machine, now).unwrap().is_some();
         assert_eq!([before, since, during, until].map(holds), [false, true, true, false]);
     }

@@ -26,7 +26,7 @@ pub(super) fn status(
         Verdict::Disabled(_) => Some(Status::Disabled),
         Verdict::Frozen(_) => Some(Status::Frozen),
         Verdict::AwaitingApproval { .. } => Some(Status::AwaitingApproval),
-        Verdict::Scheduled(_) => Some(Status::Scheduled),
+        Verdict::Scheduled(_) | Verdict::Capped(_) => Some(Status::Scheduled),
     };
     if let Some(status) = held_back {
         return (status, None);

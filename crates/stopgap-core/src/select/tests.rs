@@ -540,3 +540,42 @@ fn the_truth_table_of_maintenance_windows() {
     });
     assert_eq!(fixed.decide().1, Wish::TakeOff);
 }
+
+#[test]
+fn where_nothing_may_be_stopped_rules_go_on_and_what_leaves_leaves() {
+    let held = || Policy { stops_held: Some("cap of group web".into()), ..Policy::default() };
+    let stop = |mut action: Action| {
+        action.kind = ActionKind::Service { names: vec!["cups".into()] };
+        action
+    };
+    let all = |m1: &mut Mitigation| m1.actions = m1.actions.drain(..).map(stop).collect();
+    let one = |m1: &mut Mitigation| m1.actions = vec![m1.actions[0].clone(), stop(m1.actions[1].clone())];
+    let decide = |document: Document, policy: Policy| {
+        let feeds = [FeedView::of_document("example", &document, now()).with(FeedPolicy {
+            allow: vec![ActionType::UrlRewrite, ActionType::Service],
+            ..FeedPolicy::default()
+        })];
+        let mut all = target("all", "15.2.986.5");
+        all.takes = &[ActionType::UrlRewrite, ActionType::Service];
+        let selection = select(&feeds, &[all], &Facts::default(), &policy, &Ledger::default(), now());
+        let selected = selection.mitigations.into_iter().next().unwrap();
+        let ids = |actions: &[Action]| actions.iter().map(|a| a.id.to_string()).collect::<Vec<_>>().join(" ");
+        let (new, kept) = (ids(&selected.actions), ids(&selected.blocked_actions));
+        (selected.verdict, selected.wish, new, kept)
+    };
+    let (verdict, wish, ..) = decide(with(all), held());
+    assert_eq!(
+        (verdict.word(), verdict.reason(), wish),
+        ("Scheduled", "cap of group web".into(), Wish::Keep)
+    );
+    // Of one that has both, the rule is put on.
+    let (verdict, wish, new, kept) = decide(with(one), held());
+    assert_eq!((verdict.word(), wish, new.as_str(), kept.as_str()), ("Applies", Wish::Apply, "M1.1", "M1.2"));
+    assert_eq!(decide(with(|_| ()), held()).2, "M1.1 M1.2", "rules are never held back");
+    // The operator's word on the server itself, and what takes off.
+    assert_eq!(decide(with(all), Policy { now: vec!["M1".parse().unwrap()], ..held() }).1, Wish::Apply);
+    assert_eq!(decide(with(all), Policy { blocks: vec![block("M1", true)], ..held() }).1, Wish::TakeOff);
+    let mut recalled = with(all);
+    recalled.withdrawn = vec![Withdrawn { id: "M1".parse().unwrap(), reason: "wrong".into() }];
+    assert_eq!(decide(recalled, held()).1, Wish::TakeOff);
+}

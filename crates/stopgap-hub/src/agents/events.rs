@@ -3,6 +3,7 @@
 //! An event's id names all that it and those before said. Who comes back with the newest one is told nothing: after
 //! an outage ten thousand agents come back, and nobody of them has to ask anything.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ use crate::state::AppState;
 const HEARTBEAT: Duration = Duration::from_secs(25);
 /// A comment, which every client reads over.
 const BEAT: &[u8] = b":\n\n";
+/// [`event::PLACE`]. It has no id: what was said of settings and feeds stays the last that is named.
+const PLACE: &[u8] = b"event: place\ndata: {}\n\n";
 /// A server that listens is in contact; that is written so often.
 const IN_CONTACT: Duration = Duration::from_secs(300);
 /// After the store did not answer, the stream asks it again.
@@ -49,6 +52,7 @@ pub async fn get(
     let line = Line {
         settings: state.settings.subscribe(),
         mirrored: state.agents.mirrored.subscribe(),
+        places: state.agents.places.heard(),
         stopping: state.stopping.subscribe(),
         seen_at: Instant::now(),
         server: agent.server,
@@ -75,6 +79,7 @@ struct Line {
     seat: Seat,
     settings: watch::Receiver<u64>,
     mirrored: watch::Receiver<Arc<Mirrored>>,
+    places: watch::Receiver<Arc<HashSet<String>>>,
     stopping: watch::Receiver<bool>,
     /// The id of what was said last.
     told: Arc<str>,
@@ -102,29 +107,34 @@ async fn next(mut line: Line) -> Option<(Result<Bytes, Infallible>, Line)> {
                 }
             }
         }
-        let beats = tokio::select! {
+        let said = tokio::select! {
             _ = line.stopping.wait_for(|stopping| *stopping) => return None,
             () = line.seat.taken() => return None,
             changed = line.settings.changed() => {
                 changed.ok()?;
                 line.due = true;
-                false
+                None
             }
             changed = line.mirrored.changed() => {
                 changed.ok()?;
                 line.due = true;
-                false
+                None
+            }
+            changed = line.places.changed() => {
+                changed.ok()?;
+                let waits = line.places.borrow_and_update().contains(line.server.id.as_str());
+                waits.then_some(PLACE)
             }
             () = sleep_until(beat_at) => {
                 if line.seen_at.elapsed() >= IN_CONTACT {
                     line.seen_at = Instant::now();
                     line.state.agents.saw(&line.server.id, Timestamp::now());
                 }
-                true
+                Some(BEAT)
             }
         };
-        if beats {
-            return Some((Ok(Bytes::from_static(BEAT)), line));
+        if let Some(said) = said {
+            return Some((Ok(Bytes::from_static(said)), line));
         }
     }
 }

@@ -66,7 +66,7 @@ async fn kept(
     if batch.machine != last.machine || steps_back(&last, batch) {
         reports::clone_seen(&mut change, id, now).await?;
     }
-    let (mut told, mut counter) = (false, None);
+    let (mut told, mut freed, mut counter) = (false, false, None);
     if let Some(newest) = new.last() {
         let event_seq = happened(&mut change, id, &last, &new, now).await?;
         let kept = reports::mitigations(&mut change, id).await?;
@@ -79,7 +79,7 @@ async fn kept(
             told = !happenings.is_empty();
             tell::note(&mut change, state.tell.receivers(), &agent.server.name, &happenings, now).await?;
         }
-        turn::reported(&mut change, id, newest).await?;
+        freed = turn::reported(&mut change, id, newest).await?;
         reports::put_feeds(&mut change, id, &newest.feeds).await?;
         reports::state(&mut change, id, newest, event_seq, ahead(headers, now)).await?;
         if is_fronted && last.has_other_facts(newest) {
@@ -92,6 +92,9 @@ async fn kept(
     }
     if told {
         state.tell.noted();
+    }
+    if freed {
+        state.agents.places.freed();
     }
     Ok(new.last().map_or(last.sequence, |newest| newest.sequence))
 }

@@ -147,6 +147,23 @@ impl Roster {
             || fronted::concerns(&self.fronted, &self.organization, labels)
     }
 
+    /// The cap on servers that have something stopped, where this server is under one. A server's own value takes it
+    /// out of its groups' cap, as with turns; others go on counting it.
+    pub(super) async fn cap(&self, state: &AppState, id: &str) -> Result<Option<Cap>, DbError> {
+        let Some(server) = self.find(state, id).await? else { return Ok(None) };
+        let said = self.organization.effective(&server.labels, &self.layer(id)).max_stopped;
+        let Some(most) = said.value else { return Ok(None) };
+        Ok(match said.origin {
+            Origin::Group(name) => {
+                let group = self.organization.groups.iter().find(|(group, _)| group.name == name);
+                let label = group.map(|(group, _)| (group.label_key.clone(), group.label_value.clone()));
+                label.map(|label| Cap { whose: format!("group {name}"), most, label: Some(label) })
+            }
+            Origin::Organization => Some(Cap { whose: "the organization".to_owned(), most, label: None }),
+            Origin::Server | Origin::Default => None,
+        })
+    }
+
     fn layer(&self, id: &str) -> Layer {
         self.layers.get(id).cloned().unwrap_or_default()
     }
@@ -166,6 +183,24 @@ impl Roster {
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         servers.insert(member.known.id.clone(), Arc::clone(&member));
         member
+    }
+}
+
+/// How many servers may have something stopped, and which of them count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cap {
+    /// Whose word it is: `group web`, `the organization`.
+    pub(super) whose: String,
+    /// So many.
+    pub(super) most: u32,
+    /// The label of the group's members; `None`: every server.
+    label: Option<(String, String)>,
+}
+
+impl Cap {
+    /// Whether a server with these labels counts.
+    pub(super) fn counts(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.label.as_ref().is_none_or(|(key, value)| labels.get(key) == Some(value))
     }
 }
 

@@ -109,8 +109,8 @@ pub(super) fn settings(
         internet_web_proxy: effective.internet_web_proxy.value,
         internet_web_proxy_bypass: effective.internet_web_proxy_bypass.value,
         data_collection_enabled: effective.data_collection_enabled.value,
-        takes_turns: effective.max_parallel.value.is_some()
-            && matches!(effective.max_parallel.origin, Origin::Group(_) | Origin::Organization),
+        takes_turns: counts_with_others(&effective.max_parallel),
+        caps_stops: counts_with_others(&effective.max_stopped),
         feeds: mirrored.names(),
         protected_facts: std::collections::BTreeMap::new(),
         protected: fronted::told(fronted, &server.labels),
@@ -124,6 +124,11 @@ pub(super) fn settings(
     let id: Arc<str> = format!("{version}.{}", mirrored.version()).into();
     let event = events::text(event::SETTINGS, &id, &json!({ "version": version })).into();
     Arc::new(Told { version, id, event, of: Arc::clone(mirrored), tag, document })
+}
+
+/// Whether a number is of several servers: one that is said of a server alone has nobody to count with.
+fn counts_with_others(said: &Said<Option<u32>>) -> bool {
+    said.value.is_some() && matches!(said.origin, Origin::Group(_) | Origin::Organization)
 }
 
 fn block(Said { mut value, origin }: Said<Block>) -> Block {

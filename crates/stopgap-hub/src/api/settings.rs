@@ -46,6 +46,9 @@ pub struct SettingsDocument {
     /// How many servers of a group change at a time.
     #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
     max_parallel: Option<i64>,
+    /// How many servers of a group may have a service or a pool stopped at a time.
+    #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
+    max_stopped: Option<i64>,
 }
 
 /// A block. Its level is the settings' own.

@@ -117,6 +117,7 @@ fn settings_of(effective: &Effective, server: &Server) -> Vec<Setting> {
     }
     let truth = |value: &bool| if *value { "True" } else { "False" }.to_owned();
     let time = |value: &Option<Timestamp>| value.map(|at| format!("{} UTC", minute(at))).unwrap_or_default();
+    let number = |value: &Option<u32>| value.map(|value| value.to_string()).unwrap_or_default();
     let mut all = vec![setting("MitigationsEnabled", &effective.mitigations_enabled, truth)];
     if !server.mitigations_enabled {
         all.push(Setting {
@@ -152,9 +153,8 @@ fn settings_of(effective: &Effective, server: &Server) -> Vec<Setting> {
         setting("Maintenance windows (UTC)", &effective.windows, |windows| {
             windows.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         }),
-        setting("Servers at a time", &effective.max_parallel, |value| {
-            value.map(|value| value.to_string()).unwrap_or_default()
-        }),
+        setting("Servers at a time", &effective.max_parallel, number),
+        setting("Servers with something stopped", &effective.max_stopped, number),
         setting("InternetWebProxy", &effective.internet_web_proxy, |value| value.clone().unwrap_or_default()),
         setting("InternetWebProxyBypassList", &effective.internet_web_proxy_bypass, |value| value.join(", ")),
         setting("DataCollectionEnabled", &effective.data_collection_enabled, truth),

@@ -51,6 +51,7 @@ struct Written {
     rings: String,
     windows: String,
     max_parallel: String,
+    max_stopped: String,
     proxy: String,
     bypass: String,
 }
@@ -177,6 +178,7 @@ fn written(layer: &Layer) -> Written {
             }
         },
         max_parallel: layer.max_parallel.map(|value| value.to_string()).unwrap_or_default(),
+        max_stopped: layer.max_stopped.map(|value| value.to_string()).unwrap_or_default(),
         proxy: match layer.internet_web_proxy.as_deref() {
             None => String::new(),
             Some("") => NO_PROXY.into(),
@@ -223,6 +225,7 @@ fn read(fields: &Fields) -> Answer<Layer> {
         rings: Some(rings).filter(|rings| !rings.is_empty()),
         windows,
         max_parallel: fields.filled("max_parallel").map(number).transpose()?,
+        max_stopped: fields.filled("max_stopped").map(number).transpose()?,
         internet_web_proxy: fields
             .filled("internet_web_proxy")
             .map(|proxy| if proxy == NO_PROXY { String::new() } else { proxy.to_owned() }),
@@ -310,6 +313,7 @@ mod tests {
             windows: Some(vec!["sat,sun 02:00 6h".parse().unwrap(), "22:00 4h".parse().unwrap()]),
             frozen_until: Some("2026-11-22T20:00:00Z".parse().unwrap()),
             max_parallel: Some(2),
+            max_stopped: Some(3),
             ..Layer::default()
         };
         let written = written(&layer);
@@ -322,6 +326,7 @@ mod tests {
             ("rings", &written.rings),
             ("windows", &written.windows),
             ("max_parallel", &written.max_parallel),
+            ("max_stopped", &written.max_stopped),
             ("internet_web_proxy", &written.proxy),
             ("internet_web_proxy_bypass", &written.bypass),
         ];

@@ -167,7 +167,7 @@ pub async fn seen(change: &mut Change, servers: &BTreeMap<String, Timestamp>) ->
     Ok(())
 }
 
-fn known(row: &AnyRow) -> Result<Known, DbError> {
+pub(super) fn known(row: &AnyRow) -> Result<Known, DbError> {
     let cells = Cells { table: "servers", row };
     Ok(Known { id: cells.text("id")?, name: cells.text("name")?, labels: cells.json("labels")? })
 }

@@ -1,12 +1,19 @@
-//! Whose turn it is, where servers change one after another.
+//! Whose turn it is, where servers change one after another; and who holds a place, where only so many of them may
+//! have something stopped.
 
 use jiff::Timestamp;
 
+use super::agents::{Known, known};
 use super::{Cells, Change, DbError, time};
+
+/// The scope of all who were told that they may stop something. Whose cap it is stands in the settings, and changes.
+pub const STOPS: &str = "stops";
 
 /// A server that has its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
+    /// With whom it takes turns, or [`STOPS`].
+    pub scope: String,
     /// Its identity.
     pub server: String,
     /// Its name.
@@ -37,7 +44,7 @@ pub async fn forget(change: &mut Change, before: Timestamp) -> Result<(), DbErro
 
 /// Who has a turn in a scope. A server that was removed has none.
 pub async fn of_scope(change: &mut Change, scope: &str) -> Result<Vec<Turn>, DbError> {
-    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.after_sequence, t.failed FROM turns t \
+    let sql = "SELECT t.scope, t.server, s.name, t.mitigations, t.granted_at, t.after_sequence, t.failed FROM turns t \
                JOIN servers s ON s.id = t.server WHERE t.scope = $1 ORDER BY t.granted_at";
     let rows = sqlx::query(sql).bind(scope).fetch_all(change.on()).await?;
     rows.iter().map(turn).collect()
@@ -45,7 +52,7 @@ pub async fn of_scope(change: &mut Change, scope: &str) -> Result<Vec<Turn>, DbE
 
 /// The turns that a server has.
 pub async fn of_server(change: &mut Change, server: &str) -> Result<Vec<Turn>, DbError> {
-    let sql = "SELECT t.server, s.name, t.mitigations, t.granted_at, t.after_sequence, t.failed FROM turns t \
+    let sql = "SELECT t.scope, t.server, s.name, t.mitigations, t.granted_at, t.after_sequence, t.failed FROM turns t \
                JOIN servers s ON s.id = t.server WHERE t.server = $1";
     let rows = sqlx::query(sql).bind(server).fetch_all(change.on()).await?;
     rows.iter().map(turn).collect()
@@ -76,22 +83,45 @@ pub async fn grant(
     Ok(())
 }
 
-/// A server's turns are over.
-pub async fn end(change: &mut Change, server: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM turns WHERE server = $1").bind(server).execute(change.on()).await?;
+/// A server's turn is over.
+pub async fn end(change: &mut Change, turn: &Turn) -> Result<(), DbError> {
+    let sql = "DELETE FROM turns WHERE scope = $1 AND server = $2";
+    sqlx::query(sql).bind(&turn.scope).bind(&turn.server).execute(change.on()).await?;
     Ok(())
 }
 
 /// What a server changed failed.
-pub async fn fail(change: &mut Change, server: &str, why: &str) -> Result<(), DbError> {
-    let sql = "UPDATE turns SET failed = $1 WHERE server = $2";
-    sqlx::query(sql).bind(why).bind(server).execute(change.on()).await?;
+pub async fn fail(change: &mut Change, turn: &Turn, why: &str) -> Result<(), DbError> {
+    let sql = "UPDATE turns SET failed = $1 WHERE scope = $2 AND server = $3";
+    sqlx::query(sql).bind(why).bind(&turn.scope).bind(&turn.server).execute(change.on()).await?;
     Ok(())
+}
+
+/// Servers that have something stopped, or may stop it now, by name. One statement: a server whose turn becomes what
+/// its report says is in it once, and never twice or not at all.
+pub async fn holders(change: &mut Change) -> Result<Vec<Known>, DbError> {
+    let sql = "SELECT id, name, labels FROM servers WHERE stopped = 1 \
+               OR id IN (SELECT server FROM turns WHERE scope = $1) ORDER BY name";
+    let rows = sqlx::query(sql).bind(STOPS).fetch_all(change.on()).await?;
+    rows.iter().map(known).collect()
+}
+
+/// Keeps whether a server has something stopped; the answer is whether it had.
+pub async fn put_stopped(change: &mut Change, server: &str, stopped: bool) -> Result<bool, DbError> {
+    let sql = "SELECT stopped FROM servers WHERE id = $1";
+    let row = sqlx::query(sql).bind(server).fetch_one(change.on()).await?;
+    let had = Cells { table: "servers", row: &row }.truth("stopped")?;
+    if had != stopped {
+        let sql = "UPDATE servers SET stopped = $1 WHERE id = $2";
+        sqlx::query(sql).bind(i64::from(stopped)).bind(server).execute(change.on()).await?;
+    }
+    Ok(had)
 }
 
 fn turn(row: &sqlx::any::AnyRow) -> Result<Turn, DbError> {
     let cells = Cells { table: "turns", row };
     Ok(Turn {
+        scope: cells.text("scope")?,
         server: cells.text("server")?,
         name: cells.text("name")?,
         mitigations: cells.json("mitigations")?,

@@ -95,6 +95,12 @@ pub(super) fn checked(mut layer: Layer, level: Level) -> Answer<Layer> {
             "max_parallel is 0, so that no server would ever change; expected 1 or more",
         ));
     }
+    if layer.max_stopped == Some(0) {
+        return Err(Problem::unprocessable(
+            "max_stopped is 0, so that nothing could ever be stopped; expected 1 or more; a server whose feeds may \
+             stop nothing says so in `allow` of its trust file",
+        ));
+    }
     Ok(layer)
 }
 
@@ -142,6 +148,7 @@ mod tests {
             json!({"internet_web_proxy": "proxy"}),
             json!({"internet_web_proxy": "ftp://proxy:21"}),
             json!({"max_parallel": 0}),
+            json!({"max_stopped": 0}),
             json!({"windows": ["25:00 1h"]}),
             json!({"windows": vec!["22:00 1h"; 51]}),
             json!({"mitigations_blocked": (0..1001).map(|n| format!("M{n}")).collect::<Vec<_>>()}),

@@ -25,6 +25,7 @@ mod openapi;
 mod outage;
 mod owners;
 mod people;
+mod places;
 mod polls;
 mod settings;
 mod store;

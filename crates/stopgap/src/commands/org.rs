@@ -105,6 +105,7 @@ async fn get(remote: &Remote, json: bool) -> Outcome {
         ("frozen_until", "FrozenUntil"),
         ("windows", "Windows"),
         ("max_parallel", "MaxParallel"),
+        ("max_stopped", "MaxStopped"),
     ] {
         match settings.get(name) {
             None | Some(Value::Null) => {}

@@ -119,6 +119,9 @@ pub struct Wanted {
     /// How many servers change at a time; 0 says nothing at this level
     #[arg(long, value_name = "N")]
     pub max_parallel: Option<u32>,
+    /// How many servers may have a service or a pool stopped at a time; 0 says nothing at this level
+    #[arg(long, value_name = "N")]
+    pub max_stopped: Option<u32>,
     /// Why; the hub's audit log keeps it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -136,6 +139,7 @@ impl Wanted {
             || self.freeze.is_some()
             || !self.windows.is_empty()
             || self.max_parallel.is_some()
+            || self.max_stopped.is_some()
     }
 }
 

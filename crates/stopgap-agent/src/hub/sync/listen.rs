@@ -26,6 +26,8 @@ pub(super) enum Heard {
     Settings(String),
     /// A feed has this serial at the mirror.
     Feed(FeedName, Option<u64>),
+    /// A place came free: what waits to be stopped may be asked for.
+    Place,
     /// The stream cannot be opened.
     Lost,
     /// It can, after it could not.
@@ -129,6 +131,7 @@ fn heard(announced: &Announced) -> Option<Heard> {
         event::FEED => {
             serde_json::from_str(&announced.data).ok().map(|Feed { feed, serial }| Heard::Feed(feed, serial))
         }
+        event::PLACE => Some(Heard::Place),
         _ => None,
     }
 }
@@ -189,6 +192,7 @@ mod tests {
         let feed = Some(Heard::Feed("example".parse().unwrap(), Some(12)));
         assert_eq!(said("feed", r#"{"feed":"example","serial":12}"#), feed);
         assert_eq!(said("feed", r#"{"feed":"../example"}"#), None);
+        assert_eq!(said("place", "{}"), Some(Heard::Place));
         assert_eq!(said("weather", "{}"), None);
         assert_eq!(said("settings", "fine"), None);
     }

@@ -73,8 +73,10 @@ impl Change {
         if !wanted.windows.is_empty() {
             values.insert("windows".into(), windows(&wanted.windows)?);
         }
-        if let Some(most) = wanted.max_parallel {
-            values.insert("max_parallel".into(), if most == 0 { Value::Null } else { json!(most) });
+        for (name, most) in [("max_parallel", wanted.max_parallel), ("max_stopped", wanted.max_stopped)] {
+            if let Some(most) = most {
+                values.insert(name.into(), if most == 0 { Value::Null } else { json!(most) });
+            }
         }
         let blocked = wanted.mitigations_blocked.as_deref().map(edits::read).transpose()?;
         if values.is_empty() && blocked.is_none() {
@@ -185,6 +187,7 @@ mod tests {
             freeze: None,
             windows: Vec::new(),
             max_parallel: None,
+            max_stopped: None,
             reason: None,
         }
     }
