@@ -29,7 +29,6 @@ use stopgap_core::plan::{Hooks, Plan};
 use stopgap_core::policy::Policy;
 use stopgap_core::report::{Failures, PauseReport, Report, report};
 use stopgap_core::select::{FeedView, Selected, Selection, TargetView, Verdict, Wish, select};
-use stopgap_core::stops::is_stop;
 use stopgap_drivers::{Driver, Host};
 use stopgap_feed::document::{ActionKind, ActionType};
 use stopgap_feed::{FeedName, Id};
@@ -185,7 +184,8 @@ impl<'a> Cycle<'a> {
         };
         if let Some(waiting) = &waiting {
             policy.paused_until = policy.paused_until.max(waiting.pause().map(|pause| pause.until));
-            policy.stops_held = waiting.stops().map(str::to_owned);
+            let caps = said.as_ref().is_some_and(|said| said.settings.caps_stops);
+            policy.stops_held = waiting.stops().filter(|_| caps).map(str::to_owned);
         }
         let ledger = input.home.ledger(input.host)?;
         Ok(Cycle {
@@ -457,9 +457,7 @@ impl<'a> Cycle<'a> {
     fn stops_that_wait(&self, selection: &Selection) -> Vec<String> {
         let Some(why) = &self.policy.stops_held else { return Vec::new() };
         let applied = selection.mitigations.iter().filter(|selected| selected.wish == Wish::Apply);
-        let waits =
-            applied.flat_map(|selected| &selected.blocked_actions).filter(|action| is_stop(&action.kind));
-        waits.map(|action| format!("{} waits: {why}", action.id)).collect()
+        applied.flat_map(|selected| &selected.held_stops).map(|id| format!("{id} waits: {why}")).collect()
     }
 
     /// Whose pause holds: the one that ends last.

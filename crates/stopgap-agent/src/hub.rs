@@ -37,7 +37,7 @@ pub use said::{Said, configured};
 
 pub(crate) use books::note;
 pub(crate) use sync::{Link, once};
-pub(crate) use turn::{Waiting, ask as ask_for_turn, asks_first, forget as forget_turn};
+pub(crate) use turn::{Waiting, ask as ask_for_turn, asks_first, forget_turn};
 
 /// The folder in the data folder.
 const FOLDER: &str = "hub";

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use stopgap_feed::document::{Action, ActionKind, ActionType, Document, Mitigation, Severity};
-use stopgap_feed::{FeedName, Key, VerifiedFeed};
+use stopgap_feed::{FeedName, Id, Key, VerifiedFeed};
 
 use crate::applicability::{self, Applicability};
 use crate::facts::Facts;
@@ -190,6 +190,8 @@ pub struct Selected {
     /// Actions that are blocked one by one, or would stop what may not be stopped now: not put on, but left where
     /// they are in force.
     pub blocked_actions: Vec<Action>,
+    /// Those of them that would stop something, and wait for a place.
+    pub held_stops: BTreeSet<Id>,
     /// The targets that it concerns.
     pub targets: BTreeSet<String>,
     /// Targets whose facts could not be read: what is in force there stays.
@@ -286,7 +288,7 @@ impl Context<'_> {
             | Verdict::Scheduled(_)
             | Verdict::Capped(_) => Wish::Keep,
         };
-        let (actions, blocked_actions) = self.split_actions(&candidate);
+        let (actions, blocked_actions, held_stops) = self.split_actions(&candidate);
         Selected {
             key: candidate.key,
             digest: candidate.digest,
@@ -295,6 +297,7 @@ impl Context<'_> {
             wish,
             actions,
             blocked_actions,
+            held_stops,
             roles: self
                 .targets
                 .iter()
@@ -312,21 +315,24 @@ impl Context<'_> {
         }
     }
 
-    /// The actions to render, and those that are only kept. An action that is blocked and taken off
-    /// is neither.
-    fn split_actions(&self, candidate: &Candidate) -> (Vec<Action>, Vec<Action>) {
+    /// The actions to render; those that are only kept; and which of these wait for a place. An action that is
+    /// blocked and taken off is none of it.
+    fn split_actions(&self, candidate: &Candidate) -> (Vec<Action>, Vec<Action>, BTreeSet<Id>) {
         let feed = &candidate.key.feed;
         let held = self.stops_held(candidate).is_some();
-        let (mut wanted, mut blocked) = (Vec::new(), Vec::new());
+        let (mut wanted, mut kept, mut waits) = (Vec::new(), Vec::new(), BTreeSet::new());
         for action in &candidate.mitigation.actions {
             match self.policy.action_block(feed, &action.id, self.now) {
-                None if held && stops::is_stop(&action.kind) => blocked.push(action.clone()),
+                None if held && stops::is_stop(&action.kind) => {
+                    waits.insert(action.id.clone());
+                    kept.push(action.clone());
+                }
                 None => wanted.push(action.clone()),
-                Some(block) if !block.take_off => blocked.push(action.clone()),
+                Some(block) if !block.take_off => kept.push(action.clone()),
                 Some(_) => {}
             }
         }
-        (wanted, blocked)
+        (wanted, kept, waits)
     }
 
     fn verdict(&self, candidate: &Candidate, concern: &Concern) -> Verdict {

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use stopgap_feed::Key;
 use stopgap_feed::document::ActionKind;
 
 use crate::plan::Plan;
 use crate::report::Report;
-use crate::select::Selection;
+use crate::select::{Selection, Verdict};
 
 /// Names that a reason tells; of more, how many.
 const NAMED: usize = 5;
@@ -17,21 +18,27 @@ pub fn is_stop(kind: &ActionKind) -> bool {
     matches!(kind, ActionKind::Service { .. } | ActionKind::AppPool { .. })
 }
 
-/// What a plan would newly stop: mitigations as `feed:id`, each once, in order.
-pub fn planned(plan: &Plan, selection: &Selection) -> Vec<String> {
+/// What would newly be stopped, by the plan or but for a cap: mitigations as `feed:id`, each once, in order.
+pub fn wanted(plan: &Plan, selection: &Selection) -> Vec<String> {
     let puts_on = plan.changes.iter().flat_map(|change| &change.puts_on);
-    let stops = puts_on.filter(|what| {
+    let planned = puts_on.filter(|what| {
         let actions = selection.get(&what.key).map(|selected| &selected.mitigation.actions);
         actions.into_iter().flatten().any(|action| action.id == what.action && is_stop(&action.kind))
     });
-    let keys: BTreeSet<String> = stops.map(|what| what.key.to_string()).collect();
-    keys.into_iter().collect()
+    let waits = selection.mitigations.iter().filter(|selected| match selected.verdict {
+        Verdict::Capped(_) => true,
+        Verdict::Applies(_) => !selected.held_stops.is_empty(),
+        _ => false,
+    });
+    let keys: BTreeSet<&Key> =
+        planned.map(|what| &what.key).chain(waits.map(|selected| &selected.key)).collect();
+    keys.into_iter().map(Key::to_string).collect()
 }
 
 /// What keeps something stopped: mitigations as `feed:id`, in the report's order.
 pub fn in_force(report: &Report, selection: &Selection) -> Vec<String> {
     let stops = report.mitigations.iter().filter(|found| {
-        let of_it = |key: &stopgap_feed::Key| key.feed == found.feed && key.id == found.id;
+        let of_it = |key: &Key| key.feed == found.feed && key.id == found.id;
         let selected = selection.mitigations.iter().find(|selected| of_it(&selected.key));
         let actions = selected.into_iter().flat_map(|selected| &selected.mitigation.actions);
         let stops: BTreeSet<_> =

@@ -29,6 +29,8 @@ const FILE: &str = "hub/turn.json";
 
 /// Until it asks again, and at most as much longer at random.
 const AGAIN: i64 = 20;
+/// What asking again may take, with the fetching before it.
+const ASKING: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 /// What the question may take.
 const QUESTION: Duration = Duration::from_secs(10);
 /// What is named at a time; of more, those that come first.
@@ -56,7 +58,7 @@ impl Waiting {
     pub(crate) fn load(home: &Home, host: &dyn Host, now: Timestamp) -> Result<Option<Waiting>, HomeError> {
         let kept: Option<Waiting> = home.load(host, FILE)?;
         // One that began in the future was written by a clock that was wrong.
-        Ok(kept.filter(|waiting| waiting.since <= now && now < waiting.until))
+        Ok(kept.filter(|waiting| waiting.since <= now && now < waiting.end()))
     }
 
     /// As a pause; `None`: only stops wait.
@@ -72,6 +74,12 @@ impl Waiting {
     /// Why nothing may be stopped, where only that waits.
     pub(crate) fn stops(&self) -> Option<&str> {
         self.stops.as_deref()
+    }
+
+    /// A stop waits also while the question is asked again: nobody's cycle in between takes it for granted.
+    fn end(&self) -> Timestamp {
+        let more = if self.stops.is_some() { ASKING } else { jiff::SignedDuration::ZERO };
+        self.until.saturating_add(more).unwrap_or(self.until)
     }
 
     fn save(&self, home: &Home) {
@@ -90,9 +98,18 @@ fn said(home: &Home) -> Option<Said> {
     Said::load(home, &Machine).ok().flatten()
 }
 
-/// Waits for nobody: a plan shows what this server would do if it were its turn.
-pub(crate) fn forget(config: &Config) {
-    let path = Home::at(&config.data).path(FILE);
+/// Waits for nobody's turn: a plan shows what this server would do if it were its own. What waits to be stopped is
+/// told from the rest, and goes on waiting.
+pub(crate) fn forget_turn(config: &Config) {
+    let home = Home::at(&config.data);
+    let waiting = Waiting::load(&home, &Machine, Timestamp::now()).ok().flatten();
+    if waiting.is_none_or(|waiting| waiting.stops.is_none()) {
+        forget(&home);
+    }
+}
+
+fn forget(home: &Home) {
+    let path = home.path(FILE);
     // One that stays is over in a moment.
     let _ = remove_if_there(&Machine, &path);
 }
@@ -103,17 +120,19 @@ pub(crate) async fn ask(config: &Config, planned: &Done) {
     let Some(said) = said(&home) else { return };
     let puts_on = planned.plan.changes.iter().flat_map(|change| &change.puts_on);
     let mut mitigations: Vec<String> = puts_on.map(|what| what.key.to_string()).collect();
+    let wanted = stops::wanted(&planned.plan, &planned.selection);
+    mitigations.extend(wanted.iter().cloned());
     mitigations.sort();
     mitigations.dedup();
     mitigations.truncate(MAX_NAMED);
     let mut stops = Vec::new();
     // A server counts once, whatever else it stops.
     if said.settings.caps_stops && stops::in_force(&planned.report, &planned.selection).is_empty() {
-        stops = stops::planned(&planned.plan, &planned.selection);
+        stops = wanted;
         stops.truncate(MAX_NAMED);
     }
     if mitigations.is_empty() || (stops.is_empty() && !said.settings.takes_turns) {
-        return;
+        return forget(&home);
     }
     let unanswered = (!stops.is_empty()).then(|| UNANSWERED.to_owned());
     let answer = match timeout(QUESTION, answered(config, &home, mitigations, stops)).await {
@@ -121,7 +140,7 @@ pub(crate) async fn ask(config: &Config, planned: &Done) {
         Ok(None) | Err(_) => TurnAnswer { granted: true, reason: None, stops_held: unanswered },
     };
     if answer.granted && answer.stops_held.is_none() {
-        return;
+        return forget(&home);
     }
     let now = Timestamp::now();
     let wait = jiff::SignedDuration::from_secs(AGAIN + fastrand::i64(0..=AGAIN));
@@ -156,5 +175,9 @@ mod tests {
         home.save(&Machine, FILE, &Waiting { until, since, reason: None, stops: None }).unwrap();
         let holds = |now| Waiting::load(&home, &Machine, now).unwrap().is_some();
         assert_eq!([before, since, during, until].map(holds), [false, true, true, false]);
+        // A stop waits until the next answer, and for minutes where none comes.
+        home.save(&Machine, FILE, &Waiting { until, since, reason: None, stops: Some("cap".into()) })
+            .unwrap();
+        assert_eq!([before, since, until, until + ASKING].map(holds), [false, true, true, false]);
     }
 }

@@ -151,7 +151,7 @@ impl Roster {
     /// out of its groups' cap, as with turns; others go on counting it.
     pub(super) async fn cap(&self, state: &AppState, id: &str) -> Result<Option<Cap>, DbError> {
         let Some(server) = self.find(state, id).await? else { return Ok(None) };
-        let said = self.organization.effective(&server.labels, &self.layer(id)).max_stopped;
+        let said = self.organization.effective(&server.known.labels, &self.layer(id)).max_stopped;
         let Some(most) = said.value else { return Ok(None) };
         Ok(match said.origin {
             Origin::Group(name) => {
