@@ -47,7 +47,8 @@ mod tests {
     fn who_waits_is_told_once_and_who_does_not_is_not() {
         let places = Places::default();
         let mut heard = places.heard();
-        ["a", "b"].map(|server| places.waits(server, true));
+        places.waits("a", true);
+        places.waits("b", true);
         places.waits("b", false);
         places.freed();
         assert_eq!(**heard.borrow_and_update(), HashSet::from(["a".to_owned()]));
