@@ -20,6 +20,7 @@ pub mod audit;
 pub mod backup;
 pub mod console;
 pub mod db;
+pub mod events;
 mod past;
 pub mod people;
 pub mod problem;
@@ -32,6 +33,8 @@ pub mod tell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use stopgap_tell::log;
 
 pub use serve::{Hub, HubError, TlsFiles};
 pub use state::AppState;

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::db::DbError;
+use crate::events::{DATABASE_AWAY, DISK_FULL, REQUEST_FAILED};
 use crate::people::issue::IssueError;
 use crate::secret::NoRandomness;
 
@@ -163,11 +164,11 @@ impl From<DbError> for Problem {
             return Problem::contended();
         }
         if error.is_full() {
-            tracing::error!(error = %Causes(&error), "the disk is full");
+            tracing::error!(event = DISK_FULL, error = %Causes(&error), "the disk is full");
             return Problem::no_room();
         }
         if error.is_away() {
-            tracing::warn!(error = %Causes(&error), "the database does not answer");
+            tracing::warn!(event = DATABASE_AWAY, error = %Causes(&error), "the database does not answer");
             return Problem::unavailable();
         }
         if error.is_zero() {
@@ -176,7 +177,7 @@ impl From<DbError> for Problem {
         if let DbError::Taken(_) = &error {
             return Problem::conflict(error);
         }
-        tracing::error!(error = %Causes(&error), "a request failed");
+        tracing::error!(event = REQUEST_FAILED, error = %Causes(&error), "a request failed");
         Problem::internal()
     }
 }
@@ -192,7 +193,7 @@ impl From<IssueError> for Problem {
 
 impl From<NoRandomness> for Problem {
     fn from(error: NoRandomness) -> Problem {
-        tracing::error!(%error, "a request failed");
+        tracing::error!(event = REQUEST_FAILED, %error, "a request failed");
         Problem::internal()
     }
 }

@@ -28,6 +28,7 @@ use stopgap_door::{Limits, Patience, TlsError};
 use tokio::net::TcpListener;
 
 use crate::db::{Db, DbError};
+use crate::events::SERVICE;
 use crate::state::AppState;
 use crate::{Settings, agents, api, console, tell};
 use door::Door;
@@ -126,6 +127,7 @@ impl Hub {
 
     /// Serves until `shutdown` resolves, then ends the streams and lets open answers finish.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        tracing::info!(event = SERVICE, "the hub serves on {}", self.url());
         let Hub { listener, door, limits, state, .. } = self;
         let background = [
             tokio::spawn(agents::run(state.clone())),
@@ -149,10 +151,11 @@ impl Hub {
         }
         for task in background {
             if tokio::time::timeout(DRAIN, task).await.is_err() {
-                tracing::warn!("background work did not end within {DRAIN:?}");
+                tracing::warn!(event = SERVICE, "background work did not end within {DRAIN:?}");
             }
         }
         state.db.close().await;
+        tracing::info!(event = SERVICE, "the hub stopped");
     }
 }
 

@@ -4,6 +4,8 @@
 //! two reports ──> happening (pure) ──> Message ──> form (pure) ──> mail (SMTP), webhook (HTTP)
 //! ```
 //!
+//! The machine's own log is in `log`: the last line of every service.
+//!
 //! The hub and an agent without a hub share all of this, so that they say the same. Not in this crate: where
 //! messages wait and when they are sent again (the hub's outbox, the agent's), and what the hub makes of a
 //! server that says nothing.
@@ -11,6 +13,7 @@
 pub mod form;
 pub mod happening;
 mod kind;
+pub mod log;
 mod mail;
 mod message;
 pub mod settings;

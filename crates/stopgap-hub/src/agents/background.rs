@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::agent::FORGOTTEN;
 use super::mirror;
 use crate::db::{DbError, agents};
+use crate::events::CHORE_FAILED;
 use crate::problem::Causes;
 use crate::state::AppState;
 
@@ -34,7 +35,7 @@ async fn write_seen(state: &AppState) {
         tokio::time::sleep(WRITE_SEEN).await;
         state.agents.credentials.tidy();
         if let Err(error) = write(state).await {
-            tracing::warn!(error = %Causes(&error), "who was in contact was not written");
+            tracing::warn!(event = CHORE_FAILED, error = %Causes(&error), "who was in contact was not written");
         }
     }
 }
@@ -53,7 +54,7 @@ async fn write(state: &AppState) -> Result<(), DbError> {
 async fn listen(state: &AppState) {
     loop {
         if let Err(error) = hear(state).await {
-            tracing::warn!(error = %Causes(&error), "the database is not heard; it is asked again");
+            tracing::warn!(event = CHORE_FAILED, error = %Causes(&error), "the database is not heard; it is asked again");
         }
         tokio::time::sleep(LISTEN_AGAIN).await;
     }

@@ -12,6 +12,7 @@ use super::assets;
 use super::form::Fields;
 use super::marks::Time;
 use crate::db::DbError;
+use crate::events::REQUEST_FAILED;
 use crate::people::{Principal, Right};
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -245,7 +246,7 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
 }
 
 fn failed(error: askama::Error) -> Problem {
-    tracing::error!(%error, "a page could not be made");
+    tracing::error!(event = REQUEST_FAILED, %error, "a page could not be made");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the hub's log says what went wrong")
 }
 

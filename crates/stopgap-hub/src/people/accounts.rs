@@ -9,6 +9,7 @@ use super::{Principal, Right, Role, Via};
 use crate::audit::Said;
 use crate::db::Change;
 use crate::db::people::{self, User};
+use crate::events::SIGN_IN_REFUSED;
 use crate::problem::{Answer, Problem};
 use crate::secret;
 use crate::state::AppState;
@@ -115,7 +116,7 @@ async fn begin(
 
 fn refused(name: &str, from: IpAddr) -> Problem {
     let account: String = name.chars().take(MAX_NAME).collect();
-    tracing::warn!(account = %account.escape_debug(), %from, "a sign-in was refused");
+    tracing::warn!(event = SIGN_IN_REFUSED, account = %account.escape_debug(), %from, "a sign-in was refused");
     Problem::unauthorized("name or password is wrong")
 }
 

@@ -7,6 +7,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
+use crate::events::REQUEST_FAILED;
 use crate::problem::{Answer, Problem};
 
 /// Letters of a password at least: NIST SP 800-63B asks for length and for nothing else.
@@ -72,7 +73,7 @@ fn hash(password: &str) -> Option<String> {
 }
 
 fn failed() -> Problem {
-    tracing::error!("a password could not be hashed");
+    tracing::error!(event = REQUEST_FAILED, "a password could not be hashed");
     Problem::unavailable()
 }
 

@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 use super::HubError;
 use super::authority::Authority;
 use crate::Settings;
+use crate::events::CERTIFICATE;
 
 pub use stopgap_door::TlsFiles;
 
@@ -43,7 +44,7 @@ impl Door {
     pub(super) fn renew(&self, now: Timestamp) {
         let Some(own) = &self.own else { return };
         if let Err(error) = own.look(now) {
-            tracing::warn!(%error, "the hub's certificate could not be renewed");
+            tracing::warn!(event = CERTIFICATE, %error, "the hub's certificate could not be renewed");
         }
     }
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::door::Door;
 use crate::db::retention;
+use crate::events::CHORE_FAILED;
 use crate::state::AppState;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -26,7 +27,7 @@ pub(super) async fn run(state: AppState, door: Arc<Door>) {
         if let Err(error) =
             retention::forget(&state.db, now, now - IDEMPOTENCY, now - EVENTS, now - MESSAGES).await
         {
-            tracing::warn!(%error, "what is old was not forgotten");
+            tracing::warn!(event = CHORE_FAILED, %error, "what is old was not forgotten");
         }
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => return,

@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::db::servers;
+use crate::events::REQUEST_FAILED;
 use crate::people::{Principal, Right};
 use crate::problem::Answer;
 use crate::state::AppState;
@@ -134,7 +135,7 @@ async fn show(State(state): State<AppState>, by: Principal) -> Answer<Response> 
     registry.register("mitigation_servers", "Servers that have a mitigation in a status", mitigations);
     let mut text = String::new();
     if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
-        tracing::warn!("metrics could not be written");
+        tracing::warn!(event = REQUEST_FAILED, "metrics could not be written");
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())

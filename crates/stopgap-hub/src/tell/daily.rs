@@ -12,6 +12,7 @@ use stopgap_tell::{Attachment, Kind, Message, table};
 
 use super::{gather, is_on};
 use crate::db::{DbError, audit, fleet, servers, telling, troubles};
+use crate::events::{AUDIT_HEAD, CHORE_FAILED};
 use crate::problem::Causes;
 use crate::state::AppState;
 
@@ -27,7 +28,7 @@ const OCTETS: usize = 5 << 20;
 pub(super) async fn run(state: AppState) {
     loop {
         if let Err(error) = round(&state, Timestamp::now()).await {
-            tracing::warn!(error = %Causes(&error), "the day's digest was not made");
+            tracing::warn!(event = CHORE_FAILED, error = %Causes(&error), "the day's digest was not made");
         }
         let pause = if state.tell.receivers().notify.window.is_zero() { 1 } else { 30 };
         tokio::time::sleep(Duration::from_secs(pause)).await;
@@ -91,7 +92,7 @@ async fn round(state: &AppState, now: Timestamp) -> Result<(), DbError> {
     }
     change.commit().await?;
     if entries > 0 {
-        tracing::info!("the audit log ends with entry {entries}, hash {head}");
+        tracing::info!(event = AUDIT_HEAD, "the audit log ends with entry {entries}, hash {head}");
     }
     state.tell.made();
     Ok(())

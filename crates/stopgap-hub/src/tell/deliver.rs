@@ -7,6 +7,7 @@ use stopgap_tell::again_after;
 use super::{AGAIN, LOOK};
 use crate::db::DbError;
 use crate::db::telling::{self, Attempt, Due};
+use crate::events::{CHORE_FAILED, NOT_TOLD, TOLD};
 use crate::problem::Causes;
 use crate::state::AppState;
 
@@ -22,7 +23,7 @@ pub(super) async fn run(state: AppState, receiver: String) {
         let wait = match round(&state, &receiver).await {
             Ok(()) => look,
             Err(error) => {
-                tracing::warn!(error = %Causes(&error), receiver, "deliveries cannot be read");
+                tracing::warn!(event = CHORE_FAILED, error = %Causes(&error), receiver, "deliveries cannot be read");
                 AGAIN
             }
         };
@@ -58,17 +59,17 @@ async fn attempt(state: &AppState, receiver: &str, due: &Due) -> Attempt {
     };
     let now = Timestamp::now();
     let Err(error) = sent else {
-        tracing::info!(receiver, "told: {title}");
+        tracing::info!(event = TOLD, receiver, "told: {title}");
         return Attempt::Sent;
     };
     let error: String = error.chars().filter(|c| !c.is_control()).take(500).collect();
     if now.duration_since(due.made_at) >= receivers.notify.give_up {
-        tracing::error!(receiver, "not told, and given up: {title}: {error}");
+        tracing::error!(event = NOT_TOLD, receiver, "not told, and given up: {title}: {error}");
         return Attempt::GivenUp(error);
     }
     let part = random_part();
     let wait = again_after(receivers.notify.retry_first(), due.tries.saturating_add(1), part);
-    tracing::warn!(receiver, "not told yet: {title}: {error}");
+    tracing::warn!(event = NOT_TOLD, receiver, "not told yet: {title}: {error}");
     let next = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
     Attempt::Again(error, next.unwrap_or(Timestamp::MAX))
 }

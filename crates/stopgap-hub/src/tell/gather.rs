@@ -8,6 +8,7 @@ use stopgap_tell::{Kind, Message};
 use super::{AGAIN, LOOK};
 use crate::db::telling::{self, Group};
 use crate::db::{Change, DbError};
+use crate::events::CHORE_FAILED;
 use crate::problem::Causes;
 use crate::secret;
 use crate::state::AppState;
@@ -19,7 +20,7 @@ pub(super) async fn run(state: AppState) {
         let wait = match round(&state).await {
             Ok(wait) => wait,
             Err(error) => {
-                tracing::warn!(error = %Causes(&error), "what is to be told was not gathered");
+                tracing::warn!(event = CHORE_FAILED, error = %Causes(&error), "what is to be told was not gathered");
                 AGAIN
             }
         };

@@ -10,6 +10,7 @@ use stopgap_tell::happening::Happening;
 use super::standing::{By, judge, newest};
 use super::{is_on, note};
 use crate::db::{Change, DbError, time, troubles};
+use crate::events::CHORE_FAILED;
 use crate::problem::Causes;
 use crate::state::AppState;
 
@@ -26,7 +27,7 @@ pub(super) async fn run(state: AppState) {
     let every = EVERY.min(quiet).unsigned_abs().max(Duration::from_millis(200));
     loop {
         if let Err(error) = round(&state, Timestamp::now()).await {
-            tracing::warn!(error = %Causes(&error), "servers were not judged");
+            tracing::warn!(event = CHORE_FAILED, error = %Causes(&error), "servers were not judged");
         }
         tokio::time::sleep(every).await;
     }

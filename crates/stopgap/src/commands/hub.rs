@@ -11,7 +11,10 @@ use std::path::PathBuf;
 
 use stopgap_hub::db::Db;
 use stopgap_hub::problem::Problem;
-use tracing_subscriber::EnvFilter;
+use stopgap_hub::{events, log};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::exit::{Code, Failure, Outcome};
 
@@ -39,11 +42,15 @@ pub enum Command {
 
 pub fn run(command: Command) -> Outcome {
     // A problem names the hub's log for what it does not tell: here that is the terminal.
-    let level = if matches!(command, Command::Run(_)) { "info" } else { "error" };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new(level)))
-        .init();
+    let runs = matches!(command, Command::Run(_));
+    let level = if runs { "info" } else { "error" };
+    let filter = || EnvFilter::try_from_env("STOPGAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // Under systemd standard error is the journal, which has every record with its fields already.
+    let machine = runs.then(|| log::machine(events::IDENTIFIER)).flatten();
+    let terminal = (machine.is_none() || !log::stderr_is_the_journal())
+        .then(|| fmt::layer().with_writer(std::io::stderr).with_filter(filter()));
+    let machine = machine.map(|layer| layer.with_filter(filter()));
+    tracing_subscriber::registry().with(machine).with(terminal).init();
     match command {
         Command::Run(args) => run::run(args),
         Command::Token(command) => token::run(command),

@@ -13,6 +13,7 @@ use super::Mirrored;
 use super::fetch::{Publisher, client};
 use crate::db::DbError;
 use crate::db::mirror;
+use crate::events::MIRROR;
 use crate::problem::Causes;
 use crate::state::AppState;
 
@@ -43,12 +44,12 @@ struct Entry {
 /// Runs until the hub stops.
 pub(in crate::agents) async fn run(state: &AppState) {
     if let Err(error) = reload(state).await {
-        tracing::warn!(error = %Causes(&error), "mirrored feeds cannot be read");
+        tracing::warn!(event = MIRROR, error = %Causes(&error), "mirrored feeds cannot be read");
     }
     let http = match client() {
         Ok(http) => http,
         Err(error) => {
-            tracing::error!(%error, "no HTTP client can be made: nothing is mirrored");
+            tracing::error!(event = MIRROR, %error, "no HTTP client can be made: nothing is mirrored");
             return std::future::pending().await;
         }
     };
@@ -56,7 +57,7 @@ pub(in crate::agents) async fn run(state: &AppState) {
     loop {
         let (every, failures) = round(state, &http).await;
         if failures != complained && !failures.is_empty() {
-            tracing::warn!("the mirror: {failures}");
+            tracing::warn!(event = MIRROR, "the mirror: {failures}");
         }
         complained = failures;
         tokio::time::sleep(every).await;

@@ -14,8 +14,6 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::IDENTIFIER;
-
 /// Where the daemon listens.
 pub(super) const SOCKET: &str = "/dev/log";
 
@@ -27,15 +25,16 @@ const RECORD_MAX: usize = 1024;
 /// The connection.
 pub(super) struct Syslog {
     socket: UnixDatagram,
+    identifier: &'static str,
 }
 
 impl Syslog {
     /// Connects; an error where nobody listens.
-    pub(super) fn open(path: &Path) -> io::Result<Syslog> {
+    pub(super) fn open(path: &Path, identifier: &'static str) -> io::Result<Syslog> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
         socket.set_nonblocking(true)?;
-        Ok(Syslog { socket })
+        Ok(Syslog { socket, identifier })
     }
 }
 
@@ -43,19 +42,19 @@ impl<S: Subscriber> Layer<S> for Syslog {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let text = record(event.metadata().level(), std::process::id(), &fields);
+        let text = record(self.identifier, event.metadata().level(), std::process::id(), &fields);
         let _ = self.socket.send(text.as_bytes());
     }
 }
 
-fn record(level: &Level, pid: u32, fields: &Fields) -> String {
+fn record(identifier: &str, level: &Level, pid: u32, fields: &Fields) -> String {
     let severity = match *level {
         Level::ERROR => 3,
         Level::WARN => 4,
         Level::INFO => 6,
         Level::DEBUG | Level::TRACE => 7,
     };
-    let mut text = format!("<{}>{IDENTIFIER}[{pid}]: {}{}", DAEMON | severity, fields.beside, fields.message);
+    let mut text = format!("<{}>{identifier}[{pid}]: {}{}", DAEMON | severity, fields.beside, fields.message);
     // One record is one line.
     text = text.replace(|c: char| c.is_control(), " ");
     text.truncate(text.floor_char_boundary(RECORD_MAX));
@@ -84,17 +83,16 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::events::Event;
 
     #[test]
     fn an_event_is_one_record_with_its_number() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let daemon = UnixDatagram::bind(&path).unwrap();
-        let log = tracing_subscriber::registry().with(Syslog::open(&path).unwrap());
+        let log = tracing_subscriber::registry().with(Syslog::open(&path, "stopgap").unwrap());
         tracing::subscriber::with_default(log, || {
-            Event::Failed { detail: "two\nlines".into() }.log();
-            Event::Service { detail: "é".repeat(2000) }.log();
+            tracing::error!(event = 1008_u16, "{}", "two\nlines");
+            tracing::info!(event = 1013_u16, "{}", "é".repeat(2000));
         });
         let mut octets = [0; 4096];
         let mut receive = || {
@@ -111,6 +109,6 @@ mod tests {
     #[test]
     fn where_nobody_listens_there_is_no_syslog() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Syslog::open(&folder.path().join("log")).is_err());
+        assert!(Syslog::open(&folder.path().join("log"), "stopgap").is_err());
     }
 }
