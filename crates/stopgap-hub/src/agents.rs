@@ -34,6 +34,8 @@ use axum::routing::{get, post};
 use http::HeaderMap;
 use jiff::Timestamp;
 use stopgap_core::wire::MAX_BODY;
+use stopgap_feed::Key;
+use stopgap_feed::document::Mitigation;
 use tokio::sync::watch;
 
 use crate::db::{Change, DbError};
@@ -64,6 +66,11 @@ impl Shared {
             seen: Mutex::default(),
             mirrored: watch::Sender::new(Arc::default()),
         }
+    }
+
+    /// A mitigation as the mirrored feed has it, which was verified when it came, and the feed's serial.
+    pub fn released(&self, key: &Key) -> Option<(u64, Mitigation)> {
+        self.mirrored.borrow().released(key)
     }
 
     /// Tells other hubs on the same database that a server was removed, once this is committed.

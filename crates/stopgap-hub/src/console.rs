@@ -13,6 +13,7 @@ mod assets;
 mod audit;
 mod blocks;
 mod chart;
+mod content;
 mod csv;
 mod enrollments;
 mod form;

@@ -23,7 +23,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use stopgap_core::plan::sha256_hex;
-use stopgap_feed::FeedName;
+use stopgap_feed::document::{self as feed, Mitigation};
+use stopgap_feed::{FeedName, Key, Limits};
 
 use super::Agent;
 use crate::db::DbError;
@@ -65,6 +66,15 @@ impl Mirrored {
             let all: Vec<&str> = self.documents.values().map(|document| document.hash.as_str()).collect();
             sha256_hex(all.concat().as_bytes()).chars().take(16).collect()
         })
+    }
+
+    /// A mitigation as it is served, and the feed's serial.
+    pub(super) fn released(&self, key: &Key) -> Option<(u64, Mitigation)> {
+        let document = self.documents.get(&key.feed)?;
+        // It was verified before it was stored.
+        let read = feed::Document::from_unsigned(&document.octets, &Limits::default()).ok()?;
+        let found = read.mitigations.into_iter().find(|one| one.id == key.id)?;
+        Some((document.serial, found))
     }
 
     fn beside(&self, feed: &str, name: &str) -> Option<&[u8]> {

@@ -10,6 +10,7 @@ use stopgap_core::wire;
 use super::approvals::Asked;
 use super::blocks::{self, Listed};
 use super::chart::Steps;
+use super::content::{self, Content};
 use super::csv;
 use super::form::escaped;
 use super::marks::{Kind, Mark, Maybe, servers as so_many, span};
@@ -40,6 +41,7 @@ struct Page {
     description: String,
     groups: Vec<Group>,
     digests: Vec<String>,
+    content: Option<Content>,
     csv: String,
     past: String,
 }
@@ -109,6 +111,7 @@ pub(super) async fn show(
         action_type,
         description,
         groups,
+        content: content::of(&state, &key, &digests),
         digests,
         csv: visit.address_with(&[("format", "csv"), ("after", "")]),
         past: format!("/past?mitigation={}", escaped(&format!("{feed}:{id}"))),

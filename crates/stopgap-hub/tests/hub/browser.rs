@@ -22,6 +22,7 @@ async fn every_page_is_accessible_and_loads_nothing_from_elsewhere() {
     let test = "every_page_is_accessible_and_loads_nothing_from_elsewhere";
     let mut hub = Hub::start(Store::Sqlite, test).await.unwrap();
     fleet::fill(&hub).await;
+    fleet::mirror(&mut hub).await;
     said(&hub).await;
     let _chat = told(&mut hub).await;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));

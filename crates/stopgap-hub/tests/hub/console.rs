@@ -150,6 +150,33 @@ on_both!(pages_show_the_fleet_to_whoever_is_signed_in, async |hub: Hub| {
     assert_eq!(vera.get("/audit").await.status, 403);
 });
 
+on_both!(
+    a_mitigation_is_shown_with_its_rules_probes_and_side_effects_where_the_feed_is_mirrored,
+    async |mut hub: Hub| {
+        fleet::fill(&hub).await;
+        let page = words(&Browser::signed_in(&hub, "vera").await.page("/mitigations/example/M1").await);
+        assert!(page.contains("stopgap explain example:M1 on a server shows them"), "{page}");
+        fleet::mirror(&mut hub).await;
+        let mut vera = Browser::signed_in(&hub, "vera").await;
+        let page = vera.page("/mitigations/example/M1").await;
+        // As it is written, and no markup of this page.
+        assert!(page.contains("&#60;add input=&#34;{UrlDecode:{REQUEST_URI}}&#34;"), "{page}");
+        let page = words(&page);
+        for said in [
+            "As serial 42 of its feed has it. CVE-2022-41040.",
+            "M1.1 refuses or rewrites requests by these rules, at Default Web Site",
+            "Requests whose address holds both words, autodiscover and powershell, are refused.",
+            "GET /autodiscover/autodiscover.xml HTTP/1.1 is answered as before",
+            "p%6Fwershell/ HTTP/1.1 is refused",
+            "Remove the rule whose name holds",
+        ] {
+            assert!(page.contains(said), "{said}: {page}");
+        }
+        let withdrawn = words(&vera.page("/mitigations/example/M2").await);
+        assert!(withdrawn.contains("stopgap explain example:M2 on a server shows them"), "{withdrawn}");
+    }
+);
+
 on_both!(a_block_with_revert_is_set_and_lifted_and_stands_in_the_log, async |hub: Hub| {
     fleet::fill(&hub).await;
     let mut olga = Browser::signed_in(&hub, "olga").await;

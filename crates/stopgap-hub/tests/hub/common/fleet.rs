@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stopgap_hub::audit::Said;
-use stopgap_hub::db::{servers, time};
+use stopgap_hub::db::{mirror, servers, time};
 use stopgap_hub::people::{Role, accounts};
 use stopgap_hub::secret;
 
@@ -204,6 +204,23 @@ pub async fn fill(hub: &Hub) {
     };
     change.audit(ago(651), &said).await.unwrap();
     change.commit().await.unwrap();
+}
+
+/// Has the hub mirror the feed `example`, with M1 as the project ships it; it is started again for that.
+pub async fn mirror(hub: &mut Hub) {
+    let m1 = include_str!("../../../../../mitigations/M1/mitigation.xml");
+    let octets = format!("<EOCS version=\"2.0\" feed=\"example\" serial=\"42\">{m1}</EOCS>").into_bytes();
+    let document = mirror::Document {
+        feed: "example".into(),
+        serial: 42,
+        hash: secret::hash(&String::from_utf8_lossy(&octets)),
+        last_seen: None,
+        octets,
+    };
+    let mut change = hub.state.db.begin().await.unwrap();
+    mirror::put(&mut change, &document, &[], Timestamp::now()).await.unwrap();
+    change.commit().await.unwrap();
+    hub.restart().await;
 }
 
 async fn mitigation(change: &mut stopgap_hub::db::Change, server: &str, on: On, now: Timestamp) {
