@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::world::{Origin, Process, Ran, STOPGAP, VULNERABLE, World, run, stopgap, text, wait_until};
+use crate::world::{Origin, Process, Ran, STOPGAP, VULNERABLE, World, http, run, stopgap, text, wait_until};
 
 /// A hub with its data folder.
 struct Hub {
@@ -339,6 +339,15 @@ fn what_one_person_asks_for_another_gives_and_the_server_applies() {
         json(hub.ok("viewer", &["org", "approvals", "--json"])) == json!([])
             && hub.ok("viewer", &["get-mitigations"]).stdout.contains("AwaitingApproval")
     });
+
+    // Whoever is asked sees what would be done there.
+    let explained = world.ok(&["explain", "M1"]).stdout;
+    assert!(explained.contains("Once it is let in\n  gateway write "), "{explained}");
+    let address = hub.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let bearer = format!("Authorization: Bearer {}\r\n", hub.token("viewer"));
+    let there = http(address, "GET", "/v1/mitigations/example/M1", &bearer, None).json;
+    let plan = &there["items"][0]["plan"];
+    assert!(plan.as_array().unwrap().len() >= 4 && plan[0]["kind"] == "write", "{there:#}");
 
     // The first word asks, and a second one of the same person does not give.
     let here = ["approve", "M1", "--server", "server1", "--reason", "CHG-4711"];

@@ -12,6 +12,7 @@ mod evidence;
 mod execute;
 mod hooks;
 mod look;
+mod prospects;
 mod recover;
 mod render;
 mod want;
@@ -25,13 +26,13 @@ use stopgap_core::Ledger;
 use stopgap_core::facts::{Facts, Looked};
 use stopgap_core::ledger::FATAL_DEATHS;
 use stopgap_core::observed::{Hold, Hook, Live, Observed, Site};
-use stopgap_core::plan::{Hooks, Plan};
+use stopgap_core::plan::{Change, Hooks, Plan};
 use stopgap_core::policy::Policy;
 use stopgap_core::report::{Failures, PauseReport, Report, report};
 use stopgap_core::select::{FeedView, Selected, Selection, TargetView, Verdict, Wish, select};
 use stopgap_drivers::{Driver, Host};
 use stopgap_feed::document::{ActionKind, ActionType};
-use stopgap_feed::{FeedName, Id};
+use stopgap_feed::{FeedName, Id, Key};
 
 use crate::config::Config;
 use crate::events::Event;
@@ -43,6 +44,7 @@ use crate::operator::Operator;
 use crate::trust::{self, CurrentFeed};
 use evidence::Scene;
 use execute::{Execution, Outcome};
+pub use prospects::Prospect;
 use render::Rendering;
 
 /// What a cycle may do.
@@ -103,6 +105,8 @@ pub struct Done {
     pub due: Option<Timestamp>,
     /// What was decided, and why.
     pub selection: Selection,
+    /// What would be done for what waits.
+    pub prospects: BTreeMap<Key, Prospect>,
     /// For the log.
     pub events: Vec<Event>,
 }
@@ -120,10 +124,8 @@ pub fn cycle(input: Input<'_>) -> Result<Done, HomeError> {
     cycle.spare_the_unread(&selection, &observed);
     cycle.say_what_stays(&selection, &observed);
     let renderings = cycle.render(&selection, &observed);
-    let plan = Plan {
-        changes: renderings.iter().filter_map(|rendering| rendering.rendered.change.clone()).collect(),
-        hooks: Hooks { before: input.config.hooks.before.clone(), after: input.config.hooks.after.clone() },
-    };
+    let changes = renderings.iter().filter_map(|rendering| rendering.rendered.change.clone());
+    let plan = cycle.plan(changes.collect());
     let observed = match input.mode {
         Mode::Plan => observed,
         Mode::Apply => {
@@ -206,6 +208,11 @@ impl<'a> Cycle<'a> {
             unfinished: false,
             progress: false,
         })
+    }
+
+    fn plan(&self, changes: Vec<Change>) -> Plan {
+        let hooks = &self.input.config.hooks;
+        Plan { changes, hooks: Hooks { before: hooks.before.clone(), after: hooks.after.clone() } }
     }
 
     /// Writes the ledger, where it says anything new: most cycles find everything as it was.
@@ -438,6 +445,7 @@ impl<'a> Cycle<'a> {
         report.warnings.append(&mut self.warnings);
         report.warnings.extend(self.stops_that_wait(&selection));
         let due = self.due(&selection);
+        let prospects = self.prospects(&selection, observed);
         let failed =
             !self.failures.is_empty() || self.events.iter().any(|e| matches!(e, Event::Failed { .. }));
         Done {
@@ -449,6 +457,7 @@ impl<'a> Cycle<'a> {
             unfinished: self.unfinished || !self.untouchable.is_empty(),
             due,
             selection,
+            prospects,
             events: self.events,
         }
     }

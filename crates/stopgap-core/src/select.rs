@@ -218,6 +218,18 @@ pub struct Selection {
 }
 
 impl Selected {
+    /// It should be in force, and waits for a person's word, a time or a place.
+    fn waits(&self) -> bool {
+        let held = matches!(
+            self.verdict,
+            Verdict::Frozen(_)
+                | Verdict::AwaitingApproval { .. }
+                | Verdict::Scheduled(_)
+                | Verdict::Capped(_)
+        );
+        held && self.wish == Wish::Keep
+    }
+
     /// The sites of `target` that play `role`; `None`: every site (the action names none).
     pub fn sites_on(&self, target: &str, role: Option<&str>) -> Option<Vec<String>> {
         let role = role?;
@@ -229,6 +241,27 @@ impl Selection {
     /// One of them.
     pub fn get(&self, key: &Key) -> Option<&Selected> {
         self.mitigations.iter().find(|selected| selected.key == *key)
+    }
+
+    /// As it would be if this one came in now. `None`: what keeps it out is not a person's word, a time or a place that
+    /// it waits for.
+    pub fn let_in(&self, key: &Key, ledger: &Ledger) -> Option<Selection> {
+        if !self.get(key)?.waits() {
+            return None;
+        }
+        let mut mitigations = self.mitigations.clone();
+        for selected in mitigations.iter_mut().filter(|selected| selected.key == *key) {
+            let stays = |id: &Id| {
+                let blocked = selected.blocked_actions.iter().any(|action| action.id == *id);
+                blocked && !selected.held_stops.contains(id)
+            };
+            let (blocked, actions) =
+                selected.mitigation.actions.iter().cloned().partition(|action| stays(&action.id));
+            (selected.blocked_actions, selected.actions) = (blocked, actions);
+            selected.wish = Wish::Apply;
+        }
+        supersede(&mut mitigations, ledger);
+        Some(Selection { mitigations })
     }
 }
 

@@ -19,6 +19,8 @@ use crate::window::Window;
 
 /// A batch holds no more reports than this; an agent that was away sends several batches.
 pub const MAX_REPORTS: usize = 64;
+/// Steps of a plan; what is more is counted in the last.
+pub const MAX_PLAN_STEPS: usize = 50;
 /// Sequences that one side skips at most. Whoever says more would end the counting.
 pub const MAX_STEP: u64 = 1 << 32;
 /// Octets of a request's body, before and after decompression.
@@ -214,6 +216,24 @@ pub struct Mitigation {
     /// Places, as `status --json` has them.
     #[serde(default)]
     pub actions: serde_json::Value,
+    /// Where it waits for a person's word, a time or a place: what would be done here, at most [`MAX_PLAN_STEPS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<PlanStep>,
+}
+
+/// One step of a plan, with words as text (`steps` in `plan --json`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanStep {
+    /// The target.
+    pub target: String,
+    /// What it does, or `cannot`; empty: how many more steps there are.
+    pub kind: String,
+    /// The file or folder that it touches; empty where it touches none.
+    #[serde(default)]
+    pub path: String,
+    /// In words.
+    #[serde(default)]
+    pub detail: String,
 }
 
 /// One feed on a server.

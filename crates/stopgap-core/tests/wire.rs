@@ -94,6 +94,8 @@ fn every_recorded_document_is_understood_and_said_again() {
     assert!(settings.caps_stops);
     let reports: Reports = understood("reports-stopped.json");
     assert_eq!(reports.reports[0].stopped.as_deref(), Some(&["example:S1".to_owned()][..]));
+    let reports: Reports = understood("reports-plan.json");
+    assert_eq!(reports.reports[0].mitigations[0].plan[0].kind, "swap");
 }
 
 #[test]

@@ -126,7 +126,10 @@ impl Cycle<'_> {
 }
 
 /// What is to be observed where nothing can be is not wanted there: it may not refuse. With what is to be said.
-fn observable(wanted: Vec<Wanted>, driver: &dyn Driver) -> (Vec<Wanted>, Vec<(ActionRef, String)>) {
+pub(super) fn observable(
+    wanted: Vec<Wanted>,
+    driver: &dyn Driver,
+) -> (Vec<Wanted>, Vec<(ActionRef, String)>) {
     let Some(why) = driver.cannot_observe() else { return (wanted, Vec::new()) };
     let (unseen, wanted): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(|wanted| wanted.observe);
     let what = |wanted: Wanted| ActionRef { key: wanted.key, action: wanted.action.id };

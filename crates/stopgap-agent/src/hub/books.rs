@@ -21,7 +21,7 @@ use super::enrollment::Enrollment;
 use super::machine;
 use super::said::Said;
 use crate::config::Config;
-use crate::cycle::Done;
+use crate::cycle::{Done, Prospect};
 use crate::events::Event;
 use crate::home::{Home, HomeError};
 
@@ -216,7 +216,42 @@ pub(crate) fn mitigation(found: &MitigationReport, done: &Done, ledger: &Ledger)
         proven_at: found.proven_at,
         expires: selected.and_then(|selected| selected.mitigation.expires),
         actions: serde_json::to_value(&found.actions).unwrap_or_default(),
+        plan: selected.and_then(|selected| done.prospects.get(&selected.key)).map(plan).unwrap_or_default(),
     }
+}
+
+/// What would be done, within bounds.
+fn plan(prospect: &Prospect) -> Vec<wire::PlanStep> {
+    let steps = prospect.steps.iter().map(|step| wire::PlanStep {
+        target: step.target.clone(),
+        kind: word(&step.kind),
+        path: step.path.clone(),
+        detail: short(&step.detail),
+    });
+    let cannot = prospect.cannot.iter().map(|(target, why)| wire::PlanStep {
+        target: target.clone(),
+        kind: "cannot".to_owned(),
+        path: String::new(),
+        detail: short(why),
+    });
+    let mut plan: Vec<wire::PlanStep> = cannot.chain(steps).collect();
+    let over = plan.len().saturating_sub(wire::MAX_PLAN_STEPS);
+    if over > 0 {
+        plan.truncate(wire::MAX_PLAN_STEPS - 1);
+        let detail = format!("and {} more", over + 1);
+        plan.push(wire::PlanStep { detail, ..wire::PlanStep::default() });
+    }
+    plan
+}
+
+/// A sentence, and not a file.
+fn short(detail: &str) -> String {
+    const MOST: usize = 300;
+    let mut text: String = detail.chars().take(MOST).collect();
+    if text.len() < detail.len() {
+        text.push('…');
+    }
+    text
 }
 
 /// A word of an enum as JSON has it.

@@ -13,6 +13,7 @@ mod config;
 mod crash;
 mod feed;
 mod golden;
+mod prospects;
 mod script;
 mod truth;
 mod word;

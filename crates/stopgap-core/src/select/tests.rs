@@ -558,18 +558,22 @@ fn where_nothing_may_be_stopped_rules_go_on_and_what_leaves_leaves() {
         let mut all = target("all", "15.2.986.5");
         all.takes = &[ActionType::UrlRewrite, ActionType::Service];
         let selection = select(&feeds, &[all], &Facts::default(), &policy, &Ledger::default(), now());
-        let selected = selection.mitigations.into_iter().next().unwrap();
+        let selected = selection.mitigations.first().cloned().unwrap();
         let ids = |actions: &[Action]| actions.iter().map(|a| a.id.to_string()).collect::<Vec<_>>().join(" ");
         let (new, kept) = (ids(&selected.actions), ids(&selected.blocked_actions));
-        (selected.verdict, selected.wish, new, kept)
+        let let_in = selection.let_in(&selected.key, &Ledger::default());
+        let let_in = let_in.map(|selection| ids(&selection.mitigations[0].actions));
+        (selected.verdict, selected.wish, new, kept, let_in)
     };
-    let (verdict, wish, ..) = decide(with(all), held());
+    let (verdict, wish, .., let_in) = decide(with(all), held());
+    assert_eq!(let_in.as_deref(), Some("M1.1 M1.2"), "what it would do once it has a place");
     assert_eq!(
         (verdict.word(), verdict.reason(), wish),
         ("Scheduled", "cap of group web".into(), Wish::Keep)
     );
     // Of one that has both, the rule is put on.
-    let (verdict, wish, new, kept) = decide(with(one), held());
+    let (verdict, wish, new, kept, let_in) = decide(with(one), held());
+    assert_eq!(let_in, None, "it is in");
     assert_eq!((verdict.word(), wish, new.as_str(), kept.as_str()), ("Applies", Wish::Apply, "M1.1", "M1.2"));
     assert_eq!(decide(with(|_| ()), held()).2, "M1.1 M1.2", "rules are never held back");
     // The operator's word on the server itself, and what takes off.

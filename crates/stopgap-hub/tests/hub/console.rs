@@ -177,6 +177,24 @@ on_both!(
     }
 );
 
+on_both!(what_would_be_done_stands_with_what_waits, async |hub: Hub| {
+    fleet::fill(&hub).await;
+    let mut vera = Browser::signed_in(&hub, "vera").await;
+    for path in ["/mitigations/example/M2", "/servers/web01"] {
+        let page = vera.page(path).await;
+        assert!(page.contains("<summary>What would be done</summary>"), "{path}: {page}");
+        let said = words(&page);
+        assert!(
+            said.contains("nginx write /var/lib/stopgap/nginx/sets/6d1c/server.conf 412 bytes"),
+            "{path}: {said}"
+        );
+        // As text, and no markup of this page.
+        assert!(page.contains("to &#60;6d1c&#62; (example:M2)"), "{path}: {page}");
+    }
+    let applied = vera.page("/mitigations/example/M1").await;
+    assert!(!applied.contains("What would be done"), "{applied}");
+});
+
 on_both!(a_block_with_revert_is_set_and_lifted_and_stands_in_the_log, async |hub: Hub| {
     fleet::fill(&hub).await;
     let mut olga = Browser::signed_in(&hub, "olga").await;

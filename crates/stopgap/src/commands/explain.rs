@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use stopgap_agent::cycle::Mode;
+use stopgap_agent::cycle::{Mode, Prospect};
 use stopgap_agent::operator::Named;
 use stopgap_core::report::MitigationReport;
 use stopgap_core::select::Selected;
@@ -54,11 +54,17 @@ pub fn run(args: Args, path: &Path) -> Outcome {
             object.insert("cve".into(), selected.mitigation.cve.clone().into());
             object
                 .insert("probes".into(), selected.mitigation.probes.iter().map(|p| p.head.clone()).collect());
+            if let Some(prospect) = done.prospects.get(&selected.key) {
+                object.insert("would_do".into(), serde_json::to_value(&prospect.steps)?);
+            }
             object.insert("octets".into(), selected.mitigation.octets.clone().into());
         }
         json(&value)?;
     } else {
         print(report, selected)?;
+        if let Some(prospect) = done.prospects.get(&selected.key) {
+            foretell(prospect)?;
+        }
     }
     Ok(Code::Done)
 }
@@ -112,6 +118,19 @@ fn print(report: &MitigationReport, selected: &Selected) -> std::io::Result<()> 
     line(format_args!("\nTo take it off: stopgap revert {}", report.id))?;
     if let Some(rollback) = &mitigation.rollback {
         line(format_args!("By hand: {rollback}"))?;
+    }
+    Ok(())
+}
+
+/// Where it waits: what would be done here.
+fn foretell(prospect: &Prospect) -> std::io::Result<()> {
+    line("\nOnce it is let in")?;
+    for (target, why) in &prospect.cannot {
+        line(format_args!("  {target} cannot: {why}"))?;
+    }
+    for step in &prospect.steps {
+        let kind = format!("{:?}", step.kind).to_lowercase();
+        line(format_args!("  {} {kind} {} {}", step.target, step.path, step.detail))?;
     }
     Ok(())
 }

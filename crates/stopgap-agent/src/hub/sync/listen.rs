@@ -26,7 +26,7 @@ pub(super) enum Heard {
     Settings(String),
     /// A feed has this serial at the mirror.
     Feed(FeedName, Option<u64>),
-    /// A place came free: what waits to be stopped may be asked for.
+    /// A place came free, or may have while nobody listened: what waits to be stopped may be asked for.
     Place,
     /// The stream cannot be opened.
     Lost,
@@ -88,6 +88,9 @@ async fn connection(
         ..Ended::of(&error.to_string())
     })?;
     if std::mem::take(lost) && say.send(Heard::Back).await.is_err() {
+        return Ok(());
+    }
+    if say.send(Heard::Place).await.is_err() {
         return Ok(());
     }
     let mut stream = response.bytes_stream();

@@ -231,9 +231,19 @@ async fn mitigation(change: &mut stopgap_hub::db::Change, server: &str, on: On, 
     let applied = from.map(|hours| time(at(hours)));
     let proven = (status == "Applied").then(|| time(at(1)));
     let reason = Some(why).filter(|why| !why.is_empty());
+    let waits = ["AwaitingApproval", "Scheduled"].contains(&status);
+    let step = |kind: &str, path: &str, detail: &str| json!({"target": "nginx", "kind": kind, "path": format!("/var/lib/stopgap/nginx/{path}"), "detail": detail});
+    let plan = waits.then(|| {
+        [
+            step("write", "sets/6d1c/server.conf", "412 bytes"),
+            step("check", "sets/6d1c", "the server's own test of these files"),
+            step("swap", "live", &format!("to <6d1c> ({name})")),
+        ]
+    });
     let document: Value = json!({"feed": feed, "id": id, "type": action_type, "description": description,
         "digest": secret::hash(name), "verdict": "Applies", "reason": reason, "status": status, "in_force": in_force,
-        "applied_at": applied, "proven_at": proven, "actions": []});
+        "applied_at": applied, "proven_at": proven, "actions": [],
+        "plan": plan.map_or_else(|| json!([]), |plan| json!(plan))});
     let sql = "INSERT INTO server_mitigations (server, feed, id, digest, verdict, status, reason, in_force, \
                applied_at, proven_at, document) VALUES ($1, $2, $3, $4, 'Applies', $5, $6, $7, $8, $9, $10)";
     sqlx::query(sql)
