@@ -89,5 +89,25 @@ fn part(action: &Action) -> Part {
         (_, Some(target)) => format!(", at {target}"),
         (_, None) => String::new(),
     };
-    Part { id: action.id.to_string(), what: format!("{what}{place}{on}"), text: text.trim().to_owned() }
+    Part { id: action.id.to_string(), what: format!("{what}{place}{on}"), text: aligned(text.trim()) }
+}
+
+/// The first line came without its indent; the others are moved as far to the left.
+fn aligned(text: &str) -> String {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let least = text.lines().skip(1).filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);
+    let rest = text.lines().skip(1).map(|line| line.get(least..).unwrap_or_default());
+    text.lines().take(1).chain(rest).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_stands_at_the_left_whatever_surrounds_it_in_the_feed() {
+        assert_eq!(aligned("<a>\n        <b>é</b>\n\n      </a>"), "<a>\n  <b>é</b>\n\n</a>");
+        assert_eq!(aligned("<a/>"), "<a/>");
+        assert_eq!(aligned("<a>\n\t<b/>\n</a>"), "<a>\n\t<b/>\n</a>");
+    }
 }

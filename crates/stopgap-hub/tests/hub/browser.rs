@@ -61,10 +61,11 @@ async fn said(hub: &Hub) {
 /// What people were told: of two receivers one does not answer, and a server is quiet.
 async fn told(hub: &mut Hub) -> Collector {
     let chat = Collector::start().await;
+    // A feed without its trust cannot be asked for: what is mirrored of it stays.
     std::fs::write(
         hub.data().join("hub.toml"),
         format!(
-            "[notify]\nwindow = \"0s\"\nretry = \"10m\"\ndigest = \"off\"\n\
+            "[[feed]]\nname = \"example\"\nurl = \"http://127.0.0.1:9/\"\ntrust = \"none.toml\"\n[notify]\nwindow = \"0s\"\nretry = \"10m\"\ndigest = \"off\"\n\
              [[webhook]]\nname = \"chat\"\nform = \"slack\"\nurl = \"{}\"\n\
              [[webhook]]\nname = \"tickets\"\nform = \"slack\"\nurl = \"http://127.0.0.1:9/\"\n",
             chat.url
