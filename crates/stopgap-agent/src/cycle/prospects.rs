@@ -25,17 +25,14 @@ pub struct Prospect {
 
 impl Cycle<'_> {
     pub(super) fn prospects(&self, selection: &Selection, observed: &[Observed]) -> BTreeMap<Key, Prospect> {
-        // Whoever pauses a server works on it: what is there now is not what it will be.
-        if self.paused() {
-            return BTreeMap::new();
-        }
         let waiting = selection.mitigations.iter().map(|selected| &selected.key);
         let let_in = waiting.filter_map(|key| Some((key.clone(), selection.let_in(key, &self.ledger)?)));
         let prospect = |(key, selection): (Key, Selection)| {
             let prospect = self.prospect(&key, &selection, observed);
             (key, prospect)
         };
-        let_in.take(MOST).map(prospect).collect()
+        // What is held as it should be has nothing to be done.
+        let_in.take(MOST).map(prospect).filter(|(_, prospect)| *prospect != Prospect::default()).collect()
     }
 
     fn prospect(&self, key: &Key, selection: &Selection, observed: &[Observed]) -> Prospect {

@@ -223,13 +223,13 @@ pub(crate) fn mitigation(found: &MitigationReport, done: &Done, ledger: &Ledger)
 /// What would be done, within bounds.
 fn plan(prospect: &Prospect) -> Vec<wire::PlanStep> {
     let steps = prospect.steps.iter().map(|step| wire::PlanStep {
-        target: step.target.clone(),
+        target: short(&step.target),
         kind: word(&step.kind),
-        path: step.path.clone(),
+        path: short(&step.path),
         detail: short(&step.detail),
     });
     let cannot = prospect.cannot.iter().map(|(target, why)| wire::PlanStep {
-        target: target.clone(),
+        target: short(target),
         kind: "cannot".to_owned(),
         path: String::new(),
         detail: short(why),
@@ -245,10 +245,10 @@ fn plan(prospect: &Prospect) -> Vec<wire::PlanStep> {
 }
 
 /// A sentence, and not a file.
-fn short(detail: &str) -> String {
+fn short(whole: &str) -> String {
     const MOST: usize = 300;
-    let mut text: String = detail.chars().take(MOST).collect();
-    if text.len() < detail.len() {
+    let mut text: String = whole.chars().take(MOST).collect();
+    if text.len() < whole.len() {
         text.push('…');
     }
     text
@@ -287,6 +287,24 @@ fn bound(events: &mut Vec<Happened>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_plan_is_cut_and_says_by_how_much() {
+        let step = |n: usize| stopgap_core::plan::Step {
+            target: "nginx".into(),
+            kind: stopgap_core::plan::StepKind::Write,
+            path: "é".repeat(1_000),
+            detail: n.to_string(),
+        };
+        let most = wire::MAX_PLAN_STEPS;
+        let cannot = vec![("haproxy".to_owned(), "no words for it".to_owned())];
+        let whole = plan(&Prospect { steps: (1..most).map(step).collect(), cannot: cannot.clone() });
+        assert_eq!((whole.len(), whole[0].kind.as_str(), whole[1].kind.as_str()), (most, "cannot", "write"));
+        assert_eq!((whole[1].path.chars().count(), whole[most - 1].detail.as_str()), (301, "49"));
+        let cut = plan(&Prospect { steps: (1..most + 10).map(step).collect(), cannot });
+        assert_eq!((cut.len(), cut[most - 1].detail.as_str()), (most, "and 11 more"));
+        assert!(cut[most - 1].kind.is_empty());
+    }
 
     fn report(at: &str, status: &str, events: &[u16]) -> ServerReport {
         let at: Timestamp = at.parse().unwrap();

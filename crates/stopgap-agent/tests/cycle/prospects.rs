@@ -1,6 +1,7 @@
 //! What waits says what would be done, and that is what is done once it is let in.
 
 use stopgap_agent::cycle::{Done, Mode, Prospect};
+use stopgap_agent::operator::Pause;
 use stopgap_core::plan::Step;
 use stopgap_core::policy::{Approval, Approved};
 use stopgap_feed::document::Wave;
@@ -70,5 +71,21 @@ fn what_waits_for_its_ring_is_foretold_and_what_is_blocked_is_not() {
     let foretold = prospect(&done, "M1").unwrap();
     assert_eq!(prospect(&done, "M2"), None);
     world.wait(jiff::SignedDuration::from_hours(2));
+    comes_true(&world, foretold);
+}
+
+#[test]
+fn what_a_pause_holds_is_foretold_and_what_is_in_force_is_not() {
+    let mut world = World::new();
+    world.publish(document("1 PING1 M1", world.now));
+    world.apply();
+    let until = world.now + jiff::SignedDuration::from_hours(2);
+    let pause = Pause { until, since: world.now, by: "alice".into(), reason: None };
+    world.operator(|operator| operator.pause = Some(pause));
+    world.publish(document("2 PING1 M1 M2", world.now));
+    let done = world.apply();
+    assert_eq!(prospect(&done, "M1"), None);
+    let foretold = prospect(&done, "M2").unwrap();
+    world.operator(|operator| operator.pause = None);
     comes_true(&world, foretold);
 }

@@ -56,6 +56,7 @@ pub fn run(args: Args, path: &Path) -> Outcome {
                 .insert("probes".into(), selected.mitigation.probes.iter().map(|p| p.head.clone()).collect());
             if let Some(prospect) = done.prospects.get(&selected.key) {
                 object.insert("would_do".into(), serde_json::to_value(&prospect.steps)?);
+                object.insert("cannot".into(), cannot(prospect));
             }
             object.insert("octets".into(), selected.mitigation.octets.clone().into());
         }
@@ -133,4 +134,9 @@ fn foretell(prospect: &Prospect) -> std::io::Result<()> {
         line(format_args!("  {} {kind} {} {}", step.target, step.path, step.detail))?;
     }
     Ok(())
+}
+
+fn cannot(prospect: &Prospect) -> serde_json::Value {
+    let one = |(target, why): &(String, String)| serde_json::json!({ "target": target, "why": why });
+    prospect.cannot.iter().map(one).collect()
 }
